@@ -1,0 +1,124 @@
+"""The settings of a run: what a user may tune, and which setting wins."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from langchain_core.language_models import BaseChatModel
+from plan_execute.agent.errors import ConfigurationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
+from pydantic.json_schema import SkipJsonSchema
+
+ModelSpec = str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None
+Granularity = Literal["coarse", "balanced", "fine"]
+
+MODEL_FIELDS = ("planner_model", "executor_model", "synthesizer_model")
+
+
+class Size(NamedTuple):
+    """What a granularity means: most milestones in a plan, most tool calls in a milestone."""
+
+    milestones: int
+    tool_calls: int
+
+
+SIZES: Mapping[Granularity, Size] = {"coarse": Size(6, 25), "balanced": Size(25, 12), "fine": Size(100, 6)}
+
+
+class Context(BaseModel):
+    """Settings of one run. Every default is what a careful user would choose; what a run sets wins over the graph's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    planner_model: ModelSpec = Field(default=None, title="Planner model")
+    """The heavy model that plans, as `provider:model`, for example `openai:gpt-5`. Empty: chosen by what is there."""
+    executor_model: ModelSpec = Field(default=None, title="Executor model")
+    """The light model that carries out milestones, as `provider:model`. Empty: the planner's, if that is named."""
+    synthesizer_model: ModelSpec = Field(default=None, title="Synthesizer model")
+    """The heavy model that writes the answer, as `provider:model`. Empty: the planner's."""
+    planner_instructions: str = Field(default="", title="Instructions for the planner")
+    """What the planner (and the synthesizer) should know beyond the request: house rules, style, language."""
+    executor_instructions: str = Field(default="", title="Instructions for the executor")
+    """What every executor should know; it sees nothing else of the run."""
+    granularity: Granularity = Field(default="balanced", title="Granularity")
+    """How large a milestone is: coarse (at most 6, 25 tool calls each), balanced (25, 12) or fine (100, 6)."""
+    max_milestones: int | None = Field(default=None, ge=1, title="Most milestones in a plan")
+    """Overrides what the granularity allows."""
+    max_replans: int = Field(default=3, ge=0, title="Most replans")
+    """How many times a failing strategy may be revised before the run is aborted."""
+    max_attempts: int = Field(default=2, ge=1, title="Most attempts at a milestone")
+    """How often one milestone is tried when it fails for a passing reason; anything else goes to the planner."""
+    max_parallel: int = Field(default=1, ge=1, title="Milestones at once")
+    """How many independent milestones run at the same time; 1 is strictly sequential, in plan order."""
+    max_model_calls: int = Field(default=25, ge=2, title="Most model calls in a milestone")
+    """The executor's calls of its model within one milestone; on the last it can only report."""
+    max_tool_calls: int | None = Field(default=None, ge=1, title="Most tool calls in a milestone")
+    """Overrides what the granularity allows."""
+
+    @field_validator(*MODEL_FIELDS)
+    @classmethod
+    def _named_with_provider(cls, value: object) -> object:
+        if isinstance(value, str):
+            provider, _, model = value.partition(":")
+            if not provider.strip() or not model.strip():
+                raise ValueError(f"Unknown model {value!r}: write it as provider:model, for example 'openai:gpt-5'.")
+        return value
+
+    @property
+    def milestone_limit(self) -> int:
+        """The most milestones a plan may have."""
+        return self.max_milestones or SIZES[self.granularity].milestones
+
+    @property
+    def tool_call_limit(self) -> int:
+        """The most tool calls a milestone may make."""
+        return self.max_tool_calls or SIZES[self.granularity].tool_calls
+
+    def over(self, other: "Context") -> "Context":
+        """Lay what was set here over another context; what was left at its default does not count."""
+        return other.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
+
+    def freeze(self) -> dict[str, Any]:
+        """Write the settings as plain JSON for the state; model instances cannot be stored: those stay with the graph."""
+        return {
+            name: value
+            for name, value in ((name, getattr(self, name)) for name in type(self).model_fields)
+            if not isinstance(value, BaseChatModel)
+        }
+
+
+def make_context(settings: Mapping[str, Any] | Context | None = None, **fields: Any) -> Context:
+    """Build a context, turning the first thing wrong with it into one sentence.
+
+    Raises:
+        ConfigurationError: A field is unknown or its value will not do.
+    """
+    if isinstance(settings, Context):
+        return settings
+    try:
+        return Context(**{**(settings or {}), **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "context"
+        if first["type"] == "extra_forbidden":
+            raise ConfigurationError(
+                f"Unknown setting {name!r}: expected one of {', '.join(Context.model_fields)}."
+            ) from None
+        message = first["msg"].removeprefix("Value error, ")
+        if message.startswith("Unknown model"):
+            raise ConfigurationError(message) from None
+        if name in MODEL_FIELDS:
+            message = "expected provider:model, for example 'openai:gpt-5', or a chat model"
+        raise ConfigurationError(f"Bad value {first['input']!r} for {name!r}: {message}.") from None
+
+
+def effective_context(defaults: Context, frozen: Mapping[str, Any] | None, passed: object) -> Context:
+    """Find the settings in force: the graph's, under those frozen when the run began, under those passed right now.
+
+    `passed` is whatever LangGraph hands over: a `Context`, None on a resume, or a host graph's own object (ignored).
+    Of the frozen settings, a model that was an instance is missing and so remains the graph's.
+    """
+    context = defaults
+    if frozen:
+        known = {name: value for name, value in frozen.items() if name in Context.model_fields and value is not None}
+        context = Context(**known).over(context)
+    return passed.over(context) if isinstance(passed, Context) else context

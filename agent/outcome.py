@@ -1,0 +1,71 @@
+"""How a run ends: whoever ends it writes status, error, answer and one AI message here."""
+
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from plan_execute.agent.audit import record
+from plan_execute.agent.prompts import DIGEST_LIMIT, clip
+from plan_execute.agent.state import Milestone, Plan, Requirement, RunError, RunState, RunStatus
+
+
+def conclude(
+    state: RunState,
+    status: RunStatus,
+    *,
+    answer: str | None = None,
+    code: str | None = None,
+    message: str = "",
+    milestone: str | None = None,
+) -> dict[str, Any]:
+    """Write the end of a run.
+
+    Args:
+        state: The run, with everything that is part of its ending already in it.
+        status: `completed`, `partial` or `aborted`.
+        answer: The text, where there is one.
+        code: Why it did not complete; None for a completed run.
+        message: The same in words a person can act on.
+        milestone: The milestone it stopped at.
+
+    Returns:
+        The state update.
+    """
+    plan = state.get("plan")
+    if plan is not None and status == "aborted":
+        plan = _mark_unmet(plan, state["milestones"])
+        message = f"{message} {_describe_unmet(plan)}".strip()
+    error = None
+    if code is not None:
+        error = RunError(code=code, message=message, milestone=milestone, replans=state.get("replans", 0))
+    revision = plan["revision"] if plan else 0
+    text = answer if answer is not None else f"{message}\n\n{describe_finished(state.get('milestones') or {})}".strip()
+    entry = record("answer", revision=revision, status=status, code=code, reason=message, answer=answer)
+    return {
+        "plan": plan,
+        "status": status,
+        "error": error,
+        "answer": answer,
+        "messages": [AIMessage(text)],
+        "log": [entry],
+    }
+
+
+def describe_finished(milestones: dict[str, Milestone]) -> str:
+    """List what was finished with its results, for an answer put together without a model."""
+    done = [milestone for milestone in milestones.values() if milestone["status"] == "completed"]
+    return "\n".join(f"- {milestone['goal']}: {clip(milestone['result'], DIGEST_LIMIT)}" for milestone in done)
+
+
+def _mark_unmet(plan: Plan, milestones: dict[str, Milestone]) -> Plan:
+    """Mark every requirement unmet that no completed milestone covers; the rest stay as they were judged."""
+    done = {n for milestone in milestones.values() if milestone["status"] == "completed" for n in milestone["covers"]}
+    requirements: list[Requirement] = [
+        requirement if requirement["number"] in done else {**requirement, "met": False, "note": "not reached"}
+        for requirement in plan["requirements"]
+    ]
+    return {**plan, "requirements": requirements}
+
+
+def _describe_unmet(plan: Plan) -> str:
+    unmet = [f"{r['number']}. {r['text']}" for r in plan["requirements"] if r["met"] is False]
+    return f"Unmet: {'; '.join(unmet)}" if unmet else ""

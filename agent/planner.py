@@ -1,0 +1,210 @@
+"""The planner: turns the objective, or what is left of it, into milestones."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from plan_execute.agent import compact, prompts
+from plan_execute.agent.audit import record
+from plan_execute.agent.context import Context
+from plan_execute.agent.errors import ModelError
+from plan_execute.agent.failures import classify_error, describe_error
+from plan_execute.agent.models import is_compact, model_for
+from plan_execute.agent.outcome import conclude, describe_finished
+from plan_execute.agent.plan import PlanDraft, adopt_draft, check_draft
+from plan_execute.agent.question import Dialogue, Question, Reply
+from plan_execute.agent.schedule import ready_milestones, start_milestones
+from plan_execute.agent.setup import Setup
+from plan_execute.agent.state import Decision, Milestone, Plan, RoleUsage, RunState, merge_milestones
+from plan_execute.agent.usage import tallied
+from pydantic import ValidationError
+
+REPAIRS = 2
+"""How often one draft may be sent back, or its call repeated, before the planner is given up."""
+
+
+class Problem(NamedTuple):
+    """Why there is no plan: the code a run ends with, and the sentence that goes with it."""
+
+    code: str
+    message: str
+
+
+def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
+    """Make the first plan or the next revision.
+
+    The draft is checked before anything runs; what is wrong with it goes back to the model at most `REPAIRS` times.
+
+    Returns:
+        The state update: a plan with its first round started, a direct answer, or a typed ending.
+    """
+    context = setup.context(state["settings"])
+    try:
+        model = model_for("planner", context)
+    except ModelError as error:
+        return _give_up(state, Problem("planner_unavailable", str(error)), {})
+    try:
+        model_for("executor", context), model_for("synthesizer", context)
+    except ModelError as error:
+        return _give_up(state, Problem("model_unavailable", str(error)), {})
+    draft, account = yield from tallied("planner", _draft(state, setup, context, model))
+    if isinstance(draft, Problem):
+        return _give_up(state, draft, account)
+    if not draft.milestones:
+        return _plan_nothing(state, setup, draft, account)
+    return _adopt(state, context, draft, account)
+
+
+def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel) -> Dialogue[PlanDraft | Problem]:
+    """Ask until a draft may run, or the repairs are used up."""
+    asked = _question_messages(state, setup, context)
+    repair: list[BaseMessage] = []
+    objections: list[str] = []
+    problem = Problem("planner_unavailable", "The planner was not asked.")
+    for _ in range(1 + REPAIRS):
+        if is_compact(model):
+            tools = list(setup.tools.values())
+            reply = Reply(data=(yield from compact.draft_plan(model, state["objective"], tools, objections=objections)))
+        else:
+            reply = yield Question(model, [*asked, *repair], PlanDraft)
+        if reply.error is not None:
+            problem = Problem("planner_unavailable", f"The planner cannot be reached: {describe_error(reply.error)}")
+            if classify_error(reply.error) == "model_unavailable":
+                break
+            continue
+        draft, objections = _read(reply, state, setup, context)
+        if draft is not None and not objections:
+            return draft
+        code = "plan_unparsable" if draft is None else "plan_invalid"
+        problem = Problem(code, f"The planner gave no usable plan in {1 + REPAIRS} attempts: {' '.join(objections)}")
+        said = draft.model_dump_json() if draft else reply.message.text if reply.message else ""
+        quoted = AIMessage(prompts.clip(said or "(nothing)", prompts.RESULT_LIMIT))
+        repair = [quoted, prompts.objection_message(objections)]
+    return problem
+
+
+def _question_messages(state: RunState, setup: Setup, context: Context) -> list[BaseMessage]:
+    progress = None
+    if plan := state["plan"]:
+        decision = state["decision"]
+        progress = prompts.describe_progress(plan, state["milestones"], decision["reason"] if decision else "")
+    return prompts.planner_messages(
+        state["objective"],
+        tools=list(setup.tools.values()),
+        context=context,
+        conversation=state["messages"][:-1],
+        progress=progress,
+    )
+
+
+def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tuple[PlanDraft | None, list[str]]:
+    """Turn a reply into a draft and what is wrong with it; no draft when it cannot be read as one."""
+    if reply.data is None:
+        return None, ["It is not a plan: fill in the PlanDraft schema."]
+    try:
+        draft = PlanDraft.model_validate(reply.data)
+    except ValidationError as error:
+        places = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]]
+        return None, [f"It does not fit the schema at {place}." for place in places]
+    plan = state["plan"]
+    return draft, check_draft(
+        draft,
+        tools=setup.tools,
+        max_milestones=context.milestone_limit,
+        requirements=plan["requirements"] if plan else (),
+        finished=_completed(state["milestones"]),
+    )
+
+
+def _adopt(state: RunState, context: Context, draft: PlanDraft, account: dict[str, RoleUsage]) -> dict[str, Any]:
+    """Put a checked draft into the state and start its first round; what was still to come is skipped."""
+    before = state["plan"]
+    plan = _next_plan(before, draft)
+    new, plan["requirements"] = adopt_draft(
+        draft,
+        revision=plan["revision"],
+        known=state["milestones"],
+        requirements=before["requirements"] if before else (),
+    )
+    dropped = _skip_rest(state["milestones"], "superseded by a new plan")
+    merged = merge_milestones(state["milestones"], [dropped, new])
+    decision = state["decision"]
+    entry = record(
+        "plan_revised" if before else "plan_created",
+        revision=plan["revision"],
+        reason=decision["reason"] if before and decision else "",
+        plan=plan,
+        added=list(new),
+        dropped=list(dropped),
+        changes={**dropped, **new},
+    )
+    keys = ready_milestones(merged, context.max_parallel)
+    started, log = start_milestones(merged, keys, plan["revision"])
+    return {
+        "plan": plan,
+        "milestones": merge_milestones({}, [dropped, new, started]),
+        "decision": Decision(action="continue", rule="planned", reason="", code=None, milestones=keys),
+        "usage": account,
+        "log": [entry, *log],
+    }
+
+
+def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: dict[str, RoleUsage]) -> dict[str, Any]:
+    """Go on without milestones: with a direct answer, or because what is finished meets every requirement."""
+    before = state["plan"]
+    if before is None and setup.response_format is None:
+        ended = conclude(state, "completed", answer=draft.answer or "")
+        return {**ended, "usage": account}
+    dropped = _skip_rest(state["milestones"], "every requirement is met without it")
+    plan = _next_plan(before, draft)
+    plan["requirements"] = [{**r, "met": None, "note": None} for r in before["requirements"]] if before else []
+    entry = record(
+        "plan_revised" if before else "plan_created",
+        revision=plan["revision"],
+        plan=plan,
+        added=[],
+        dropped=list(dropped),
+        changes=dict(dropped),
+    )
+    reason = "Nothing is left to be done."
+    return {
+        "plan": plan,
+        "milestones": dropped,
+        "answer": draft.answer,
+        "decision": Decision(action="finish", rule="nothing_left", reason=reason, code=None, milestones=[]),
+        "usage": account,
+        "log": [entry],
+    }
+
+
+def _give_up(state: RunState, problem: Problem, account: dict[str, RoleUsage]) -> dict[str, Any]:
+    """End without a plan: aborted, or partial when an earlier plan got something done."""
+    done = describe_finished(state["milestones"])
+    ended = conclude(
+        state, "partial" if done else "aborted", answer=done or None, code=problem.code, message=problem.message
+    )
+    return {**ended, "usage": account}
+
+
+def _next_plan(before: Plan | None, draft: PlanDraft) -> Plan:
+    return Plan(
+        revision=before["revision"] + 1 if before else 1,
+        strategy=draft.strategy,
+        requirements=[],
+        givens=draft.givens,
+        unknowns=draft.unknowns,
+        pitfalls=draft.pitfalls,
+    )
+
+
+def _completed(milestones: Mapping[str, Milestone]) -> dict[str, Milestone]:
+    return {key: milestone for key, milestone in milestones.items() if milestone["status"] == "completed"}
+
+
+def _skip_rest(milestones: Mapping[str, Milestone], reason: str) -> dict[str, Milestone]:
+    return {
+        key: Milestone(status="skipped", result=reason)
+        for key, milestone in milestones.items()
+        if milestone["status"] in {"pending", "running"}
+    }

@@ -1,0 +1,42 @@
+"""What a graph was built with, shared by its nodes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.tools import BaseTool
+from langchain_core.tools import tool as as_tool
+from langgraph.runtime import get_runtime
+from plan_execute.agent.context import Context, effective_context
+from plan_execute.agent.errors import ConfigurationError
+from plan_execute.agent.plan import MilestoneReport
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Defaults for the settings, the catalogue of tools, and the form the final answer is to take."""
+
+    defaults: Context = field(default_factory=Context)
+    tools: Mapping[str, BaseTool] = field(default_factory=dict)
+    response_format: Any = None
+
+    def context(self, settings: Mapping[str, Any] | None) -> Context:
+        """The settings in force in the node that asks, given those frozen in the state."""
+        return effective_context(self.defaults, settings, get_runtime().context)
+
+
+def make_setup(
+    defaults: Context, tools: Sequence[BaseTool | Callable[..., Any]] = (), response_format: Any = None
+) -> Setup:
+    """Collect what a graph is built with.
+
+    Raises:
+        ConfigurationError: Two tools bear the same name, or one the name executors report with.
+    """
+    catalogue: dict[str, BaseTool] = {}
+    for given in tools:
+        tool = given if isinstance(given, BaseTool) else as_tool(given)
+        if tool.name in catalogue or tool.name == MilestoneReport.__name__:
+            raise ConfigurationError(f"Two tools are called {tool.name!r}: give each tool a name of its own.")
+        catalogue[tool.name] = tool
+    return Setup(defaults, catalogue, response_format)

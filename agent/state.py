@@ -1,0 +1,268 @@
+"""What a run remembers: JSON-plain typed dicts, because checkpoints outlive code."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NotRequired
+
+from langchain_core.messages import AnyMessage
+from langgraph.channels import DeltaChannel
+from langgraph.graph.message import add_messages
+from langgraph.managed import RemainingSteps
+from langgraph.types import Overwrite
+from typing_extensions import TypedDict
+
+SCHEMA_VERSION = 1
+"""Counts up whenever a key changes its meaning, so that a reader of an old checkpoint can tell."""
+
+MilestoneStatus = Literal["pending", "running", "completed", "failed", "blocked", "skipped"]
+RunStatus = Literal["running", "completed", "partial", "aborted"]
+Action = Literal["continue", "retry", "replan", "finish", "abort"]
+Role = Literal["planner", "executor", "synthesizer", "verifier"]
+
+
+class ModelUsage(TypedDict):
+    """What one model cost: `calls` made, `input_tokens`, `output_tokens`; `usd` is null where no price is known."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    usd: float | None
+
+
+class RoleUsage(ModelUsage):
+    """What one role cost, and by which models (by name)."""
+
+    models: dict[str, ModelUsage]
+
+
+class PinnedCall(TypedDict):
+    """A tool call fixed at planning time; `args` is a JSON object as text."""
+
+    tool: str
+    args: str
+
+
+class Yield(TypedDict):
+    """A typed value a milestone hands on; `options` only for the kind `choice`."""
+
+    name: str
+    kind: str
+    options: list[str]
+
+
+class ToolCallRecord(TypedDict):
+    """One call a milestone made: tool, arguments as given, whether it succeeded."""
+
+    tool: str
+    args: dict[str, Any]
+    ok: bool
+
+
+class Failure(TypedDict):
+    """Why a milestone is not done: `code` is a class of failure, `message` a sentence, `evidence` what was found."""
+
+    code: str
+    message: str
+    evidence: str
+
+
+class Milestone(TypedDict, total=False):
+    """One piece of work: what was planned, then what became of it."""
+
+    id: str
+    goal: str
+    done_when: str
+    tools: list[str]
+    calls: list[PinnedCall]
+    yields: list[Yield]
+    pitfalls: list[str]
+    depends_on: list[str]
+    covers: list[int]
+    revision: int
+    status: MilestoneStatus
+    attempts: int
+    result: str
+    values: dict[str, str]
+    report: dict[str, Any] | None
+    failure: Failure | None
+    tool_calls: list[ToolCallRecord]
+    usage: dict[str, RoleUsage]
+    started_at: str | None
+    finished_at: str | None
+
+
+class Requirement(TypedDict):
+    """One thing the objective asks for; `number` counts from 1 and never changes, `met` is null until judged."""
+
+    number: int
+    text: str
+    met: bool | None
+    milestones: list[str]
+    note: str | None
+
+
+class Plan(TypedDict):
+    """The strategy behind the milestones; small, because it is written anew at each revision."""
+
+    revision: int
+    strategy: str
+    requirements: list[Requirement]
+    givens: list[str]
+    unknowns: list[str]
+    pitfalls: list[str]
+
+
+class Decision(TypedDict):
+    """The gate's ruling: what to do next, which rule said so, why in words, and the code of the failure behind it."""
+
+    action: Action
+    rule: str
+    reason: str
+    code: str | None
+    milestones: list[str]
+
+
+class RunError(TypedDict):
+    """Why a run did not complete; `milestone` is the one it stopped at, `replans` the cycles used."""
+
+    code: str
+    message: str
+    milestone: str | None
+    replans: int
+
+
+class LogEntry(TypedDict, total=False):
+    """One transition: `at` (ISO 8601, UTC), `type`, `revision`, and what changed."""
+
+    at: str
+    type: str
+    revision: int
+    milestone: str
+    attempt: int
+    rule: str
+    reason: str
+    code: str | None
+    tool_calls: list[ToolCallRecord]
+    changes: dict[str, Any]
+
+
+class Brief(TypedDict):
+    """All an executor gets to see of the run: one milestone and the results it depends on."""
+
+    id: str
+    goal: str
+    done_when: str
+    pitfalls: list[str]
+    tools: list[str]
+    calls: list[PinnedCall]
+    yields: list[Yield]
+    inputs: dict[str, str]
+    revision: NotRequired[int]
+    attempt: NotRequired[int]
+    hint: NotRequired[str]
+
+
+def merge_milestones(
+    milestones: Mapping[str, Milestone], writes: Sequence[Mapping[str, Milestone]]
+) -> dict[str, Milestone]:
+    """Lay written fields over the milestones they name, new ones at the end: the dict stays in plan order."""
+    merged = dict(milestones)
+    for write in writes:
+        for key, fields in write.items():
+            merged[key] = {**merged.get(key, Milestone()), **fields}
+    return merged
+
+
+def append_log(log: Sequence[LogEntry], writes: Sequence[Sequence[LogEntry]]) -> list[LogEntry]:
+    """Append every written entry."""
+    return [*log, *(entry for write in writes for entry in write)]
+
+
+def add_usage(left: Mapping[str, RoleUsage] | None, right: Mapping[str, RoleUsage] | None) -> dict[str, RoleUsage]:
+    """Sum two accounts by role and by model; a sum with an unknown price is unknown."""
+    total = dict(left or {})
+    for role, usage in (right or {}).items():
+        before = total.get(role)
+        if before is None:
+            total[role] = usage
+            continue
+        models = dict(before["models"])
+        for name, used in usage["models"].items():
+            models[name] = _sum(models[name], used) if name in models else used
+        total[role] = RoleUsage(**_sum(before, usage), models=models)
+    return total
+
+
+class RunState(TypedDict, total=False):
+    """The whole state of the plan-execute graph; `PlanExecuteInput` and `PlanExecuteOutput` are what callers see."""
+
+    schema_version: int
+    messages: Annotated[list[AnyMessage], add_messages]
+    objective: str
+    settings: dict[str, Any]
+    plan: Plan | None
+    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=1000)]
+    decision: Decision | None
+    replans: int
+    usage: Annotated[dict[str, RoleUsage], add_usage]
+    log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=1000)]
+    status: RunStatus
+    error: RunError | None
+    answer: str | None
+    structured_response: dict[str, Any] | None
+    started_at: str
+    remaining_steps: RemainingSteps
+
+
+class PlanExecuteInput(TypedDict):
+    """What a caller sends: the conversation, the last human message being the request."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class PlanExecuteOutput(TypedDict):
+    """What a caller gets back."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    answer: str | None
+    status: RunStatus
+    error: RunError | None
+    plan: Plan | None
+    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=1000)]
+    usage: Annotated[dict[str, RoleUsage], add_usage]
+    structured_response: dict[str, Any] | None
+
+
+class ExecutorInput(TypedDict):
+    """What the executor graph takes: a brief, and the settings of the run it belongs to (none when used alone)."""
+
+    brief: Brief
+    settings: NotRequired[dict[str, Any]]
+
+
+class ExecutorOutput(TypedDict):
+    """What the executor graph hands back: its milestone's fields, what it cost, its line in the log."""
+
+    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=1000)]
+    usage: Annotated[dict[str, RoleUsage], add_usage]
+    log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=1000)]
+
+
+def fresh(value: Any) -> Any:
+    """Replace a key that otherwise accumulates."""
+    return Overwrite(value)
+
+
+def now() -> str:
+    """The time of a transition, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _sum(a: ModelUsage | RoleUsage, b: ModelUsage | RoleUsage) -> ModelUsage:
+    usd = None if a["usd"] is None or b["usd"] is None else a["usd"] + b["usd"]
+    return ModelUsage(
+        calls=a["calls"] + b["calls"],
+        input_tokens=a["input_tokens"] + b["input_tokens"],
+        output_tokens=a["output_tokens"] + b["output_tokens"],
+        usd=usd,
+    )

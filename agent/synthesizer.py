@@ -1,0 +1,151 @@
+"""The synthesizer: turns results into one answer and checks it against what was asked."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from langchain_core.messages import BaseMessage
+from plan_execute.agent import compact, prompts
+from plan_execute.agent.audit import record, record_decision
+from plan_execute.agent.errors import ModelError
+from plan_execute.agent.failures import describe_error
+from plan_execute.agent.models import is_compact, model_for
+from plan_execute.agent.outcome import conclude, describe_finished
+from plan_execute.agent.plan import RequirementVerdict, Synthesis
+from plan_execute.agent.question import Dialogue, Question, Reply
+from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
+from plan_execute.agent.setup import Setup
+from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState
+from plan_execute.agent.usage import tallied
+from pydantic import Field, ValidationError, WithJsonSchema, create_model
+
+REPAIRS = 1
+"""How often an unusable synthesis is asked for again before the results are put together without a model."""
+
+
+def synthesize(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
+    """Write the answer and end the run, or send it back to the planner while a requirement is unmet.
+
+    Returns:
+        The state update: completed, partial, or a decision to replan.
+    """
+    synthesis, account = yield from tallied("synthesizer", _ask_for_synthesis(state, setup))
+    if isinstance(synthesis, str):
+        return {**_without_model(state, synthesis), "usage": account}
+    return {**_settle(state, setup, synthesis), "usage": account}
+
+
+def synthesis_schema(response_format: Any) -> type[Synthesis]:
+    """The schema to fill in: with a `response_format` (a type or a JSON schema), it has a field of that form more."""
+    if response_format is None:
+        return Synthesis
+    if isinstance(response_format, dict):
+        response_format = Annotated[dict[str, Any], WithJsonSchema(response_format)]
+    return create_model(
+        "Synthesis",
+        __base__=Synthesis,
+        __doc__=Synthesis.__doc__,
+        essential=(Any, frozenset({"answer", "structured_response"})),
+        structured_response=(response_format, Field(description="The answer in the form asked for.")),
+    )
+
+
+def _ask_for_synthesis(state: RunState, setup: Setup) -> Dialogue[Synthesis | str]:
+    """The synthesis, or why there is none."""
+    context, plan = setup.context(state["settings"]), state["plan"]
+    schema = synthesis_schema(setup.response_format)
+    problem = "the synthesizer was not asked"
+    try:
+        model = model_for("synthesizer", context)
+    except ModelError as error:
+        return str(error)
+    if plan is None:
+        return "there is no plan"
+    messages = prompts.synthesizer_messages(
+        state["objective"], plan=plan, milestones=state["milestones"], context=context, draft_answer=state["answer"]
+    )
+    repair: list[BaseMessage] = []
+    for _ in range(1 + REPAIRS):
+        if is_compact(model) and setup.response_format is None:
+            filled = yield from compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
+            reply = Reply(data=filled)
+        else:
+            reply = yield Question(model, [*messages, *repair], schema)
+        if reply.error is not None:
+            problem = describe_error(reply.error)
+            continue
+        try:
+            if reply.data is not None:
+                return schema.model_validate(reply.data)
+            objection = "It does not fill in the Synthesis schema."
+        except ValidationError as error:
+            first = error.errors()[0]
+            objection = f"It does not fit the schema at {'.'.join(map(str, first['loc']))}: {first['msg']}."
+        problem, repair = objection, [prompts.objection_message([objection])]
+    return problem
+
+
+def _settle(state: RunState, setup: Setup, synthesis: Synthesis) -> dict[str, Any]:
+    plan = state["plan"]
+    if plan is None:
+        raise ValueError("A synthesis needs a plan: the run did not pass the planner.")
+    judged = Plan(**{**plan, "requirements": judge(plan["requirements"], state["milestones"], synthesis.requirements)})
+    unmet = [requirement for requirement in judged["requirements"] if not requirement["met"]]
+    entry = record("synthesized", revision=plan["revision"], requirements=judged["requirements"])
+    structured = synthesis.model_dump(mode="json").get("structured_response")
+    update: dict[str, Any] = {"plan": judged, "structured_response": structured}
+    decision = state["decision"]
+    cut_short = decision["code"] if decision else None
+    if not unmet and not cut_short:
+        ended = conclude({**state, "plan": judged}, "completed", answer=synthesis.answer)
+        return {**update, **ended, "log": [entry, *ended["log"]]}
+    context = setup.context(state["settings"])
+    named = "; ".join(f"{r['number']}. {r['text']}" + (f" ({r['note']})" if r["note"] else "") for r in unmet)
+    reason = f"Unmet: {named}" if unmet else ""
+    may_replan = state["replans"] < context.max_replans and state["remaining_steps"] > STEPS_FOR_REPLAN
+    if unmet and may_replan and not cut_short:
+        decision = Decision(
+            action="replan", rule="unmet_requirement", reason=reason, code="unmet_requirements", milestones=[]
+        )
+        ruling = record_decision(decision, plan["revision"])
+        return {**update, "decision": decision, "replans": state["replans"] + 1, "log": [entry, ruling]}
+    code = cut_short or "unmet_requirements"
+    message = f"Stopped early: {decision['reason']} " if cut_short and decision else ""
+    ended = conclude(
+        {**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=f"{message}{reason}".strip()
+    )
+    return {**update, **ended, "log": [entry, *ended["log"]]}
+
+
+def judge(
+    requirements: Sequence[Requirement],
+    milestones: Mapping[str, Milestone],
+    verdicts: Sequence[RequirementVerdict],
+) -> list[Requirement]:
+    """Lay the model's verdicts over the requirements, believing `met` only where the work bears it out.
+
+    The milestones a verdict names, or if it names none those that cover the requirement, must all be completed; of
+    those that cover it, what was superseded by a later plan does not count. No verdict is no.
+    """
+    by_number = {verdict.number: verdict for verdict in verdicts}
+    judged = []
+    for requirement in requirements:
+        number = requirement["number"]
+        verdict = by_number.get(number)
+        named = [key.removeprefix("done:") for key in verdict.milestones] if verdict else []
+        support = named or [k for k, m in milestones.items() if number in m["covers"] and m["status"] == "completed"]
+        done = [milestones[key]["status"] == "completed" if key in milestones else False for key in support]
+        met = verdict is not None and verdict.met and bool(done) and all(done)
+        note = None if met else (verdict.note if verdict else "no verdict") or "not shown by the results"
+        judged.append(Requirement(**{**requirement, "met": met, "milestones": support, "note": note}))
+    return judged
+
+
+def _without_model(state: RunState, problem: str) -> dict[str, Any]:
+    """Put the results together as they are."""
+    return conclude(
+        state,
+        "partial",
+        answer=describe_finished(state["milestones"]) or None,
+        code="synthesis_failed",
+        message=f"The answer could not be written, so the results are put together as they are: {problem}",
+    )

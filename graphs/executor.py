@@ -1,0 +1,85 @@
+"""The executor graph: one milestone from brief to report.
+
+START -> brief -> react (create_agent: model <-> tools) -> report -> END
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.structured_output import ToolStrategy
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatResult
+from langchain_core.tools import BaseTool
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from plan_execute.agent.context import Context, make_context
+from plan_execute.agent.executor import ExecutorState, file_report, open_scratchpad, with_sync
+from plan_execute.agent.guard import Guard
+from plan_execute.agent.plan import MilestoneReport
+from plan_execute.agent.scratchpad import ScratchpadState
+from plan_execute.agent.setup import Setup, make_setup
+from plan_execute.agent.state import ExecutorInput, ExecutorOutput
+
+Executor = CompiledStateGraph[ExecutorState, Context, ExecutorInput, ExecutorOutput]
+
+
+def create_executor(
+    executor_model: str | BaseChatModel | None = None,
+    tools: Sequence[BaseTool | Callable[..., Any]] = (),
+    *,
+    context: Context | None = None,
+    middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+    name: str = "executor",
+) -> Executor:
+    """Build the executor on its own: `{"brief": {"goal", "tools", ...}}` in, the milestone's outcome out.
+
+    Args:
+        executor_model: `provider:model` or a chat model; None for what the context or the environment says.
+        tools: What a brief may grant.
+        context: Defaults for the settings.
+        middleware: LangChain agent middleware for the ReAct loop, inside this package's own guard.
+        name: Name of the compiled graph.
+    """
+    settings = make_context(context)
+    if executor_model is not None:
+        settings = make_context(executor_model=executor_model).over(settings)
+    return build_executor(make_setup(settings, tools), middleware=middleware, name=name)
+
+
+def build_executor(
+    setup: Setup, *, middleware: Sequence[AgentMiddleware[Any, Any]] = (), name: str = "executor"
+) -> Executor:
+    """Wire the executor for a graph that has its setup already."""
+    react = create_agent(
+        _Unresolved(),
+        [with_sync(tool) for tool in setup.tools.values()],
+        middleware=[Guard(setup), *middleware],
+        response_format=ToolStrategy(MilestoneReport, tool_message_content="Report received."),
+        state_schema=ScratchpadState,
+        context_schema=Context,
+        name="react",
+    )
+    graph = StateGraph(ExecutorState, context_schema=Context, input_schema=ExecutorInput, output_schema=ExecutorOutput)
+    graph.add_node("brief", partial(open_scratchpad, setup=setup))
+    graph.add_node("react", react)
+    graph.add_node("report", partial(file_report, setup=setup))
+    graph.add_edge(START, "brief")
+    graph.add_edge("brief", "react")
+    graph.add_edge("react", "report")
+    graph.add_edge("report", END)
+    return graph.compile(name=name)
+
+
+class _Unresolved(BaseChatModel):
+    """Stands where `create_agent` wants a model at build time; the guard puts the real one in at each call."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "unresolved"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        raise RuntimeError("The executor's model was not resolved: its guard did not run.")

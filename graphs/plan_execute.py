@@ -1,0 +1,131 @@
+"""The plan-execute graph.
+
+START -> intake -> planner -+-> executor x ready milestones -> replan_gate -+-> executor    continue, retry
+                            |                                               +-> planner     replan
+                            |                                               +-> synthesize  finish
+                            |                                               +-> END         abort
+                            +-> synthesize  nothing left to do
+                            +-> END         direct answer, or typed ending
+synthesize -+-> END
+            +-> planner    a requirement is unmet and replans are left
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.language_models import BaseChatModel
+from langchain_core.tools import BaseTool
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.types import Checkpointer, Send
+from plan_execute.agent.context import Context, make_context
+from plan_execute.agent.executor import make_brief
+from plan_execute.agent.intake import begin_run
+from plan_execute.agent.planner import plan_run
+from plan_execute.agent.question import as_node
+from plan_execute.agent.replan_gate import decide
+from plan_execute.agent.setup import make_setup
+from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState
+from plan_execute.agent.synthesizer import synthesize
+from plan_execute.graphs.executor import build_executor
+
+PlanExecuteAgent = CompiledStateGraph[RunState, Context, PlanExecuteInput, PlanExecuteOutput]
+
+
+def create_plan_execute_agent(
+    planner_model: str | BaseChatModel | None = None,
+    executor_model: str | BaseChatModel | None = None,
+    tools: Sequence[BaseTool | Callable[..., Any]] = (),
+    *,
+    context: Context | None = None,
+    middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+    response_format: Any = None,
+    checkpointer: Checkpointer = None,
+    store: BaseStore | None = None,
+    name: str = "plan_execute",
+) -> PlanExecuteAgent:
+    """Build a plan-and-execute agent: `{"messages": [...]}` in, answer, status, plan, milestones and usage out.
+
+    Models are found when they are needed, so a graph can be built, imported and drawn without a key.
+
+    Args:
+        planner_model: The heavy model, as `provider:model` or a chat model. None: what `context` or the environment
+            says (OpenAI where its key is set, else the embedded model).
+        executor_model: The light model; None for the planner's, if that is named.
+        tools: LangChain tools, or functions with type hints and docstring. One that declares no
+            `metadata={"effect": ...}` counts as read-only.
+        context: Defaults for the settings; what a run passes as `context=` wins.
+        middleware: LangChain agent middleware for the executor's ReAct loop.
+        response_format: A type or a JSON schema the final answer is to take beside its text; the output then has
+            it as plain JSON under `structured_response`.
+        checkpointer: LangGraph's; None inherits that of a parent graph or server.
+        store: LangGraph's.
+        name: Name of the compiled graph.
+
+    Returns:
+        A compiled LangGraph graph.
+
+    Raises:
+        ConfigurationError: A setting or a model's name will not do; one sentence says why.
+    """
+    settings = make_context(context)
+    named = {"planner_model": planner_model, "executor_model": executor_model}
+    settings = make_context({k: v for k, v in named.items() if v is not None}).over(settings)
+    setup = make_setup(settings, tools, response_format)
+
+    graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
+    graph.add_node("intake", partial(begin_run, setup=setup))
+    graph.add_node("planner", as_node(partial(plan_run, setup=setup), "planner"))
+    graph.add_node("executor", build_executor(setup, middleware=middleware))
+    graph.add_node("replan_gate", partial(decide, setup=setup))
+    graph.add_node("synthesize", as_node(partial(synthesize, setup=setup), "synthesize"))
+    graph.add_edge(START, "intake")
+    graph.add_conditional_edges("intake", route_after_intake)
+    graph.add_conditional_edges("planner", route_after_planner, ["executor", "synthesize", END])
+    graph.add_edge("executor", "replan_gate")
+    graph.add_conditional_edges("replan_gate", route_after_gate, ["executor", "planner", "synthesize", END])
+    graph.add_conditional_edges("synthesize", route_after_synthesize)
+    return graph.compile(checkpointer=checkpointer, store=store, name=name)
+
+
+def route_after_intake(state: RunState) -> Literal["planner", "__end__"]:
+    """An empty request ends here."""
+    return "planner" if state["status"] == "running" else "__end__"
+
+
+def route_after_planner(state: RunState) -> list[Send] | Literal["synthesize", "__end__"]:
+    """To the first round of the plan; or on without one."""
+    if state["status"] != "running":
+        return "__end__"
+    return send_round(state) or "synthesize"
+
+
+def route_after_gate(state: RunState) -> list[Send] | Literal["planner", "synthesize", "__end__"]:
+    """Where the gate's decision says."""
+    decision = state["decision"]
+    if state["status"] != "running" or decision is None:
+        return "__end__"
+    match decision["action"]:
+        case "continue" | "retry":
+            return send_round(state)
+        case "replan":
+            return "planner"
+        case "finish":
+            return "synthesize"
+        case "abort":
+            return "__end__"
+
+
+def route_after_synthesize(state: RunState) -> Literal["planner", "__end__"]:
+    """Back to the planner when the synthesis decided so."""
+    return "planner" if state["status"] == "running" else "__end__"
+
+
+def send_round(state: RunState) -> list[Send]:
+    """One executor for each milestone of the round, with its brief and nothing else of the run."""
+    decision = state["decision"]
+    keys = decision["milestones"] if decision else []
+    return [Send("executor", {"brief": make_brief(state, key), "settings": state["settings"]}) for key in keys]
