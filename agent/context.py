@@ -78,7 +78,7 @@ class Context(BaseModel):
         return other.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
     def freeze(self) -> dict[str, Any]:
-        """Write the settings as plain JSON for the state; model instances cannot be stored: those stay with the graph."""
+        """Write the settings as plain JSON for the state; model instances cannot be stored, so the graph keeps them."""
         return {
             name: value
             for name, value in ((name, getattr(self, name)) for name in type(self).model_fields)

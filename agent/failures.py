@@ -44,7 +44,7 @@ def classify_error(error: BaseException) -> FailureCode:
     if isinstance(status, int):
         if status in _TRANSIENT_STATUS:
             return "transient"
-        return "model_unavailable" if status in {400, 401, 402, 403, 404} else "unknown"
+        return "model_unavailable" if status in {401, 402, 403, 404} else "unknown"
     if isinstance(error, TimeoutError | ConnectionError | httpx.TransportError):
         return "transient"
     names = {kind.__name__ for kind in type(error).__mro__}

@@ -124,7 +124,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             messages=[*request.messages, HumanMessage(prompts.LAST_CALL)] if last else request.messages,
         )
         response = yield request
-        said = response.result[-1]
+        said = response.result[0]
         if isinstance(said, AIMessage) and not said.tool_calls and not last:
             nudge = HumanMessage(prompts.NUDGE)
             again = yield request.override(messages=[*request.messages, said, nudge])
@@ -132,6 +132,8 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         for message in response.result:
             if isinstance(message, AIMessage):
                 message.response_metadata.setdefault("model_name", model_name(model))
+        if last and response.structured_response is None:
+            return ModelResponse(result=[_without_calls(said)])
         return _believed(response, brief, messages, last=last)
 
     def _admit(self, request: ToolCallRequest) -> ToolMessage | None:
@@ -144,8 +146,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         if len(call_records(state["messages"])) + place >= self._context(state).tool_call_limit:
             text = "Not run: the limit of tool calls is reached. Report what you have."
             return _tool_message(call, text, "limit")
-        event = {"type": "tool_started", "at": now(), "milestone": state["brief"]["id"]}
-        announce({**event, "tool": call["name"], "args": call["args"]})
+        announce({**_event("tool_started", request), "args": call["args"]})
         return None
 
     def _context(self, state: Any) -> Context:
@@ -225,6 +226,13 @@ def _believed(
     )
 
 
+def _without_calls(said: BaseMessage) -> AIMessage:
+    """What was said on the last turn, without the calls that would keep the loop going."""
+    return AIMessage(
+        said.text, response_metadata=said.response_metadata, usage_metadata=getattr(said, "usage_metadata", None)
+    )
+
+
 def _response(value: object) -> ModelResponse[Any]:
     if not isinstance(value, ModelResponse):
         raise TypeError(f"A turn of the model ended with {value!r} instead of a response.")
@@ -233,10 +241,15 @@ def _response(value: object) -> ModelResponse[Any]:
 
 def _announced(request: ToolCallRequest, answer: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
     if isinstance(answer, ToolMessage):
-        event = {"type": "tool_finished", "at": now(), "milestone": request.state["brief"]["id"]}
         result = prompts.clip(answer.text, prompts.DIGEST_LIMIT)
-        announce({**event, "tool": request.tool_call["name"], "ok": answer.status != "error", "result": result})
+        announce({**_event("tool_finished", request), "ok": answer.status != "error", "result": result})
     return answer
+
+
+def _event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
+    brief = request.state["brief"]
+    place = {"revision": brief.get("revision", 0), "milestone": brief["id"]}
+    return {"type": kind, "at": now(), **place, "tool": request.tool_call["name"]}
 
 
 def _error_message(call: ToolCall, error: Exception) -> ToolMessage:

@@ -81,6 +81,9 @@ def _load(name: str, **options: Any) -> BaseChatModel:
                     f"No key for {name!r}: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own."
                 )
             options["api_key"] = "none"
+    # Without its package init_chat_model looks for Ollama in langchain-community, which no longer has it.
+    if provider == "ollama" and not importlib.util.find_spec("langchain_ollama"):
+        raise ModelError(f"Model {name!r} needs a package that is not installed: pip install langchain-ollama.")
     try:
         loaded: BaseChatModel = init_chat_model(model, model_provider=provider, **options)
     except ImportError as error:

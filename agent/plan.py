@@ -22,6 +22,7 @@ class _Lenient(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     essential: ClassVar[frozenset[str]] = frozenset()
+    """Texts that must be there."""
 
     @model_validator(mode="before")
     @classmethod
@@ -31,7 +32,7 @@ class _Lenient(BaseModel):
         filled = dict(data)
         for name, field in cls.model_fields.items():
             if filled.get(name) is None and name not in cls.essential:
-                filled[name] = _empty(field.annotation)
+                filled |= _empty(name, field.annotation)
             elif name in filled:
                 filled[name] = _coerce(filled[name], field.annotation)
         return filled
@@ -48,7 +49,7 @@ class PinnedCallDraft(_Lenient):
 class YieldDraft(_Lenient):
     """A typed value that a milestone hands on to those that depend on it."""
 
-    essential: ClassVar[frozenset[str]] = frozenset({"name", "kind"})
+    essential: ClassVar[frozenset[str]] = frozenset({"name"})
     name: str = Field(description="A short name, letters and digits.")
     kind: YieldKind = Field(description="The type of the value.")
     options: list[str] = Field(description="The possible values, for the kind 'choice' only.")
@@ -96,7 +97,6 @@ class ReportedValue(_Lenient):
 class MilestoneReport(_Lenient):
     """Report how the milestone ended. Call this once, alone, after the tools have answered."""
 
-    essential: ClassVar[frozenset[str]] = frozenset({"status"})
     status: Literal["succeeded", "failed", "blocked"] = Field(
         description="succeeded: done as required; failed: tried in vain; blocked: something is missing."
     )
@@ -109,7 +109,6 @@ class MilestoneReport(_Lenient):
 class RequirementVerdict(_Lenient):
     """Whether one requirement is met, and by which milestones."""
 
-    essential: ClassVar[frozenset[str]] = frozenset({"number", "met"})
     number: int = Field(description="The requirement's number.")
     met: bool = Field(description="True only if the results show it.")
     milestones: list[str] = Field(description="Ids of the milestones whose results show it.")
@@ -325,10 +324,13 @@ def _folded(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().rstrip(".").casefold()
 
 
-def _empty(annotation: Any) -> Any:
+def _empty(name: str, annotation: Any) -> dict[str, Any]:
+    """What stands for a missing field: an empty list or text, or null; for any other type there is nothing."""
     if get_origin(annotation) is list:
-        return []
-    return None if type(None) in get_args(annotation) else ""
+        return {name: []}
+    if type(None) in get_args(annotation):
+        return {name: None}
+    return {name: ""} if annotation is str else {}
 
 
 def _coerce(value: Any, annotation: Any) -> Any:
@@ -336,7 +338,7 @@ def _coerce(value: Any, annotation: Any) -> Any:
         items = value if isinstance(value, list) else [value]
         (item_type,) = get_args(annotation)
         return [_coerce(item, item_type) for item in items if item is not None]
-    if annotation is str or str in get_args(annotation):
+    if annotation in (str, str | None):
         if isinstance(value, str):
             return value
         return json.dumps(value, ensure_ascii=False)

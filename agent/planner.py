@@ -1,10 +1,10 @@
 """The planner: turns the objective, or what is left of it, into milestones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record
 from plan_execute.agent.context import Context
@@ -93,7 +93,7 @@ def _question_messages(state: RunState, setup: Setup, context: Context) -> list[
         state["objective"],
         tools=list(setup.tools.values()),
         context=context,
-        conversation=state["messages"][:-1],
+        conversation=_conversation(state),
         progress=progress,
     )
 
@@ -196,6 +196,13 @@ def _next_plan(before: Plan | None, draft: PlanDraft) -> Plan:
         unknowns=draft.unknowns,
         pitfalls=draft.pitfalls,
     )
+
+
+def _conversation(state: RunState) -> Sequence[AnyMessage]:
+    """What was said on the thread before the request."""
+    messages = state["messages"]
+    asked = max((i for i, message in enumerate(messages) if isinstance(message, HumanMessage)), default=0)
+    return messages[:asked]
 
 
 def _completed(milestones: Mapping[str, Milestone]) -> dict[str, Milestone]:

@@ -16,8 +16,14 @@ RESULT_LIMIT = 4_000
 """Most characters of one milestone's result that a later prompt shows."""
 DIGEST_LIMIT = 400
 """Most characters of a finished milestone's result that a new plan is shown."""
+PROGRESS_LIMIT = 12_000
+"""Most characters of all finished results together that a new plan is shown; each gets an equal share."""
+SYNTHESIS_LIMIT = 80_000
+"""The same for the final answer."""
 CONVERSATION_LIMIT = 2_000
 """Most characters of one earlier message of the thread that the planner is shown."""
+CONVERSATION_LENGTH = 20
+"""Most earlier messages it is shown, the latest ones."""
 
 PLANNER = """\
 You are the planner of a plan-and-execute agent. You turn a request into a strategy and milestones for others to do.
@@ -84,7 +90,9 @@ def planner_messages(
     if context.planner_instructions:
         system.append(f"Further instructions:\n{context.planner_instructions}")
     parts = [f"The executors' tools (not yours):\n{describe_tools(tools)}"]
-    earlier = [f"{message.type}: {clip(message.text, CONVERSATION_LIMIT)}" for message in conversation]
+    earlier = [
+        f"{message.type}: {clip(message.text, CONVERSATION_LIMIT)}" for message in conversation[-CONVERSATION_LENGTH:]
+    ]
     if earlier:
         parts.append("Earlier in this conversation:\n" + mark("conversation", "\n".join(earlier)))
     parts.append("The request:\n" + mark("request", objective))
@@ -96,12 +104,12 @@ def planner_messages(
 def describe_progress(plan: Plan, milestones: Mapping[str, Milestone], trigger: str) -> str:
     """Tell a planner where a run stands: requirements, what is finished, what failed, what was still to come."""
     done, failed, rest = [], [], []
+    share = _share(milestones, DIGEST_LIMIT, PROGRESS_LIMIT)
     for key, milestone in milestones.items():
         match milestone["status"]:
             case "completed":
-                done.append(
-                    f"done:{key} {milestone['goal']}\n{mark('result', clip(milestone['result'], DIGEST_LIMIT))}"
-                )
+                goal = clip(milestone["goal"], share)
+                done.append(f"done:{key} {goal}\n{mark('result', clip(milestone['result'], share))}")
             case "failed" | "blocked":
                 failed.append(_describe_failure(milestone))
             case "pending" | "running":
@@ -155,9 +163,10 @@ def synthesizer_messages(
     parts = ["The request:\n" + mark("request", objective)]
     if plan["requirements"]:
         parts.append("Requirements:\n" + describe_requirements(plan["requirements"]))
+    share = _share(milestones, RESULT_LIMIT, SYNTHESIS_LIMIT)
     for key, milestone in milestones.items():
         if milestone["status"] == "completed":
-            result = mark("result", clip(milestone["result"], RESULT_LIMIT))
+            result = mark("result", clip(milestone["result"], share))
             parts.append(f"{key} (completed): {milestone['goal']}\n{result}")
         elif milestone["status"] in {"failed", "blocked"}:
             parts.append(_describe_failure(milestone))
@@ -196,6 +205,12 @@ def clip(text: str, limit: int) -> str:
         return text
     half = limit // 2
     return f"{text[:half]}\n[... {len(text) - 2 * half:,} characters left out ...]\n{text[-half:]}"
+
+
+def _share(milestones: Mapping[str, Milestone], most: int, together: int) -> int:
+    """Characters of its result that each finished milestone may show, so that all of them fit."""
+    done = sum(milestone["status"] == "completed" for milestone in milestones.values())
+    return min(most, together // max(done, 1))
 
 
 def _describe_failure(milestone: Milestone) -> str:

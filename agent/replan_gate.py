@@ -37,6 +37,11 @@ class Situation:
         return [milestone for milestone in self.round if milestone["status"] != "completed"]
 
     @property
+    def codes(self) -> set[str]:
+        """Classes of their failures."""
+        return {_code(milestone) for milestone in self.failed}
+
+    @property
     def retryable(self) -> list[Milestone]:
         """Those that failed for a passing reason with attempts left."""
         return [
@@ -89,6 +94,7 @@ class Rule(NamedTuple):
 RULES: tuple[Rule, ...] = (
     Rule("steps_used_up", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
     Rule("transient", lambda s: s.failed and s.failed == s.retryable, "retry", lambda s: _reasons(s.failed)),
+    Rule("model_unavailable", lambda s: "model_unavailable" in s.codes, "abort", lambda s: _reasons(s.failed)),
     Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: _reasons(s.failed)),
     Rule("failed", lambda s: s.failed, "replan", lambda s: _reasons(s.failed)),
     Rule("surprise", lambda s: s.surprised and s.replans_left, "replan", lambda s: _surprises(s.surprised)),
@@ -97,6 +103,13 @@ RULES: tuple[Rule, ...] = (
     Rule("unexpected", lambda _: True, "abort", lambda _: "The gate was reached without a milestone having run."),
 )
 """The first rule that applies decides."""
+
+ABORT_CODES = {
+    "model_unavailable": "executor_unavailable",
+    "replans_used_up": "max_replans",
+    "unexpected": "unexpected_state",
+}
+"""The code a run ends with, by the rule that ended it."""
 
 
 def decide(state: RunState, setup: Setup) -> dict[str, Any]:
@@ -131,11 +144,10 @@ def decide(state: RunState, setup: Setup) -> dict[str, Any]:
 def _abort(state: RunState, rule: Rule, reason: str, failed: Milestone | None) -> dict[str, Any]:
     count = state["replans"]
     times = f"{count} {'replan' if count == 1 else 'replans'}"
-    if rule.name == "replans_used_up":
-        code, message = "max_replans", f"Aborted after {times}, the most allowed. Last reason: {reason}"
-    else:
-        code, message = "unexpected_state", f"Aborted after {times}: {reason}"
-    return conclude(state, "aborted", code=code, message=message, milestone=failed["id"] if failed else None)
+    message = f"Aborted after {times}{', the most allowed' if rule.name == 'replans_used_up' else ''}. {reason}"
+    return conclude(
+        state, "aborted", code=ABORT_CODES[rule.name], message=message, milestone=failed["id"] if failed else None
+    )
 
 
 def _code(milestone: Milestone) -> str:

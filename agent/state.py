@@ -146,20 +146,24 @@ class LogEntry(TypedDict, total=False):
     changes: dict[str, Any]
 
 
-class Brief(TypedDict):
-    """All an executor gets to see of the run: one milestone and the results it depends on."""
+class Brief(TypedDict, total=False):
+    """All an executor gets to see of the run: one milestone and the results it depends on, by milestone id.
+
+    Written by hand it needs only a goal, and the tools it grants.
+    """
 
     id: str
-    goal: str
+    goal: Required[str]
     done_when: str
     pitfalls: list[str]
     tools: list[str]
     calls: list[PinnedCall]
     yields: list[Yield]
     inputs: dict[str, str]
-    revision: NotRequired[int]
-    attempt: NotRequired[int]
-    hint: NotRequired[str]
+    revision: int
+    attempt: int
+    hint: str
+    """Why the last attempt failed."""
 
 
 def merge_milestones(
@@ -217,7 +221,7 @@ class RunState(TypedDict, total=False):
 class PlanExecuteInput(TypedDict):
     """What a caller sends: the conversation, the last human message being the request."""
 
-    messages: Annotated[list[AnyMessage], add_messages]
+    messages: Annotated[list[AnyMessage | dict[str, Any]], add_messages]
 
 
 class PlanExecuteOutput(TypedDict):

@@ -44,7 +44,6 @@ def synthesis_schema(response_format: Any) -> type[Synthesis]:
         "Synthesis",
         __base__=Synthesis,
         __doc__=Synthesis.__doc__,
-        essential=(Any, frozenset({"answer", "structured_response"})),
         structured_response=(response_format, Field(description="The answer in the form asked for.")),
     )
 

@@ -3,7 +3,7 @@
 START -> brief -> react (create_agent: model <-> tools) -> report -> END
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ def create_executor(
     executor_model: str | BaseChatModel | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
     *,
-    context: Context | None = None,
+    context: Context | Mapping[str, Any] | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     name: str = "executor",
 ) -> Executor:

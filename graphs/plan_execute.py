@@ -10,7 +10,7 @@ synthesize -+-> END
             +-> planner    a requirement is unmet and replans are left
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ def create_plan_execute_agent(
     executor_model: str | BaseChatModel | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
     *,
-    context: Context | None = None,
+    context: Context | Mapping[str, Any] | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     response_format: Any = None,
     checkpointer: Checkpointer = None,

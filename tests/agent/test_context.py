@@ -1,0 +1,62 @@
+"""Which settings there are, and which wins."""
+
+import pytest
+from plan_execute.agent.context import Context, effective_context, make_context
+from plan_execute.agent.errors import ConfigurationError
+
+from tests.fakes import ScriptedModel
+
+
+def test_every_field_has_a_title_a_description_and_a_default() -> None:
+    schema = Context.model_json_schema()
+    assert "required" not in schema
+    for name, field in schema["properties"].items():
+        assert field.get("title"), name
+        assert field.get("description"), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"planner_model": "gpt5"}, "Unknown model 'gpt5': write it as provider:model, for example 'openai:gpt-5'."),
+        ({"planner_model": 5}, "expected provider:model"),
+        ({"max_replan": 1}, "Unknown setting 'max_replan': expected one of planner_model"),
+        ({"max_replans": -1}, "Bad value -1 for 'max_replans': Input should be greater than or equal to 0."),
+        ({"granularity": "tiny"}, "Bad value 'tiny' for 'granularity'"),
+    ],
+)
+def test_bad_setting_gets_one_sentence(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        make_context(settings)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_granularity_sets_the_limits_and_a_number_overrides_them() -> None:
+    assert [Context(granularity=g).milestone_limit for g in ("coarse", "balanced", "fine")] == [6, 25, 100]
+    assert Context(granularity="coarse", max_milestones=9).milestone_limit == 9
+    assert Context(max_tool_calls=1).tool_call_limit == 1
+
+
+def test_passed_wins_over_frozen_wins_over_graph() -> None:
+    defaults = Context(max_replans=7, max_parallel=2, planner_instructions="graph")
+    frozen = Context(max_replans=5, planner_instructions="frozen").over(defaults).freeze()
+    in_force = effective_context(defaults, frozen, Context(max_replans=1))
+    assert (in_force.max_replans, in_force.planner_instructions, in_force.max_parallel) == (1, "frozen", 2)
+
+
+def test_setting_equal_to_the_default_still_wins() -> None:
+    assert effective_context(Context(max_replans=7), None, Context(max_replans=3)).max_replans == 3
+
+
+def test_foreign_context_of_a_host_is_ignored() -> None:
+    assert effective_context(Context(max_replans=7), None, object()).max_replans == 7
+
+
+def test_model_instance_stays_with_the_graph_when_settings_are_frozen() -> None:
+    model = ScriptedModel([])
+    frozen = Context(planner_model=model, executor_model="openai:x").freeze()
+    assert "planner_model" not in frozen
+    in_force = effective_context(Context(planner_model=model), frozen, None)
+    assert in_force.planner_model is model
+    assert in_force.executor_model == "openai:x"

@@ -1,0 +1,195 @@
+"""One milestone on the real executor graph: its grant, its limits, and when its report is believed."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
+from plan_execute.agent.state import Brief
+from plan_execute.graphs import create_executor
+
+from tests.fakes import Answer, Asked, ScriptedModel, diligent, report, tool_call
+
+
+@tool
+def look_up(subject: str) -> str:
+    """Look a subject up."""
+    return f"about {subject}"
+
+
+@tool
+def delete_all() -> str:
+    """Delete everything."""
+    raise AssertionError("this tool was never granted")
+
+
+@tool
+def broken(subject: str) -> str:
+    """Break."""
+    raise ValueError(f"cannot find {subject}")
+
+
+@tool
+def refusing(subject: str) -> str:
+    """Refuse."""
+    raise ToolException("Ask for one subject at a time.")
+
+
+@tool
+def busy(subject: str) -> str:
+    """Be busy."""
+    raise TimeoutError
+
+
+TOOLS = [look_up, delete_all, broken, refusing, busy]
+
+
+def run(model: ScriptedModel, tools: list[str] | None = None, **context: Any) -> dict[str, Any]:
+    executor = create_executor(model, TOOLS, context=context)
+    brief = Brief(id="m1", goal="Find x.", tools=["look_up"] if tools is None else tools)
+    outcome: dict[str, Any] = executor.invoke({"brief": brief})["milestones"]["m1"]
+    return outcome
+
+
+def failure(outcome: dict[str, Any]) -> str:
+    assert outcome["status"] in {"failed", "blocked"}
+    return str(outcome["failure"]["code"])
+
+
+def test_milestone_with_evidence_is_completed_and_tracked() -> None:
+    outcome = run(ScriptedModel(diligent))
+    assert outcome["status"] == "completed"
+    assert outcome["result"] == "result of: Find x."
+    assert outcome["tool_calls"] == [{"tool": "look_up", "args": {"subject": "x"}, "ok": True}]
+    assert outcome["usage"]["executor"]["calls"] == 2
+    assert outcome["usage"]["executor"]["models"].keys() == {"ScriptedModel"}
+
+
+def test_model_is_shown_the_granted_tools_and_no_other() -> None:
+    model = ScriptedModel(diligent)
+    run(model)
+    assert [asked.tools for asked in model.asked] == [["look_up", "MilestoneReport"]] * 2
+
+
+def test_tool_outside_the_grant_is_not_run() -> None:
+    outcome = run(ScriptedModel([tool_call("delete_all", {}), report()]))
+    assert outcome["tool_calls"] == [{"tool": "delete_all", "args": {}, "ok": False}]
+    assert failure(outcome) == "no_evidence"
+
+
+@pytest.mark.parametrize(
+    "script", [[report()], [tool_call("broken", {"subject": "x"}), report()]], ids=["none", "failed"]
+)
+def test_success_without_a_successful_call_is_not_success(script: list[Answer]) -> None:
+    assert failure(run(ScriptedModel(script), tools=["look_up", "broken"])) == "no_evidence"
+
+
+def test_model_may_mend_a_claim_without_evidence_once() -> None:
+    model = ScriptedModel([report("guessed"), tool_call("look_up", {"subject": "x"}), report("looked up")])
+    outcome = run(model)
+    assert (outcome["status"], outcome["result"]) == ("completed", "looked up")
+    assert "none of your tools has answered" in model.asked[1].text
+
+
+def test_milestone_without_tools_may_succeed_by_thinking() -> None:
+    assert run(ScriptedModel([report("thought")]), tools=[])["status"] == "completed"
+
+
+def test_report_beside_a_tool_call_does_not_count() -> None:
+    both = tool_call("look_up", {"subject": "x"}, ("MilestoneReport", {"status": "succeeded", "result": "guessed"}))
+    model = ScriptedModel([both, report("read")])
+    assert run(model)["result"] == "read"
+    assert "a report is sent alone" in model.asked[1].text
+
+
+def test_plain_text_is_nudged_towards_a_report() -> None:
+    model = ScriptedModel([tool_call("look_up", {"subject": "x"}), "It is done.", report("read")])
+    assert run(model)["result"] == "read"
+    assert "Plain text reaches nobody" in model.asked[2].text
+
+
+@pytest.mark.parametrize("said", [AIMessage("It is done."), AIMessage("")])
+def test_run_without_a_report_is_not_success(said: AIMessage) -> None:
+    assert failure(run(ScriptedModel([said]))) == "no_report"
+
+
+def test_refusal_is_classed() -> None:
+    assert failure(run(ScriptedModel([AIMessage("", additional_kwargs={"refusal": "I will not."})]))) == "refusal"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("broken", "ValueError: cannot find x"), ("refusing", "Ask for one subject at a time.")],
+)
+def test_tool_that_raises_is_answered_and_the_milestone_goes_on(name: str, said: str) -> None:
+    model = ScriptedModel([tool_call(name, {"subject": "x"}), tool_call("look_up", {"subject": "x"}), report("read")])
+    outcome = run(model, tools=[name, "look_up"])
+    assert outcome["status"] == "completed"
+    assert said in model.asked[1].text
+
+
+def test_bad_arguments_go_back_to_the_model() -> None:
+    model = ScriptedModel(
+        [tool_call("look_up", {"subjekt": 3}), tool_call("look_up", {"subject": "x"}), report("read")]
+    )
+    outcome = run(model)
+    assert [call["ok"] for call in outcome["tool_calls"]] == [False, True]
+    assert outcome["status"] == "completed"
+
+
+def test_failure_of_a_service_is_transient() -> None:
+    assert (
+        failure(run(ScriptedModel([tool_call("busy", {"subject": "x"}), report("no", "failed")]), ["busy"]))
+        == "transient"
+    )
+    assert failure(run(ScriptedModel([TimeoutError("slow")]))) == "transient"
+
+
+def test_blocked_report_says_what_is_missing() -> None:
+    outcome = run(ScriptedModel([report("", "blocked", missing="the customer's name")]))
+    assert failure(outcome) == "missing"
+    assert outcome["status"] == "blocked"
+    assert "the customer's name" in outcome["failure"]["message"]
+
+
+def endless(asked: Asked) -> Answer:
+    if asked.tools == ["MilestoneReport"]:
+        return report("what I have", "failed")
+    return tool_call("look_up", {"subject": f"x{len(asked.messages)}"})
+
+
+def test_tool_call_limit_ends_in_a_report_of_what_there_is() -> None:
+    model = ScriptedModel(endless)
+    outcome = run(model, max_tool_calls=3)
+    assert len(outcome["tool_calls"]) == 3
+    assert failure(outcome) == "limit"
+    assert outcome["result"] == "what I have"
+    assert "This is your last turn" in model.asked[-1].text
+
+
+def test_tool_call_limit_holds_within_one_message() -> None:
+    many = tool_call("look_up", {"subject": "0"}, *[("look_up", {"subject": str(n)}) for n in range(1, 9)])
+    outcome = run(ScriptedModel([many, report("read")]), max_tool_calls=3)
+    assert [call["ok"] for call in outcome["tool_calls"]] == [True] * 3 + [False] * 6
+
+
+def test_model_call_limit_holds_even_when_no_report_comes() -> None:
+    model = ScriptedModel([tool_call("look_up", {"subject": "x"})])
+    assert failure(run(model, max_model_calls=4, max_tool_calls=100)) == "limit"
+    assert len(model.asked) <= 5
+
+
+async def test_coroutine_tool_works_in_async_and_in_sync() -> None:
+    async def fetch(subject: str) -> str:
+        """Fetch a subject."""
+        return f"fetched {subject}"
+
+    fetch_tool: BaseTool = StructuredTool.from_function(coroutine=fetch)
+    brief: Any = {"id": "m1", "goal": "Find x.", "tools": ["fetch"]}
+    model = ScriptedModel(diligent)
+    executor = create_executor(model, [fetch_tool])
+    outcome = await executor.ainvoke({"brief": brief})
+    assert outcome["milestones"]["m1"]["status"] == "completed"
+    assert "fetched x" in model.asked[-1].text
+    assert executor.invoke({"brief": brief})["milestones"]["m1"]["status"] == "completed"
+    assert "fetched x" in model.asked[-1].text

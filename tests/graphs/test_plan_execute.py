@@ -1,0 +1,460 @@
+"""Whole runs on the real graph: planning, rounds, replanning, and how a run ends."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from plan_execute.agent import Context
+from plan_execute.agent.state import PlanExecuteInput
+from plan_execute.graphs import create_plan_execute_agent
+from pydantic import BaseModel
+from syrupy.assertion import SnapshotAssertion
+
+from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, milestone, plan, report, synthesis, tool_call
+
+
+def question(text: str) -> PlanExecuteInput:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+ASKED = question("What do a and b have in common?")
+
+
+@tool
+def look_up(subject: str) -> str:
+    """Look a subject up."""
+    return f"about {subject}"
+
+
+def heavy(*drafts: Answer, end: Answer | None = None) -> ScriptedModel:
+    """A heavy model: these drafts in turn (the last one again and again), and one synthesis whenever asked."""
+    left = list(drafts)
+
+    def answer(asked: Asked) -> Answer:
+        if asked.tools == ["Synthesis"]:
+            return synthesis() if end is None else end
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return ScriptedModel(answer)
+
+
+def failing(*goals: str) -> ScriptedModel:
+    """A diligent executor that fails at the goals named."""
+    return ScriptedModel(lambda asked: report("in vain", "failed") if goal_of(asked) in goals else diligent(asked))
+
+
+def run(planner: ScriptedModel, executor: ScriptedModel | None = None, **context: Any) -> dict[str, Any]:
+    agent = create_plan_execute_agent(planner, executor or ScriptedModel(diligent), [look_up], context=context)
+    return agent.invoke(ASKED)
+
+
+def statuses(output: dict[str, Any]) -> dict[str, str]:
+    return {m["goal"]: m["status"] for m in output["milestones"].values()}
+
+
+def test_topology(snapshot: SnapshotAssertion) -> None:
+    assert create_plan_execute_agent().get_graph(xray=1).draw_mermaid() == snapshot
+
+
+@pytest.mark.parametrize("count", range(1, 21))
+def test_run_in_which_all_goes_well_makes_two_heavy_calls(count: int) -> None:
+    planner = heavy(plan(*[milestone(f"part {n}") for n in range(count)]))
+    output = run(planner)
+    assert output["status"] == "completed"
+    assert list(statuses(output).values()) == ["completed"] * count
+    assert [asked.tools for asked in planner.asked] == [["PlanDraft"], ["Synthesis"]]
+    assert output["usage"]["planner"]["calls"] == output["usage"]["synthesizer"]["calls"] == 1
+    assert output["usage"]["executor"]["calls"] == 2 * count
+
+
+def test_greeting_is_answered_with_one_heavy_call_and_no_milestones() -> None:
+    planner = heavy({"answer": "Hello."})
+    output = run(planner)
+    assert (output["status"], output["answer"], output["milestones"]) == ("completed", "Hello.", {})
+    assert output["messages"][-1].text == "Hello."
+    assert len(planner.asked) == 1
+
+
+def test_milestones_win_over_a_direct_answer() -> None:
+    assert statuses(run(heavy(plan(milestone("a"), answer="guess")))) == {"a": "completed"}
+
+
+def test_executor_sees_the_results_it_depends_on_and_nothing_else() -> None:
+    executor = ScriptedModel(diligent)
+    third = milestone("third", depends_on=["m1"])
+    run(heavy(plan(milestone("first"), milestone("second"), third, milestone("fourth"))), executor)
+    told = "\n".join(asked.text for asked in executor.asked if goal_of(asked) == "third")
+    assert "result of: first" in told
+    for hidden in ("second", "fourth", "in common", "Step by step", "Answer it"):
+        assert hidden not in told
+
+
+def test_planner_has_no_tools_bound_but_sees_the_catalogue() -> None:
+    planner = heavy(plan(milestone("a")))
+    run(planner)
+    assert planner.asked[0].tools == ["PlanDraft"]
+    assert "look_up(subject): Look a subject up." in planner.asked[0].text
+
+
+@pytest.mark.parametrize(
+    ("draft", "named"),
+    [
+        (plan(milestone("a", tools=["fly"])), "unknown tool 'fly'"),
+        (plan(milestone("a", depends_on=["m2"]), milestone("b", depends_on=["m1"])), "circle"),
+        (plan(milestone("a", depends_on=["m7"])), "not in the plan"),
+        (plan(milestone("a"), requirements=["One.", "Two."]), "covered by no milestone"),
+        (plan(*[milestone(str(n)) for n in range(60)]), "at most 6"),
+        (plan(), "empty"),
+    ],
+)
+def test_invalid_plan_goes_back_with_the_reason_and_never_reaches_the_executor(draft: Answer, named: str) -> None:
+    planner, executor = heavy(draft), ScriptedModel(diligent)
+    output = run(planner, executor, granularity="coarse")
+    assert (output["status"], output["error"]["code"]) == ("aborted", "plan_invalid")
+    assert named in output["error"]["message"]
+    assert len(planner.asked) == 3
+    assert named in planner.asked[1].text
+    assert executor.asked == []
+
+
+def test_corrected_plan_is_used() -> None:
+    output = run(heavy(plan(milestone("a", tools=["fly"])), "I am sorry.", plan(milestone("b"))))
+    assert output["status"] == "completed"
+    assert statuses(output) == {"b": "completed"}
+    assert output["usage"]["planner"]["calls"] == 3
+
+
+@pytest.mark.parametrize("said", ["I cannot plan.", "", '{"strategy": "none"', {"milestones": [{"id": "m1"}]}])
+def test_unreadable_plan_ends_in_a_typed_abort(said: Answer) -> None:
+    planner = heavy(said)
+    output = run(planner)
+    assert output["status"] == "aborted"
+    assert output["error"]["code"] in {"plan_unparsable", "plan_invalid"}
+    assert len(planner.asked) == 3
+
+
+def test_unreachable_planner_ends_in_a_typed_abort() -> None:
+    output = run(heavy(ConnectionError("down")))
+    assert (output["status"], output["error"]["code"]) == ("aborted", "planner_unavailable")
+    assert "ConnectionError: down" in output["messages"][-1].text
+
+
+def test_failed_milestone_sends_run_back_to_planner_with_its_progress() -> None:
+    planner = heavy(
+        plan(milestone("a"), milestone("b", depends_on=["m1"]), milestone("c", depends_on=["m2"])),
+        plan(milestone("another b", depends_on=["done:m1"]), milestone("c", depends_on=["m1"]), requirements=[]),
+    )
+    executor = failing("b")
+    output = run(planner, executor)
+    assert output["status"] == "completed"
+    assert [(m["id"], m["goal"], m["status"]) for m in output["milestones"].values()] == [
+        ("m1", "a", "completed"),
+        ("m2", "b", "failed"),
+        ("m3", "c", "skipped"),
+        ("m4", "another b", "completed"),
+        ("m5", "c", "completed"),
+    ]
+    assert output["plan"]["revision"] == 2
+    assert "result of: a" in planner.asked[1].text
+    assert "in vain" in planner.asked[1].text
+    assert [goal_of(asked) for asked in executor.asked].count("a") == 2, "finished work ran again"
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_strategy_that_always_fails_is_aborted_after_the_replans_allowed(most: int) -> None:
+    drafts = [plan(milestone("a"), milestone(f"way {n}", depends_on=["m1"])) for n in range(9)]
+    planner = heavy(drafts[0], *[plan(milestone(f"way {n}")) for n in range(1, 9)])
+    output = run(planner, failing(*[f"way {n}" for n in range(9)]), max_replans=most)
+    assert output["status"] == "aborted"
+    assert output["error"]["code"] == "max_replans"
+    assert output["error"]["replans"] == most
+    assert len(planner.asked) == 1 + most
+    message = output["error"]["message"]
+    assert f"after {most} replan" in message
+    assert "in vain" in message
+    assert "Unmet" in message or statuses(output)["a"] == "completed"
+    assert "result of: a" in output["messages"][-1].text
+    assert output["milestones"]["m1"]["result"] == "result of: a"
+
+
+def test_finished_work_and_settings_of_the_graph_decide_by_default() -> None:
+    agent = create_plan_execute_agent(heavy(plan(milestone("a"))), failing("a"), [look_up], context={"max_replans": 0})
+    assert agent.invoke(ASKED)["error"]["replans"] == 0
+    planner = heavy(*[plan(milestone(f"way {n}")) for n in range(5)])
+    agent = create_plan_execute_agent(planner, failing(*[f"way {n}" for n in range(5)]), [look_up])
+    assert agent.invoke(ASKED, context=Context(max_replans=2))["error"]["replans"] == 2
+
+
+def test_transient_failure_is_retried_without_a_replan() -> None:
+    calls: list[str] = []
+
+    def answer(asked: Asked) -> Answer:
+        calls.append("call")
+        return TimeoutError("slow") if len(calls) == 1 else diligent(asked)
+
+    planner = heavy(plan(milestone("a")))
+    output = run(planner, ScriptedModel(answer))
+    assert output["status"] == "completed"
+    assert output["milestones"]["m1"]["attempts"] == 2
+    assert len(planner.asked) == 2
+
+
+def test_transient_failure_that_lasts_goes_to_the_planner_after_the_attempts_allowed() -> None:
+    executor = ScriptedModel([TimeoutError("slow")])
+    output = run(heavy(plan(milestone("a"))), executor, max_replans=0, max_attempts=3)
+    assert output["error"]["code"] == "max_replans"
+    assert output["milestones"]["m1"]["attempts"] == 3
+    assert len(executor.asked) == 3
+
+
+def test_executor_model_that_cannot_be_used_aborts_instead_of_replanning() -> None:
+    class UnauthorizedError(Exception):
+        status_code = 401
+
+    planner = heavy(plan(milestone("a")))
+    output = run(planner, ScriptedModel([UnauthorizedError("bad key")]))
+    assert (output["status"], output["error"]["code"]) == ("aborted", "executor_unavailable")
+    assert len(planner.asked) == 1
+
+
+def test_surprise_that_contradicts_the_plan_is_planned_around() -> None:
+    def answer(asked: Asked) -> Answer:
+        if goal_of(asked) == "a" and any(m.type == "tool" for m in asked.messages):
+            return report("closed", surprise="the shop has closed")
+        return diligent(asked)
+
+    planner = heavy(plan(milestone("a"), milestone("buy")), plan(milestone("elsewhere"), requirements=[]))
+    output = run(planner, ScriptedModel(answer))
+    assert statuses(output) == {"a": "completed", "buy": "skipped", "elsewhere": "completed"}
+    assert "the shop has closed" in planner.asked[1].text
+
+
+def test_goal_reached_early_skips_the_rest() -> None:
+    planner = heavy(plan(milestone("a"), milestone("b", covers=[])), {"milestones": []})
+    output = run(planner, failing("b"))
+    assert output["status"] == "completed"
+    assert statuses(output) == {"a": "completed", "b": "failed"}
+
+
+def test_unmet_requirement_is_planned_for_and_then_met() -> None:
+    ends = [synthesis(met=[False]), synthesis("Now it is.")]
+
+    def answer(asked: Asked) -> Answer:
+        if asked.tools == ["Synthesis"]:
+            return ends.pop(0)
+        return plan(milestone("a"))
+
+    output = run(ScriptedModel(answer))
+    assert (output["status"], output["answer"]) == ("completed", "Now it is.")
+    assert output["plan"]["revision"] == 2
+
+
+def test_requirement_that_stays_unmet_ends_partial_and_named() -> None:
+    end = synthesis("Half of it.", requirements=[{"number": 1, "met": False, "note": "no source"}])
+    output = run(heavy(plan(milestone("a")), plan(milestone("b")), end=end), max_replans=1)
+    assert (output["status"], output["answer"]) == ("partial", "Half of it.")
+    assert output["error"]["code"] == "unmet_requirements"
+    assert "1. Answer it. (no source)" in output["error"]["message"]
+    assert output["plan"]["requirements"][0]["met"] is False
+
+
+def test_verdict_without_finished_work_behind_it_is_not_believed() -> None:
+    end = synthesis(requirements=[{"number": 1, "met": True, "milestones": ["m1"]}])
+    planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]), end=end)
+    output = run(planner, failing("a"), max_replans=1)
+    assert output["status"] == "partial"
+
+
+def test_failed_synthesis_puts_the_results_together() -> None:
+    output = run(heavy(plan(milestone("a")), end="No."))
+    assert (output["status"], output["error"]["code"]) == ("partial", "synthesis_failed")
+    assert "result of: a" in output["answer"]
+
+
+def test_failed_replan_keeps_what_is_finished() -> None:
+    output = run(heavy(plan(milestone("a"), milestone("b")), ConnectionError("down")), failing("b"))
+    assert (output["status"], output["error"]["code"]) == ("partial", "planner_unavailable")
+    assert "result of: a" in output["answer"]
+    assert output["error"]["replans"] == 1
+
+
+def test_dependent_of_a_failed_milestone_never_runs() -> None:
+    executor = failing("a")
+    run(heavy(plan(milestone("a"), milestone("b", depends_on=["m1"]))), executor, max_replans=0)
+    assert {goal_of(asked) for asked in executor.asked} == {"a"}
+
+
+def test_independent_milestones_of_a_round_overlap_and_agree_with_the_sequential_run() -> None:
+    draft = plan(milestone("a"), milestone("b"), milestone("c", depends_on=["m1", "m2"]))
+    outputs = {}
+    for most in (1, 2):
+        agent = create_plan_execute_agent(
+            heavy(draft), ScriptedModel(diligent), [look_up], context={"max_parallel": most}
+        )
+        events = [e for e in agent.stream(ASKED, stream_mode="custom") if e["type"] == "milestone_started"]
+        assert [e["milestone"] for e in events] == ["m1", "m2", "m3"]
+        rounds = [u for u in agent.stream(ASKED, stream_mode="updates") if "replan_gate" in u]
+        assert len(rounds) == 4 - most
+        outputs[most] = agent.invoke(ASKED)
+    results = [{k: m["result"] for k, m in output["milestones"].items()} for output in outputs.values()]
+    assert results[0] == results[1]
+
+
+def test_failure_beside_a_success_keeps_the_success() -> None:
+    planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]))
+    output = run(planner, failing("b"), max_parallel=2)
+    assert statuses(output) == {"a": "completed", "b": "failed", "c": "completed"}
+
+
+def test_second_question_on_a_thread_is_a_run_of_its_own() -> None:
+    planner = heavy(plan(milestone("a")), {"answer": "As I said."}, plan(milestone("b")))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up], checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    agent.invoke(ASKED, config)
+    second = agent.invoke(question("And again?"), config)
+    assert (second["answer"], second["milestones"], second["plan"]) == ("As I said.", {}, None)
+    assert second["usage"]["planner"]["calls"] == 1
+    assert "ai: The answer." in planner.asked[2].text
+    third = agent.invoke(question("Go on."), config)
+    assert list(third["milestones"]) == ["m1"]
+    assert [m.type for m in third["messages"]] == ["human", "ai"] * 3
+    log = agent.get_state(config).values["log"]
+    assert [entry["type"] for entry in log].count("plan_created") == 1
+
+
+@pytest.mark.parametrize("content", ["", "  \n", [{"type": "text", "text": " "}]])
+def test_empty_request_ends_with_a_sentence_and_no_call(content: Any) -> None:
+    planner = heavy(plan(milestone("a")))
+    agent = create_plan_execute_agent(planner, planner, [look_up])
+    output = agent.invoke({"messages": [{"role": "user", "content": content}]})
+    assert (output["status"], output["error"]["code"]) == ("aborted", "empty_request")
+    assert planner.asked == []
+
+
+def test_request_of_100_kb_with_braces_arrives_unchanged() -> None:
+    request = "{x} {{ %s {0.__class__} $y " * 4_000
+    planner = heavy(plan(milestone("a {x}")))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up])
+    assert agent.invoke(question(request))["status"] == "completed"
+    assert request in planner.asked[0].text
+
+
+def test_instructions_reach_their_role_only() -> None:
+    planner, executor = heavy(plan(milestone("a"))), ScriptedModel(diligent)
+    run(planner, executor, planner_instructions="PLAN IN FRENCH", executor_instructions="COUNT TWICE")
+    assert all("PLAN IN FRENCH" in asked.text and "COUNT TWICE" not in asked.text for asked in planner.asked)
+    assert all("COUNT TWICE" in asked.text and "PLAN IN FRENCH" not in asked.text for asked in executor.asked)
+
+
+class Verdict(BaseModel):
+    """A typed final answer."""
+
+    total: int
+
+
+@pytest.mark.parametrize("form", [Verdict, Verdict.model_json_schema()], ids=["type", "JSON schema"])
+def test_response_format_gives_the_answer_as_plain_json(form: Any) -> None:
+    planner = heavy(plan(milestone("a")), end=synthesis("Three.", structured_response={"total": 3}))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up], response_format=form)
+    output = agent.invoke(ASKED)
+    assert (output["structured_response"], output["answer"]) == ({"total": 3}, "Three.")
+    assert len(planner.asked) == 2
+
+
+def test_direct_answer_takes_the_response_format_too() -> None:
+    planner = heavy({"answer": "Three."}, end=synthesis("Three.", [], structured_response={"total": 3}))
+    output = create_plan_execute_agent(planner, planner, response_format=Verdict).invoke(ASKED)
+    assert (output["status"], output["structured_response"]) == ("completed", {"total": 3})
+
+
+async def test_invoke_ainvoke_stream_and_batch_agree() -> None:
+    def agent() -> Any:
+        planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]))
+        return create_plan_execute_agent(planner, failing("b"), [look_up])
+
+    outputs = [agent().invoke(ASKED), await agent().ainvoke(ASKED), agent().batch([ASKED])[0]]
+    outputs.append([chunk async for chunk in agent().astream(ASKED, stream_mode="values")][-1])
+    outputs.append(list(agent().stream(ASKED, stream_mode="values"))[-1])
+    seen = [(output["answer"], statuses(output), output["usage"], output["plan"]) for output in outputs]
+    assert all(one == seen[0] for one in seen)
+
+
+def test_planners_json_is_hidden_and_executors_tokens_are_visible_in_the_messages_stream() -> None:
+    agent = create_plan_execute_agent(heavy(plan(milestone("a"))), ScriptedModel(diligent), [look_up])
+    seen: list[Any] = list(agent.stream(ASKED, stream_mode="messages", subgraphs=True))
+    called = {call["name"] for _, (message, _) in seen for call in getattr(message, "tool_calls", [])}
+    assert called == {"look_up", "MilestoneReport"}
+
+
+def test_log_tells_every_transition() -> None:
+    planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]))
+    agent = create_plan_execute_agent(planner, failing("b"), [look_up], checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    agent.invoke(ASKED, config)
+    log = agent.get_state(config).values["log"]
+    assert [(entry["type"], entry.get("milestone"), entry.get("rule")) for entry in log] == [
+        ("plan_created", None, None),
+        ("milestone_started", "m1", None),
+        ("milestone_finished", "m1", None),
+        ("decision", None, "more_to_do"),
+        ("milestone_started", "m2", None),
+        ("milestone_finished", "m2", None),
+        ("decision", None, "failed"),
+        ("plan_revised", None, None),
+        ("milestone_started", "m3", None),
+        ("milestone_finished", "m3", None),
+        ("decision", None, "all_done"),
+        ("synthesized", None, None),
+        ("answer", None, None),
+    ]
+    assert all(entry["at"] and entry["revision"] in {1, 2} for entry in log)
+
+
+def test_recursion_limit_of_25_ends_in_a_status() -> None:
+    agent = create_plan_execute_agent(
+        heavy(plan(*[milestone(f"part {n}") for n in range(20)])), ScriptedModel(diligent), [look_up]
+    )
+    output = agent.invoke(ASKED, {"recursion_limit": 25})
+    assert (output["status"], output["error"]["code"]) == ("partial", "recursion_limit")
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="Two tools are called 'look_up'"):
+        create_plan_execute_agent(tools=[look_up, look_up])
+
+
+def test_as_node_of_a_messages_graph_one_ai_message_comes_out() -> None:
+    from langgraph.graph import END, START, MessagesState, StateGraph
+
+    agent = create_plan_execute_agent(heavy(plan(milestone("a"))), ScriptedModel(diligent), [look_up])
+    host = StateGraph(MessagesState)
+    host.add_node("agent", agent)
+    host.add_edge(START, "agent")
+    host.add_edge("agent", END)
+    output = host.compile().invoke({"messages": [HumanMessage("Do it.")]})
+    assert set(output) == {"messages"}
+    assert [m.type for m in output["messages"]] == ["human", "ai"]
+
+
+def test_user_middleware_runs_inside_the_executor() -> None:
+    from langchain.agents.middleware import wrap_tool_call
+
+    seen: list[str] = []
+
+    @wrap_tool_call
+    def watch(request: Any, handler: Any) -> Any:
+        seen.append(request.tool_call["name"])
+        return handler(request)
+
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), ScriptedModel(diligent), [look_up], middleware=[watch]
+    )
+    assert agent.invoke(ASKED)["status"] == "completed"
+    assert seen == ["look_up"]
+
+
+def test_tool_call_of_the_final_answer_is_no_tool_chatter() -> None:
+    output = run(heavy(plan(milestone("a"))), ScriptedModel([tool_call("look_up", {"subject": "x"}), report("found")]))
+    assert [m.type for m in output["messages"]] == ["human", "ai"]
