@@ -9,7 +9,7 @@ from langgraph.channels import DeltaChannel
 from langgraph.graph.message import add_messages
 from langgraph.managed import RemainingSteps
 from langgraph.types import Overwrite
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, Required, TypedDict
 
 SCHEMA_VERSION = 1
 """Counts up whenever a key changes its meaning, so that a reader of an old checkpoint can tell."""
