@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 ModelSpec = str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None
 Granularity = Literal["coarse", "balanced", "fine"]
 
-MODEL_FIELDS = ("planner_model", "executor_model", "synthesizer_model")
+MODEL_FIELDS = ("planner_model", "executor_model", "synthesizer_model", "verifier_model")
 
 
 class Size(NamedTuple):
@@ -22,6 +22,32 @@ class Size(NamedTuple):
 
 
 SIZES: Mapping[Granularity, Size] = {"coarse": Size(6, 25), "balanced": Size(25, 12), "fine": Size(100, 6)}
+
+
+class Budget(BaseModel):
+    """The most a run may cost; empty is no limit. Crossing one ends the run softly, with what there is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    heavy_calls: int | None = Field(default=None, ge=1, title="Heavy calls")
+    """Calls of the planner and the synthesizer together."""
+    tokens: int | None = Field(default=None, ge=1, title="Tokens")
+    """Input and output tokens of all models."""
+    usd: float | None = Field(default=None, gt=0, title="US dollars")
+    """Cost of all models; a model without a known price counts as crossing it."""
+    seconds: float | None = Field(default=None, gt=0, title="Seconds")
+    """Working time; waiting for a person or a restart does not count, milestones side by side each do."""
+
+
+class Price(BaseModel):
+    """What a model costs, in US dollars for a million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    input: float = Field(ge=0)
+    """A million input tokens."""
+    output: float = Field(ge=0)
+    """A million output tokens."""
 
 
 class Context(BaseModel):
@@ -35,6 +61,8 @@ class Context(BaseModel):
     """The light model that carries out milestones, as `provider:model`. Empty: the planner's, if that is named."""
     synthesizer_model: ModelSpec = Field(default=None, title="Synthesizer model")
     """The heavy model that writes the answer, as `provider:model`. Empty: the planner's."""
+    verifier_model: ModelSpec = Field(default=None, title="Verifier model")
+    """The light model that verifies milestones if `verify` is `model`, as `provider:model`. Empty: the executor's."""
     planner_instructions: str = Field(default="", title="Instructions for the planner")
     """What the planner (and the synthesizer) should know beyond the request: house rules, style, language."""
     executor_instructions: str = Field(default="", title="Instructions for the executor")
@@ -53,6 +81,17 @@ class Context(BaseModel):
     """The executor's calls of its model within one milestone; on the last it can only report."""
     max_tool_calls: int | None = Field(default=None, ge=1, title="Most tool calls in a milestone")
     """Overrides what the granularity allows."""
+
+    milestone_timeout: float = Field(default=600, gt=0, title="Seconds for a milestone")
+    """After this long nothing new is started in a milestone and a call under way is abandoned."""
+    verify: Literal["rules", "model"] = Field(default="rules", title="Verification")
+    """Who checks a milestone that reports success: plain rules, or also the verifier model against `done_when`."""
+    escalate: bool = Field(default=False, title="Escalate")
+    """Whether the last attempt at a milestone that was tried in vain goes to the planner's model, before a replan."""
+    budget: Budget = Field(default=Budget(), title="Budget")
+    """What a whole run may cost."""
+    prices: dict[str, Price] = Field(default={}, title="Prices")
+    """Prices by model name, for models whose price is not known or is another for you."""
 
     @field_validator(*MODEL_FIELDS)
     @classmethod
@@ -79,11 +118,8 @@ class Context(BaseModel):
 
     def freeze(self) -> dict[str, Any]:
         """Write the settings as plain JSON for the state; model instances cannot be stored, so the graph keeps them."""
-        return {
-            name: value
-            for name, value in ((name, getattr(self, name)) for name in type(self).model_fields)
-            if not isinstance(value, BaseChatModel)
-        }
+        instances = {name for name in MODEL_FIELDS if isinstance(getattr(self, name), BaseChatModel)}
+        return self.model_dump(mode="json", exclude=instances)
 
 
 def make_context(settings: Mapping[str, Any] | Context | None = None, **fields: Any) -> Context:

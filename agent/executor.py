@@ -10,12 +10,31 @@ from langchain_core.tools import BaseTool, StructuredTool
 from plan_execute.agent import prompts
 from plan_execute.agent.audit import record
 from plan_execute.agent.context import Context
-from plan_execute.agent.failures import MEANINGS, FailureCode
-from plan_execute.agent.guard import is_last_call
-from plan_execute.agent.scratchpad import ScratchpadState, call_records, raised_failure, tool_failures
+from plan_execute.agent.digest import clip
+from plan_execute.agent.errors import ModelError
+from plan_execute.agent.failures import MEANINGS, FailureCode, describe_error
+from plan_execute.agent.models import model_for
+from plan_execute.agent.plan import Verification
+from plan_execute.agent.question import Dialogue, Question
+from plan_execute.agent.scratchpad import (
+    ScratchpadState,
+    call_records,
+    has_evidence,
+    limit_reached,
+    raised_failure,
+    seconds_spent,
+    tool_failures,
+    usage_of,
+)
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, now
-from plan_execute.agent.usage import count_call, sum_usage
+from plan_execute.agent.usage import sum_usage, tallied
+from pydantic import ValidationError
+
+BACKOFF = 0.5
+"""Seconds before a second attempt after a failure that may pass by itself; doubled for each one more."""
+LONGEST_WAIT = 60.0
+"""The most of them, whatever a service asks for."""
 
 
 class ExecutorState(ScratchpadState, ExecutorOutput):
@@ -40,6 +59,10 @@ def make_brief(state: RunState, key: str) -> Brief:
     )
     if failure:
         brief["hint"] = f"{failure['message']}\n{failure['evidence']}".strip()
+        if failure["code"] == "transient":
+            asked_for = failure["retry_after"]
+            wait = BACKOFF * 2 ** (milestone["attempts"] - 2) if asked_for is None else asked_for
+            brief["wait"] = min(wait, LONGEST_WAIT)
     return brief
 
 
@@ -50,17 +73,17 @@ def open_scratchpad(state: ExecutorState, setup: Setup) -> dict[str, Any]:
     return {"brief": brief, "messages": prompts.executor_messages(brief, context.executor_instructions)}
 
 
-def file_report(state: ExecutorState, setup: Setup) -> ExecutorOutput:
-    """End a milestone: judge what was reported against what was done."""
+def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
+    """End a milestone: judge what was reported against what was done, by rules and, if asked for, by a model."""
     brief, messages = state["brief"], state["messages"]
+    context = setup.context(state.get("settings"))
     report: dict[str, Any] | None = state.get("structured_response")
+    failure = _find_failure(state, report, context)
+    usage, seconds = usage_of(messages, context.prices), seconds_spent(messages)
+    if failure is None and report is not None and context.verify == "model":
+        failure, account = yield from tallied("verifier", context, _verify(brief, report, messages, context))
+        usage, seconds = sum_usage([usage, account.usage]), seconds + account.seconds
     calls = call_records(messages)
-    failure = _find_failure(brief, report, messages, setup.context(state.get("settings")))
-    account = sum_usage(
-        count_call("executor", None, message)
-        for message in messages
-        if isinstance(message, AIMessage) and "raised" not in message.additional_kwargs
-    )
     milestone = Milestone(
         status="completed" if failure is None else "blocked" if failure["code"] == "missing" else "failed",
         result=report["result"] if report else "",
@@ -68,7 +91,7 @@ def file_report(state: ExecutorState, setup: Setup) -> ExecutorOutput:
         report=report,
         failure=failure,
         tool_calls=calls,
-        usage=account,
+        usage=usage,
         finished_at=now(),
     )
     entry = record(
@@ -82,7 +105,7 @@ def file_report(state: ExecutorState, setup: Setup) -> ExecutorOutput:
         tool_calls=calls,
         changes={brief["id"]: {"status": milestone["status"]}},
     )
-    return ExecutorOutput(milestones={brief["id"]: milestone}, usage=account, log=[entry])
+    return ExecutorOutput(milestones={brief["id"]: milestone}, usage=usage, seconds=seconds, log=[entry])
 
 
 def with_sync(tool: BaseTool) -> BaseTool:
@@ -101,37 +124,61 @@ def with_sync(tool: BaseTool) -> BaseTool:
     return tool.model_copy(update={"func": call})
 
 
-def _find_failure(
-    brief: Brief, report: dict[str, Any] | None, messages: Sequence[AnyMessage], context: Context
-) -> Failure | None:
+def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: Context) -> Failure | None:
     """The first reason, in this order, why a milestone is not done; None if it is."""
+    brief, messages = state["brief"], state["messages"]
     failures = tool_failures(messages)
     evidence = "\n".join(dict.fromkeys(text for _, text in failures[-3:]))
-    transient = bool(failures) and failures[-1][0] == "transient"
+    last = messages[-1] if messages else None
+    code: FailureCode
     if raised := raised_failure(messages):
-        return _failure(raised[0], raised[1], evidence)
+        return _failure(raised[0], raised[1], evidence, raised[2])
+    if isinstance(last, AIMessage) and last.additional_kwargs.get("refusal"):
+        return _failure("refusal", str(last.additional_kwargs["refusal"]), evidence)
+    limit = limit_reached(state, context)
     if report is None:
-        last = messages[-1] if messages else None
-        if isinstance(last, AIMessage) and last.additional_kwargs.get("refusal"):
-            return _failure("refusal", str(last.additional_kwargs["refusal"]), evidence)
-        code: FailureCode = "limit" if is_last_call(messages, context) else "no_report"
-        return _failure(code, last.text if last is not None else "", evidence)
+        return _failure("limit" if limit else "no_report", last.text if last is not None else "", evidence)
     said = report["missing"] or report["result"]
-    if report["status"] == "blocked" or (report["status"] == "failed" and report["missing"]):
-        return _failure("missing", said, evidence)
-    if report["status"] == "failed":
-        code = "transient" if transient else "limit" if is_last_call(messages, context) else "failed"
+    by_tools = _class_of_tools(messages)
+    if report["status"] == "failed" and not report["missing"]:
+        return _failure("limit" if limit and by_tools == "failed" else by_tools, said, evidence)
+    if report["status"] in {"failed", "blocked"}:
+        code = by_tools if by_tools in {"not_found", "permission", "transient"} else "missing"
         return _failure(code, said, evidence)
-    if brief["tools"] and not any(record["ok"] for record in call_records(messages)):
-        return _failure("transient" if transient else "no_evidence", said, evidence)
+    if brief["tools"] and not has_evidence(messages, brief):
+        return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", said, evidence)
     return None
 
 
-def _failure(code: FailureCode, said: str, evidence: str) -> Failure:
+def _class_of_tools(messages: Sequence[AnyMessage]) -> FailureCode:
+    """The class of the last call, if it failed: what a report of failure is down to."""
+    calls = call_records(messages)
+    return tool_failures(messages)[-1][0] if calls and not calls[-1]["ok"] else "failed"
+
+
+def _verify(
+    brief: Brief, report: dict[str, Any], messages: Sequence[AnyMessage], context: Context
+) -> Dialogue[Failure | None]:
+    """Let the verifier judge `done_when` against the evidence; whatever keeps it from saying yes is a no."""
+    try:
+        model = model_for("verifier", context)
+    except ModelError as error:
+        return _failure("unverified", str(error), "")
+    reply = yield Question(model, prompts.verifier_messages(brief, report["result"], messages), Verification)
+    if reply.error is not None:
+        return _failure("unverified", f"the verifier cannot be reached: {describe_error(reply.error)}", "")
+    try:
+        verdict = Verification.model_validate(reply.data)
+    except ValidationError:
+        return _failure("unverified", "the verifier gave no verdict", "")
+    return None if verdict.done else _failure("unverified", verdict.reason, report["result"])
+
+
+def _failure(code: FailureCode, said: str, evidence: str, retry_after: float | None = None) -> Failure:
     message = MEANINGS[code]
     if said:
-        message += f": {prompts.clip(said, prompts.DIGEST_LIMIT)}"
-    return Failure(code=code, message=message, evidence=prompts.clip(evidence, prompts.RESULT_LIMIT))
+        message += f": {clip(said, prompts.DIGEST_LIMIT)}"
+    return Failure(code=code, message=message, evidence=clip(evidence, prompts.RESULT_LIMIT), retry_after=retry_after)
 
 
 def _complete(brief: Brief) -> Brief:

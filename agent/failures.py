@@ -1,19 +1,27 @@
 """Classes of failure: what went wrong, in a word that decides what happens next."""
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import httpx
+from langchain_core.tools import ToolException
 from plan_execute.agent.errors import ModelError
 
 FailureCode = Literal[
     "transient",
-    "model_unavailable",
+    "timeout",
+    "bad_arguments",
     "missing",
-    "surprise",
+    "not_found",
+    "permission",
+    "limit",
+    "unexpected_state",
+    "refusal",
     "no_evidence",
     "no_report",
-    "limit",
-    "refusal",
+    "unverified",
+    "model_unavailable",
     "failed",
     "unknown",
 ]
@@ -21,11 +29,16 @@ FailureCode = Literal[
 MEANINGS: dict[FailureCode, str] = {
     "transient": "the service did not answer this time",
     "model_unavailable": "the model cannot be used",
-    "missing": "information or access is missing",
-    "surprise": "what was found contradicts the plan",
+    "timeout": "the time for it ran out; whether a call under way had an effect is unknown",
+    "bad_arguments": "a tool was called with arguments it does not take",
+    "missing": "information is missing",
+    "not_found": "what was looked for does not exist",
+    "permission": "access is not allowed",
+    "unexpected_state": "what was found contradicts the plan",
     "no_evidence": "success was claimed without a successful call of a granted tool",
     "no_report": "the executor ended without a report",
-    "limit": "the limit of calls was reached",
+    "unverified": "it was reported as done, but the check says it is not",
+    "limit": "the limit of calls was reached, so it is too broad: split it",
     "refusal": "the model refused",
     "failed": "it was tried in vain",
     "unknown": "it failed for a reason nobody classified",
@@ -45,10 +58,37 @@ def classify_error(error: BaseException) -> FailureCode:
         if status in _TRANSIENT_STATUS:
             return "transient"
         return "model_unavailable" if status in {401, 402, 403, 404} else "unknown"
-    if isinstance(error, TimeoutError | ConnectionError | httpx.TransportError):
+    return "transient" if _is_transient(error) else "unknown"
+
+
+def classify_tool_error(error: BaseException) -> FailureCode:
+    """Find the class of what a tool raised."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, PermissionError) or status in {401, 403}:
+        return "permission"
+    if isinstance(error, LookupError | FileNotFoundError) or status in {404, 410}:
+        return "not_found"
+    if isinstance(error, ValueError | TypeError) or status in {400, 422}:
+        return "bad_arguments"
+    if _is_transient(error) or status in _TRANSIENT_STATUS:
         return "transient"
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return "transient" if names & _TRANSIENT_NAMES else "unknown"
+    return "failed" if isinstance(error, ToolException) else "unknown"
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Seconds that a service asks to be left alone, from its Retry-After header; None if it does not say."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except ValueError:
+        return None
 
 
 def describe_error(error: BaseException, limit: int = 300) -> str:
@@ -57,3 +97,9 @@ def describe_error(error: BaseException, limit: int = 300) -> str:
     name = type(error).__name__
     line = text if isinstance(error, ModelError) and text else f"{name}: {text}" if text else name
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, TimeoutError | ConnectionError | httpx.TransportError):
+        return True
+    return bool({kind.__name__ for kind in type(error).__mro__} & _TRANSIENT_NAMES)

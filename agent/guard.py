@@ -1,42 +1,67 @@
-"""The guard: holds a ReAct loop to its milestone's tools and limits, and to a report that can be believed."""
+"""The guard: holds a ReAct loop to its milestone's tools, limits and time, and to a report that can be believed."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
-from plan_execute.agent import compact, prompts
+from plan_execute.agent import prompts
 from plan_execute.agent.audit import announce
+from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
-from plan_execute.agent.failures import FailureCode, classify_error, describe_error
+from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference
+from plan_execute.agent.failures import (
+    FailureCode,
+    classify_error,
+    classify_tool_error,
+    describe_error,
+    retry_after,
+)
 from plan_execute.agent.models import is_compact, model_for
 from plan_execute.agent.plan import MilestoneReport
-from plan_execute.agent.question import aask, ask
 from plan_execute.agent.scratchpad import (
     REPORT,
     ScratchpadState,
     call_records,
-    model_calls,
+    has_evidence,
+    kept_texts,
+    limit_reached,
     pending_calls,
     raised_message,
+    seconds_spent,
 )
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Brief, now
+from plan_execute.agent.timeout import CallAbandonedError, acall_within, call_within
 from plan_execute.agent.usage import model_name
-from pydantic import Field
 
 ERROR_LIMIT = 500
 """Most characters of a tool's error that the model is shown."""
+MOST_REPEATS = 3
+"""How often the very same tool call may be made in one milestone."""
 
-Turn = Generator[ModelRequest[Context], ModelResponse[Any], ModelResponse[Any]]
+
+class Ask(NamedTuple):
+    """One request to the model, and the seconds there are for it."""
+
+    request: ModelRequest[Context]
+    seconds: float
+
+
+class Wait(NamedTuple):
+    """So many seconds before going on."""
+
+    seconds: float
+
+
+Turn = Generator[Ask | Wait, ModelResponse[Any] | None, ModelResponse[Any]]
 
 
 class Guard(AgentMiddleware[ScratchpadState, Context]):
@@ -53,17 +78,22 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         self, request: ModelRequest[Context], handler: Callable[[ModelRequest[Context]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Hold one turn of the model in sync."""
-        turn = self._turn(request)
+        turn, began = self._turn(request), time.monotonic()
         try:
-            asked = next(turn)
+            step = next(turn)
             while True:
-                asked = turn.send(handler(asked))
+                if isinstance(step, Wait):
+                    time.sleep(step.seconds)
+                    step = turn.send(None)
+                else:
+                    asked = step.request
+                    step = turn.send(call_within(step.seconds, lambda: handler(asked)))  # noqa: B023 - called at once
         except StopIteration as end:
-            return _response(end.value)
+            return _timed(end.value, began)
         except GraphBubbleUp:
             raise
         except Exception as error:
-            return ModelResponse(result=[raised_message(classify_error(error), describe_error(error))])
+            return _timed(_raised(error), began)
 
     async def awrap_model_call(
         self,
@@ -71,129 +101,128 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         handler: Callable[[ModelRequest[Context]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Hold one turn of the model in async."""
-        turn = self._turn(request)
+        turn, began = self._turn(request), time.monotonic()
         try:
-            asked = next(turn)
+            step = next(turn)
             while True:
-                asked = turn.send(await handler(asked))
+                if isinstance(step, Wait):
+                    await asyncio.sleep(step.seconds)
+                    step = turn.send(None)
+                else:
+                    step = turn.send(await acall_within(step.seconds, handler(step.request)))
         except StopIteration as end:
-            return _response(end.value)
+            return _timed(end.value, began)
         except GraphBubbleUp:
             raise
         except Exception as error:
-            return ModelResponse(result=[raised_message(classify_error(error), describe_error(error))])
+            return _timed(_raised(error), began)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Let a granted call through in sync, and turn what it raises into an answer the model can act on."""
-        refused = self._admit(request)
-        if refused is not None:
-            return refused
+        answered = self._answer_without_tool(request)
+        if answered is not None:
+            return answered
+        began = time.monotonic()
         try:
-            return _announced(request, handler(request))
+            answer = call_within(self._seconds_left(request.state), lambda: handler(request))
         except GraphBubbleUp:
             raise
         except Exception as error:
-            return _announced(request, _error_message(request.tool_call, error))
+            answer = _error_answer(request.tool_call, error)
+        return _received(request, answer, began)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
         """Let a granted call through in async."""
-        refused = self._admit(request)
-        if refused is not None:
-            return refused
+        answered = self._answer_without_tool(request)
+        if answered is not None:
+            return answered
+        began = time.monotonic()
         try:
-            return _announced(request, await handler(request))
+            answer = await acall_within(self._seconds_left(request.state), handler(request))
         except GraphBubbleUp:
             raise
         except Exception as error:
-            return _announced(request, _error_message(request.tool_call, error))
+            answer = _error_answer(request.tool_call, error)
+        return _received(request, answer, began)
 
     def _turn(self, request: ModelRequest[Context]) -> Turn:
         """Ask the model with the milestone's model and tools; nudge it once if it answers in plain text."""
         context = self._context(request.state)
-        brief: Brief = cast("ScratchpadState", request.state)["brief"]
-        messages: Sequence[AnyMessage] = request.state["messages"]
-        last = is_last_call(messages, context)
-        model = model_for("executor", context)
+        state = cast("ScratchpadState", request.state)
+        brief, messages = state["brief"], state["messages"]
+        if "wait" in brief and not any(isinstance(m, AIMessage) for m in messages):
+            yield Wait(brief["wait"])
+        seconds = self._seconds_left(state)
+        if seconds <= 0:
+            raise CallAbandonedError("no time is left for another model call")
+        limit = limit_reached(state, context)
+        model = executor_model(brief, context)
         request = request.override(
             model=CompactExecutor(model=model, brief=brief) if is_compact(model) else model,
-            tools=[] if last else [self.setup.tools[name] for name in brief["tools"] if name in self.setup.tools],
-            messages=[*request.messages, HumanMessage(prompts.LAST_CALL)] if last else request.messages,
+            tools=[] if limit else self._tools(brief, messages),
+            messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
         )
-        response = yield request
+        response = yield Ask(request, seconds)
+        assert response is not None
         said = response.result[0]
-        if isinstance(said, AIMessage) and not said.tool_calls and not last:
+        if isinstance(said, AIMessage) and not said.tool_calls and not limit:
             nudge = HumanMessage(prompts.NUDGE)
-            again = yield request.override(messages=[*request.messages, said, nudge])
+            again = yield Ask(request.override(messages=[*request.messages, said, nudge]), seconds)
+            assert again is not None
             response = ModelResponse(result=[said, nudge, *again.result], structured_response=again.structured_response)
         for message in response.result:
             if isinstance(message, AIMessage):
                 message.response_metadata.setdefault("model_name", model_name(model))
-        if last and response.structured_response is None:
+        if limit and response.structured_response is None:
             return ModelResponse(result=[_without_calls(said)])
-        return _believed(response, brief, messages, last=last)
+        return _believed(response, brief, messages, last=bool(limit))
 
-    def _admit(self, request: ToolCallRequest) -> ToolMessage | None:
-        """None for a call that may run, else the answer that refuses it."""
+    def _answer_without_tool(self, request: ToolCallRequest) -> ToolMessage | None:
+        """The answer to a call that no tool is to see: a refusal, or part of a long text; None for one that may run."""
         call, state = request.tool_call, request.state
-        granted = state["brief"]["tools"]
-        if call["name"] not in granted:
-            return _tool_message(call, f"{call['name']!r} is not among your tools: {', '.join(granted) or 'none'}.")
-        place = next((i for i, other in enumerate(pending_calls(state["messages"])) if other["id"] == call["id"]), 0)
-        if len(call_records(state["messages"])) + place >= self._context(state).tool_call_limit:
-            text = "Not run: the limit of tool calls is reached. Report what you have."
-            return _tool_message(call, text, "limit")
+        brief, messages = state["brief"], state["messages"]
+        records = call_records(messages)
+        batch = pending_calls(messages)
+        place = next((i for i, other in enumerate(batch) if other["id"] == call["id"]), 0)
+        same = {"tool": call["name"], "args": call["args"]}
+        repeats = sum({"tool": r["tool"], "args": r["args"]} == same for r in records)
+        repeats += sum({"tool": c["name"], "args": c["args"]} == same for c in batch[:place])
+        if len(records) + place >= self._context(state).tool_call_limit:
+            return _answer(call, "Not run: the limit of tool calls is reached. Report what you have.", "limit")
+        if repeats >= MOST_REPEATS:
+            text = f"Not run: you made this very call {repeats} times. Use its answer, or try something else."
+            return _answer(call, text, "failed")
+        if call["name"] == READER_NAME:
+            return _read_on(call, kept_texts(messages, brief))
+        if call["name"] not in brief["tools"]:
+            text = f"{call['name']!r} is not among your tools: {', '.join(brief['tools']) or 'none'}."
+            return _answer(call, text, "permission")
         announce({**_event("tool_started", request), "args": call["args"]})
         return None
+
+    def _tools(self, brief: Brief, messages: Sequence[AnyMessage]) -> list[BaseTool | dict[str, Any]]:
+        """The granted tools, and the reader where something was cut."""
+        tools: list[BaseTool | dict[str, Any]] = [
+            self.setup.tools[name] for name in brief["tools"] if name in self.setup.tools
+        ]
+        return [*tools, READER] if kept_texts(messages, brief) else tools
+
+    def _seconds_left(self, state: Any) -> float:
+        return self._context(state).milestone_timeout - seconds_spent(state["messages"])
 
     def _context(self, state: Any) -> Context:
         return self.setup.context(state.get("settings"))
 
 
-class CompactExecutor(BaseChatModel):
-    """A small model in the executor's place: takes the same messages and tools, asks in the compact form."""
-
-    model: BaseChatModel
-    brief: Brief
-    tools: list[Any] = Field(default_factory=list)
-
-    @property
-    def _llm_type(self) -> str:
-        return "compact-executor"
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
-        """Offer tools for the next turn."""
-        return self.model_copy(update={"tools": [t for t in tools if isinstance(t, BaseTool) and t.name != REPORT]})
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        message = ask(compact.next_turn(self.model, self.brief, self.tools, messages), {"tags": ["nostream"]})
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        message = await aask(compact.next_turn(self.model, self.brief, self.tools, messages), {"tags": ["nostream"]})
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def is_last_call(messages: Sequence[AnyMessage], context: Context) -> bool:
-    """Whether nothing is left to the model but to report: one model call, or no tool call, remains."""
-    return (
-        model_calls(messages) >= context.max_model_calls - 1 or len(call_records(messages)) >= context.tool_call_limit
-    )
+def executor_model(brief: Brief, context: Context) -> BaseChatModel:
+    """The model for this attempt: the last of several goes to the planner's, if the run escalates."""
+    attempt = brief.get("attempt", 1)
+    last = context.escalate and attempt > 1 and attempt >= context.max_attempts
+    return model_for("planner" if last else "executor", context)
 
 
 def _believed(
@@ -210,10 +239,9 @@ def _believed(
     objection = None
     if any(call["name"] != REPORT for call in said.tool_calls):
         objection = prompts.REPORT_ALONE
-    elif report.status == "succeeded" and brief["tools"] and not last:
-        shown = any(record["ok"] for record in call_records(messages))
+    elif report.status == "succeeded" and brief["tools"] and not last and not has_evidence(messages, brief):
         told = any(isinstance(m, ToolMessage) and m.content == prompts.NO_EVIDENCE for m in messages)
-        objection = None if shown or told else prompts.NO_EVIDENCE
+        objection = None if told else prompts.NO_EVIDENCE
     if objection is None:
         return ModelResponse(result=response.result, structured_response=report.model_dump(mode="json"))
     return ModelResponse(
@@ -228,22 +256,53 @@ def _believed(
 
 def _without_calls(said: BaseMessage) -> AIMessage:
     """What was said on the last turn, without the calls that would keep the loop going."""
-    return AIMessage(
-        said.text, response_metadata=said.response_metadata, usage_metadata=getattr(said, "usage_metadata", None)
+    usage = said.usage_metadata if isinstance(said, AIMessage) else None
+    return AIMessage(said.text, response_metadata=said.response_metadata, usage_metadata=usage)
+
+
+def _raised(error: Exception) -> ModelResponse[Any]:
+    code: FailureCode = "timeout" if isinstance(error, CallAbandonedError) else classify_error(error)
+    return ModelResponse(result=[raised_message(code, describe_error(error), retry_after(error))])
+
+
+def _timed(response: ModelResponse[Any], began: float) -> ModelResponse[Any]:
+    """Note on the last AI message how long the turn took."""
+    said = next(message for message in reversed(response.result) if isinstance(message, AIMessage))
+    said.response_metadata["seconds"] = time.monotonic() - began
+    return response
+
+
+def _received(request: ToolCallRequest, answer: ToolMessage | Command[Any], began: float) -> ToolMessage | Command[Any]:
+    """Note how long a tool took, keep a long result whole and show its digest, tell who listens."""
+    if not isinstance(answer, ToolMessage):
+        return answer
+    answer = _cut(answer, len(call_records(request.state["messages"])), request)
+    answer.response_metadata["seconds"] = time.monotonic() - began
+    result = clip(answer.text, prompts.DIGEST_LIMIT)
+    announce({**_event("tool_finished", request), "ok": answer.status != "error", "result": result})
+    return answer
+
+
+def _cut(answer: ToolMessage, place: int, request: ToolCallRequest) -> ToolMessage:
+    text = clean(answer.text)
+    if len(text) <= SHOWN_LIMIT:
+        return answer.model_copy(update={"content": text}) if isinstance(answer.content, str) else answer
+    batch = pending_calls(request.state["messages"])
+    place += next((i for i, call in enumerate(batch) if call["id"] == request.tool_call["id"]), 0)
+    reference = f"r{place + 1}"
+    kept = {**answer.additional_kwargs, "kept": {"reference": reference, "text": text}}
+    return answer.model_copy(
+        update={"content": clip(text, SHOWN_LIMIT, reference), "artifact": None, "additional_kwargs": kept}
     )
 
 
-def _response(value: object) -> ModelResponse[Any]:
-    if not isinstance(value, ModelResponse):
-        raise TypeError(f"A turn of the model ended with {value!r} instead of a response.")
-    return value
-
-
-def _announced(request: ToolCallRequest, answer: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
-    if isinstance(answer, ToolMessage):
-        result = prompts.clip(answer.text, prompts.DIGEST_LIMIT)
-        announce({**_event("tool_finished", request), "ok": answer.status != "error", "result": result})
-    return answer
+def _read_on(call: ToolCall, texts: dict[str, str]) -> ToolMessage:
+    try:
+        offset = int(call["args"].get("offset") or 0)
+        text = read_reference(texts, str(call["args"].get("reference")), offset)
+    except (ToolException, ValueError, TypeError) as error:
+        return _answer(call, str(error), "bad_arguments")
+    return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
 
 
 def _event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
@@ -252,15 +311,16 @@ def _event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
     return {"type": kind, "at": now(), **place, "tool": request.tool_call["name"]}
 
 
-def _error_message(call: ToolCall, error: Exception) -> ToolMessage:
+def _error_answer(call: ToolCall, error: Exception) -> ToolMessage:
+    if isinstance(error, CallAbandonedError):
+        return _answer(call, "No answer in the time there was; whether the call had an effect is unknown.", "timeout")
     said = str(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
-    code = "failed" if isinstance(error, ToolException) else classify_error(error)
-    return _tool_message(call, said, code)
+    return _answer(call, said, classify_tool_error(error))
 
 
-def _tool_message(call: ToolCall, text: str, code: FailureCode = "failed") -> ToolMessage:
+def _answer(call: ToolCall, text: str, code: FailureCode) -> ToolMessage:
     return ToolMessage(
-        prompts.clip(text, ERROR_LIMIT),
+        clip(clean(text), ERROR_LIMIT),
         tool_call_id=call["id"],
         name=call["name"],
         status="error",

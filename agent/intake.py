@@ -5,7 +5,7 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from plan_execute.agent.outcome import conclude
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import SCHEMA_VERSION, RunState, fresh, now
+from plan_execute.agent.state import SCHEMA_VERSION, RunState, fresh
 
 
 def begin_run(state: RunState, setup: Setup) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def begin_run(state: RunState, setup: Setup) -> dict[str, Any]:
         "error": None,
         "answer": None,
         "structured_response": None,
-        "started_at": now(),
+        "seconds": fresh(0.0),
     }
     if not objective.strip():
         message = "The request is empty: say what the agent is to do."

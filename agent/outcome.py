@@ -4,7 +4,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 from plan_execute.agent.audit import record
-from plan_execute.agent.prompts import DIGEST_LIMIT, clip
+from plan_execute.agent.digest import clip
+from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.state import Milestone, Plan, Requirement, RunError, RunState, RunStatus
 
 

@@ -106,6 +106,13 @@ class MilestoneReport(_Lenient):
     values: list[ReportedValue] = Field(description="The values the brief asks to yield; else empty.")
 
 
+class Verification(_Lenient):
+    """Whether a milestone is done, judged by the evidence alone."""
+
+    reason: str = Field(description="What in the evidence shows it, or what is missing.")
+    done: bool = Field(description="True only if the evidence shows that it is done.")
+
+
 class RequirementVerdict(_Lenient):
     """Whether one requirement is met, and by which milestones."""
 

@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record
 from plan_execute.agent.context import Context
+from plan_execute.agent.digest import clip
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import classify_error, describe_error
 from plan_execute.agent.models import is_compact, model_for
@@ -16,12 +17,15 @@ from plan_execute.agent.plan import PlanDraft, adopt_draft, check_draft
 from plan_execute.agent.question import Dialogue, Question, Reply
 from plan_execute.agent.schedule import ready_milestones, start_milestones
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Decision, Milestone, Plan, RoleUsage, RunState, merge_milestones
-from plan_execute.agent.usage import tallied
+from plan_execute.agent.state import Decision, Milestone, Plan, RunState, merge_milestones
+from plan_execute.agent.usage import Account, heavy_calls, tallied
 from pydantic import ValidationError
 
 REPAIRS = 2
 """How often one draft may be sent back, or its call repeated, before the planner is given up."""
+
+
+NOTHING_SPENT = Account({}, 0.0)
 
 
 class Problem(NamedTuple):
@@ -43,12 +47,12 @@ def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
     try:
         model = model_for("planner", context)
     except ModelError as error:
-        return _give_up(state, Problem("planner_unavailable", str(error)), {})
+        return _give_up(state, Problem("planner_unavailable", str(error)), NOTHING_SPENT)
     try:
         model_for("executor", context), model_for("synthesizer", context)
     except ModelError as error:
-        return _give_up(state, Problem("model_unavailable", str(error)), {})
-    draft, account = yield from tallied("planner", _draft(state, setup, context, model))
+        return _give_up(state, Problem("model_unavailable", str(error)), NOTHING_SPENT)
+    draft, account = yield from tallied("planner", context, _draft(state, setup, context, model))
     if isinstance(draft, Problem):
         return _give_up(state, draft, account)
     if not draft.milestones:
@@ -62,7 +66,10 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
     repair: list[BaseMessage] = []
     objections: list[str] = []
     problem = Problem("planner_unavailable", "The planner was not asked.")
-    for _ in range(1 + REPAIRS):
+    made = heavy_calls(state["usage"])
+    for attempt in range(1 + REPAIRS):
+        if context.budget.heavy_calls is not None and made + attempt >= context.budget.heavy_calls:
+            return Problem("budget", f"The budget of {context.budget.heavy_calls} heavy calls is used up.")
         if is_compact(model):
             tools = list(setup.tools.values())
             reply = Reply(data=(yield from compact.draft_plan(model, state["objective"], tools, objections=objections)))
@@ -79,7 +86,7 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
         code = "plan_unparsable" if draft is None else "plan_invalid"
         problem = Problem(code, f"The planner gave no usable plan in {1 + REPAIRS} attempts: {' '.join(objections)}")
         said = draft.model_dump_json() if draft else reply.message.text if reply.message else ""
-        quoted = AIMessage(prompts.clip(said or "(nothing)", prompts.RESULT_LIMIT))
+        quoted = AIMessage(clip(said or "(nothing)", prompts.RESULT_LIMIT))
         repair = [quoted, prompts.objection_message(objections)]
     return problem
 
@@ -117,7 +124,7 @@ def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tupl
     )
 
 
-def _adopt(state: RunState, context: Context, draft: PlanDraft, account: dict[str, RoleUsage]) -> dict[str, Any]:
+def _adopt(state: RunState, context: Context, draft: PlanDraft, account: Account) -> dict[str, Any]:
     """Put a checked draft into the state and start its first round; what was still to come is skipped."""
     before = state["plan"]
     plan = _next_plan(before, draft)
@@ -145,17 +152,17 @@ def _adopt(state: RunState, context: Context, draft: PlanDraft, account: dict[st
         "plan": plan,
         "milestones": merge_milestones({}, [dropped, new, started]),
         "decision": Decision(action="continue", rule="planned", reason="", code=None, milestones=keys),
-        "usage": account,
+        **account._asdict(),
         "log": [entry, *log],
     }
 
 
-def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: dict[str, RoleUsage]) -> dict[str, Any]:
+def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: Account) -> dict[str, Any]:
     """Go on without milestones: with a direct answer, or because what is finished meets every requirement."""
     before = state["plan"]
     if before is None and setup.response_format is None:
         ended = conclude(state, "completed", answer=draft.answer or "")
-        return {**ended, "usage": account}
+        return {**ended, **account._asdict()}
     dropped = _skip_rest(state["milestones"], "every requirement is met without it")
     plan = _next_plan(before, draft)
     plan["requirements"] = [{**r, "met": None, "note": None} for r in before["requirements"]] if before else []
@@ -173,18 +180,18 @@ def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: dict
         "milestones": dropped,
         "answer": draft.answer,
         "decision": Decision(action="finish", rule="nothing_left", reason=reason, code=None, milestones=[]),
-        "usage": account,
+        **account._asdict(),
         "log": [entry],
     }
 
 
-def _give_up(state: RunState, problem: Problem, account: dict[str, RoleUsage]) -> dict[str, Any]:
+def _give_up(state: RunState, problem: Problem, account: Account) -> dict[str, Any]:
     """End without a plan: aborted, or partial when an earlier plan got something done."""
     done = describe_finished(state["milestones"])
     ended = conclude(
         state, "partial" if done else "aborted", answer=done or None, code=problem.code, message=problem.message
     )
-    return {**ended, "usage": account}
+    return {**ended, **account._asdict()}
 
 
 def _next_plan(before: Plan | None, draft: PlanDraft) -> Plan:

@@ -1,7 +1,10 @@
 """The gate after every round of milestones: plain rules, no model, and when in doubt never success."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from plan_execute.agent.audit import record_decision
@@ -9,48 +12,48 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.outcome import conclude
 from plan_execute.agent.schedule import ready_milestones, start_milestones
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Action, Decision, Milestone, RunState, merge_milestones
+from plan_execute.agent.state import Action, Decision, Milestone, RunState, Spent, merge_milestones
+from plan_execute.agent.usage import crossed_budget
 
 STEPS_FOR_ROUND = 3
 """LangGraph steps another round needs to end in a status: executor, gate, synthesis."""
 STEPS_FOR_REPLAN = 6
 """Those a new plan needs to be worth making: planner, one round and its gate, the end, one to spare."""
-_STEPS_NEAR = "LangGraph's recursion limit is near; raise recursion_limit to go on."
+PASSING = frozenset({"transient"})
+"""Failures worth another attempt as they are."""
+IN_VAIN = frozenset({"failed", "no_evidence", "no_report", "bad_arguments", "limit", "unverified", "unknown"})
+"""Failures that a stronger model may overcome."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What the rules look at."""
+    """What the rules look at: the round that has just run, what is still to come, and what may still be spent."""
 
     state: RunState
     context: Context
 
-    @property
+    @cached_property
     def round(self) -> list[Milestone]:
         """The milestones that have just run."""
         decision = self.state["decision"]
         return [self.state["milestones"][key] for key in decision["milestones"]] if decision else []
 
-    @property
+    @cached_property
     def failed(self) -> list[Milestone]:
         """Those of them that are not done."""
         return [milestone for milestone in self.round if milestone["status"] != "completed"]
 
-    @property
+    @cached_property
     def codes(self) -> set[str]:
         """Classes of their failures."""
         return {_code(milestone) for milestone in self.failed}
 
-    @property
-    def retryable(self) -> list[Milestone]:
-        """Those that failed for a passing reason with attempts left."""
-        return [
-            milestone
-            for milestone in self.failed
-            if _code(milestone) == "transient" and milestone["attempts"] < self.context.max_attempts
-        ]
+    @cached_property
+    def pending(self) -> list[Milestone]:
+        """Milestones still to come."""
+        return [m for m in self.state["milestones"].values() if m["status"] == "pending"]
 
-    @property
+    @cached_property
     def surprised(self) -> list[Milestone]:
         """Those done whose report contradicts the plan, while something is still to come."""
         if not self.pending:
@@ -58,26 +61,66 @@ class Situation:
         return [m for m in self.round if m["status"] == "completed" and (m["report"] or {}).get("surprise")]
 
     @property
-    def pending(self) -> list[Milestone]:
-        """Milestones still to come."""
-        return [m for m in self.state["milestones"].values() if m["status"] == "pending"]
+    def troubled(self) -> bool:
+        """Whether the plan no longer stands."""
+        return bool(self.failed or self.surprised)
 
     @property
-    def steps(self) -> int:
-        """LangGraph steps left in this invocation."""
-        return self.state["remaining_steps"]
+    def attempts_left(self) -> bool:
+        """Whether every failed milestone may be tried again."""
+        return all(milestone["attempts"] < self.context.max_attempts for milestone in self.failed)
 
     @property
-    def steps_lacking(self) -> bool:
-        """Whether what comes next could no longer end in a status."""
-        if self.failed or self.surprised:
-            return self.steps <= STEPS_FOR_REPLAN
-        return bool(self.pending) and self.steps <= STEPS_FOR_ROUND
+    def may_escalate(self) -> bool:
+        """Whether a stronger model is to try what failed once more."""
+        return self.context.escalate and bool(self.failed) and self.codes <= IN_VAIN | PASSING and self.attempts_left
+
+    @property
+    def reasons(self) -> str:
+        """Why the failed milestones failed."""
+        failures = [(milestone, milestone["failure"]) for milestone in self.failed]
+        return " ".join(f"{m['id']} ({m['goal']}): {f['message'] if f else 'no outcome'}" for m, f in failures)
+
+    @property
+    def surprises(self) -> str:
+        """What contradicts the plan."""
+        return " ".join(f"{m['id']} found: {(m['report'] or {})['surprise']}" for m in self.surprised)
 
     @property
     def replans_left(self) -> bool:
         """Whether another cycle may be used."""
         return self.state["replans"] < self.context.max_replans
+
+    @property
+    def steps_lacking(self) -> bool:
+        """Whether what comes next could no longer end in a status before LangGraph's recursion limit."""
+        if self.troubled:
+            return self.state["remaining_steps"] <= STEPS_FOR_REPLAN
+        return bool(self.pending) and self.state["remaining_steps"] <= STEPS_FOR_ROUND
+
+    @cached_property
+    def crossed(self) -> str | None:
+        """The budget that leaves no room for what comes next: another round, or a new plan and the answer."""
+        if not self.troubled and not self.pending:
+            return None
+        spent = Spent(usage=self.state["usage"], seconds=self.state["seconds"])
+        return crossed_budget(self.context.budget, spent, heavy_ahead=2 if self.troubled else 0)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What would be planned around now: the failure's class, its goal, and all that remains, compared exactly."""
+        remaining = [*self.failed, *self.pending]
+        facts = [
+            sorted(_code(m) for m in self.failed),
+            sorted(m["goal"].casefold() for m in self.failed),
+            sorted([m["goal"].casefold(), sorted(m["tools"]), json.dumps(m["calls"])] for m in remaining),
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    @property
+    def seen_before(self) -> bool:
+        """Whether a plan was already made around the same situation: A-A, and A-B-A too."""
+        return any(entry.get("fingerprint") == self.fingerprint for entry in self.state["log"])
 
 
 class Rule(NamedTuple):
@@ -88,80 +131,68 @@ class Rule(NamedTuple):
     action: Action
     reason: Callable[[Situation], str]
     code: str | None = None
-    """What cut the run short, for a rule that does; else the failure's own code is recorded."""
+    """What a run that ends here ends with; else the failure's own class is recorded."""
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("steps_used_up", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
-    Rule("transient", lambda s: s.failed and s.failed == s.retryable, "retry", lambda s: _reasons(s.failed)),
-    Rule("model_unavailable", lambda s: "model_unavailable" in s.codes, "abort", lambda s: _reasons(s.failed)),
-    Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: _reasons(s.failed)),
-    Rule("failed", lambda s: s.failed, "replan", lambda s: _reasons(s.failed)),
-    Rule("surprise", lambda s: s.surprised and s.replans_left, "replan", lambda s: _surprises(s.surprised)),
+    Rule("budget", lambda s: s.crossed, "finish", lambda s: f"Crossed {s.crossed}.", "budget"),
+    Rule("steps", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
+    Rule("model", lambda s: "model_unavailable" in s.codes, "abort", lambda s: s.reasons, "executor_unavailable"),
+    Rule("transient", lambda s: s.failed and s.codes <= PASSING and s.attempts_left, "retry", lambda s: s.reasons),
+    Rule("escalate", lambda s: s.may_escalate, "retry", lambda s: s.reasons),
+    Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: s.reasons, "max_replans"),
+    Rule("no_progress", lambda s: s.failed and s.seen_before, "abort", lambda s: _SAME + s.reasons, "no_progress"),
+    Rule("failed", lambda s: s.failed, "replan", lambda s: s.reasons),
+    Rule("surprise", lambda s: s.surprised and s.replans_left, "replan", lambda s: s.surprises, "unexpected_state"),
     Rule("more_to_do", lambda s: s.pending, "continue", lambda s: f"{len(s.pending)} milestones are still to come."),
     Rule("all_done", lambda s: s.round, "finish", lambda _: "Every milestone is completed."),
-    Rule("unexpected", lambda _: True, "abort", lambda _: "The gate was reached without a milestone having run."),
+    Rule("unexpected", lambda _: True, "abort", lambda _: "No milestone had run.", "unexpected_state"),
 )
 """The first rule that applies decides."""
 
-ABORT_CODES = {
-    "model_unavailable": "executor_unavailable",
-    "replans_used_up": "max_replans",
-    "unexpected": "unexpected_state",
-}
-"""The code a run ends with, by the rule that ended it."""
+_STEPS_NEAR = "LangGraph's recursion limit is near; a higher recursion_limit lets the run go on."
+_SAME = "The plan came back to a failure already planned around. "
 
 
 def decide(state: RunState, setup: Setup) -> dict[str, Any]:
     """Rule on the round that has just ended, and write the ruling down; the edge behind only reads it."""
     situation = Situation(state, setup.context(state["settings"]))
     rule = next(rule for rule in RULES if rule.applies(situation))
-    action, reason = rule.action, rule.reason(situation)
     failed = situation.failed[0] if situation.failed else None
+    retried = {m["id"]: Milestone(status="pending") for m in situation.failed} if rule.action == "retry" else {}
+    milestones = merge_milestones(state["milestones"], [retried])
+    go_on = rule.action in {"continue", "retry"}
+    keys = ready_milestones(milestones, situation.context.max_parallel) if go_on else []
     code = rule.code or (_code(failed) if failed else None)
+    decision = Decision(action=rule.action, rule=rule.name, reason=rule.reason(situation), code=code, milestones=keys)
     plan = state["plan"]
     revision = plan["revision"] if plan else 0
-    retried = {m["id"]: Milestone(status="pending") for m in situation.retryable} if action == "retry" else {}
-    milestones = merge_milestones(state["milestones"], [retried])
-    go_on = action in {"continue", "retry"}
-    keys = ready_milestones(milestones, situation.context.max_parallel) if go_on else []
-    decision = Decision(action=action, rule=rule.name, reason=reason, code=code, milestones=keys)
     entry = record_decision(decision, revision)
+    if rule.action == "replan":
+        entry["fingerprint"] = situation.fingerprint
     started, log = start_milestones(milestones, keys, revision)
     update: dict[str, Any] = {
         "milestones": merge_milestones(retried, [started]),
         "decision": decision,
         "log": [entry, *log],
     }
-    if action == "replan":
+    if rule.action == "replan":
         update["replans"] = state["replans"] + 1
-    if action == "abort":
-        ended = _abort(state, rule, reason, failed)
+    if rule.action == "abort":
+        ended = _abort(state, decision, failed)
         update |= {**ended, "log": [*update["log"], *ended["log"]]}
     return update
 
 
-def _abort(state: RunState, rule: Rule, reason: str, failed: Milestone | None) -> dict[str, Any]:
+def _abort(state: RunState, decision: Decision, failed: Milestone | None) -> dict[str, Any]:
     count = state["replans"]
-    times = f"{count} {'replan' if count == 1 else 'replans'}"
-    message = f"Aborted after {times}{', the most allowed' if rule.name == 'replans_used_up' else ''}. {reason}"
+    most = ", the most allowed" if decision["code"] == "max_replans" else ""
+    message = f"Aborted after {count} {'replan' if count == 1 else 'replans'}{most}. {decision['reason']}"
     return conclude(
-        state, "aborted", code=ABORT_CODES[rule.name], message=message, milestone=failed["id"] if failed else None
+        state, "aborted", code=decision["code"], message=message, milestone=failed["id"] if failed else None
     )
 
 
 def _code(milestone: Milestone) -> str:
     failure = milestone["failure"]
     return failure["code"] if failure else "unknown"
-
-
-def _reasons(failed: Sequence[Milestone]) -> str:
-    reasons = []
-    for milestone in failed:
-        failure = milestone["failure"]
-        reasons.append(f"{milestone['id']} ({milestone['goal']}): {failure['message'] if failure else 'no outcome'}")
-    return " ".join(reasons)
-
-
-def _surprises(surprised: Sequence[Milestone]) -> str:
-    return " ".join(f"{m['id']} found: {(m['report'] or {})['surprise']}" for m in surprised)

@@ -8,8 +8,11 @@ from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as as_tool
 from langgraph.runtime import get_runtime
 from plan_execute.agent.context import Context, effective_context
+from plan_execute.agent.digest import READER_NAME
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.plan import MilestoneReport
+
+RESERVED = frozenset({MilestoneReport.__name__, READER_NAME})
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,16 @@ def make_setup(
     """Collect what a graph is built with.
 
     Raises:
-        ConfigurationError: Two tools bear the same name, or one the name executors report with.
+        ConfigurationError: Two tools bear the same name, or one that of a tool executors have anyway.
     """
     catalogue: dict[str, BaseTool] = {}
     for given in tools:
         tool = given if isinstance(given, BaseTool) else as_tool(given)
-        if tool.name in catalogue or tool.name == MilestoneReport.__name__:
+        if tool.name in RESERVED:
+            raise ConfigurationError(
+                f"A tool cannot be called {tool.name!r}: the executor has one of that name itself."
+            )
+        if tool.name in catalogue:
             raise ConfigurationError(f"Two tools are called {tool.name!r}: give each tool a name of its own.")
         catalogue[tool.name] = tool
     return Setup(defaults, catalogue, response_format)

@@ -1,15 +1,16 @@
 """What a run remembers: JSON-plain typed dicts, because checkpoints outlive code."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Required
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import DeltaChannel
 from langgraph.graph.message import add_messages
 from langgraph.managed import RemainingSteps
 from langgraph.types import Overwrite
-from typing_extensions import NotRequired, Required, TypedDict
+from typing_extensions import TypedDict
 
 SCHEMA_VERSION = 1
 """Counts up whenever a key changes its meaning, so that a reader of an old checkpoint can tell."""
@@ -59,11 +60,15 @@ class ToolCallRecord(TypedDict):
 
 
 class Failure(TypedDict):
-    """Why a milestone is not done: `code` is a class of failure, `message` a sentence, `evidence` what was found."""
+    """Why a milestone is not done: `code` is a class of failure, `message` a sentence, `evidence` what was found.
+
+    `retry_after` is how many seconds the service asked to be left alone, where it did.
+    """
 
     code: str
     message: str
     evidence: str
+    retry_after: float | None
 
 
 class Milestone(TypedDict, total=False):
@@ -143,6 +148,7 @@ class LogEntry(TypedDict, total=False):
     reason: str
     code: str | None
     tool_calls: list[ToolCallRecord]
+    fingerprint: str
     changes: dict[str, Any]
 
 
@@ -164,6 +170,8 @@ class Brief(TypedDict, total=False):
     attempt: int
     hint: str
     """Why the last attempt failed."""
+    wait: float
+    """Seconds to let pass before the first call, after a failure that may pass by itself."""
 
 
 def merge_milestones(
@@ -214,7 +222,7 @@ class RunState(TypedDict, total=False):
     error: RunError | None
     answer: str | None
     structured_response: dict[str, Any] | None
-    started_at: str
+    seconds: Annotated[float, operator.add]
     remaining_steps: RemainingSteps
 
 
@@ -237,11 +245,19 @@ class PlanExecuteOutput(TypedDict):
     structured_response: dict[str, Any] | None
 
 
+class Spent(TypedDict):
+    """What a run has cost so far."""
+
+    usage: dict[str, RoleUsage]
+    seconds: float
+
+
 class ExecutorInput(TypedDict):
-    """What the executor graph takes: a brief, and the settings of the run it belongs to (none when used alone)."""
+    """What the executor graph takes: a brief; and from the run it belongs to, settings and what was spent."""
 
     brief: Brief
     settings: NotRequired[dict[str, Any]]
+    spent: NotRequired[Spent]
 
 
 class ExecutorOutput(TypedDict):
@@ -249,6 +265,7 @@ class ExecutorOutput(TypedDict):
 
     milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=1000)]
     usage: Annotated[dict[str, RoleUsage], add_usage]
+    seconds: Annotated[float, operator.add]
     log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=1000)]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from langchain_core.messages import BaseMessage
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record, record_decision
+from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.models import is_compact, model_for
@@ -15,7 +16,7 @@ from plan_execute.agent.question import Dialogue, Question, Reply
 from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState
-from plan_execute.agent.usage import tallied
+from plan_execute.agent.usage import heavy_calls, tallied
 from pydantic import Field, ValidationError, WithJsonSchema, create_model
 
 REPAIRS = 1
@@ -28,10 +29,10 @@ def synthesize(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
     Returns:
         The state update: completed, partial, or a decision to replan.
     """
-    synthesis, account = yield from tallied("synthesizer", _ask_for_synthesis(state, setup))
-    if isinstance(synthesis, str):
-        return {**_without_model(state, synthesis), "usage": account}
-    return {**_settle(state, setup, synthesis), "usage": account}
+    context = setup.context(state["settings"])
+    synthesis, account = yield from tallied("synthesizer", context, _ask_for_synthesis(state, setup, context))
+    ended = _without_model(state, synthesis) if isinstance(synthesis, str) else _settle(state, context, synthesis)
+    return {**ended, **account._asdict()}
 
 
 def synthesis_schema(response_format: Any) -> type[Synthesis]:
@@ -48,9 +49,9 @@ def synthesis_schema(response_format: Any) -> type[Synthesis]:
     )
 
 
-def _ask_for_synthesis(state: RunState, setup: Setup) -> Dialogue[Synthesis | str]:
+def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialogue[Synthesis | str]:
     """The synthesis, or why there is none."""
-    context, plan = setup.context(state["settings"]), state["plan"]
+    plan, budget = state["plan"], context.budget.heavy_calls
     schema = synthesis_schema(setup.response_format)
     problem = "the synthesizer was not asked"
     try:
@@ -63,7 +64,10 @@ def _ask_for_synthesis(state: RunState, setup: Setup) -> Dialogue[Synthesis | st
         state["objective"], plan=plan, milestones=state["milestones"], context=context, draft_answer=state["answer"]
     )
     repair: list[BaseMessage] = []
-    for _ in range(1 + REPAIRS):
+    made = heavy_calls(state["usage"])
+    for attempt in range(1 + REPAIRS):
+        if budget is not None and made + attempt >= budget:
+            return f"the budget of {budget} heavy calls is used up"
         if is_compact(model) and setup.response_format is None:
             filled = yield from compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
             reply = Reply(data=filled)
@@ -83,7 +87,7 @@ def _ask_for_synthesis(state: RunState, setup: Setup) -> Dialogue[Synthesis | st
     return problem
 
 
-def _settle(state: RunState, setup: Setup, synthesis: Synthesis) -> dict[str, Any]:
+def _settle(state: RunState, context: Context, synthesis: Synthesis) -> dict[str, Any]:
     plan = state["plan"]
     if plan is None:
         raise ValueError("A synthesis needs a plan: the run did not pass the planner.")
@@ -97,7 +101,6 @@ def _settle(state: RunState, setup: Setup, synthesis: Synthesis) -> dict[str, An
     if not unmet and not cut_short:
         ended = conclude({**state, "plan": judged}, "completed", answer=synthesis.answer)
         return {**update, **ended, "log": [entry, *ended["log"]]}
-    context = setup.context(state["settings"])
     named = "; ".join(f"{r['number']}. {r['text']}" + (f" ({r['note']})" if r["note"] else "") for r in unmet)
     reason = f"Unmet: {named}" if unmet else ""
     may_replan = state["replans"] < context.max_replans and state["remaining_steps"] > STEPS_FOR_REPLAN
@@ -141,10 +144,13 @@ def judge(
 
 def _without_model(state: RunState, problem: str) -> dict[str, Any]:
     """Put the results together as they are."""
+    decision = state["decision"]
+    cut_short = decision["code"] if decision else None
+    reason = f"{decision['reason']} " if cut_short and decision else ""
     return conclude(
         state,
         "partial",
         answer=describe_finished(state["milestones"]) or None,
-        code="synthesis_failed",
-        message=f"The answer could not be written, so the results are put together as they are: {problem}",
+        code=cut_short or "synthesis_failed",
+        message=f"{reason}The results are put together as they are, without a model: {problem}.",
     )

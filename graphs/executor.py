@@ -17,9 +17,11 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from plan_execute.agent.context import Context, make_context
+from plan_execute.agent.digest import READER
 from plan_execute.agent.executor import ExecutorState, file_report, open_scratchpad, with_sync
 from plan_execute.agent.guard import Guard
 from plan_execute.agent.plan import MilestoneReport
+from plan_execute.agent.question import as_node
 from plan_execute.agent.scratchpad import ScratchpadState
 from plan_execute.agent.setup import Setup, make_setup
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput
@@ -56,7 +58,7 @@ def build_executor(
     """Wire the executor for a graph that has its setup already."""
     react = create_agent(
         _Unresolved(),
-        [with_sync(tool) for tool in setup.tools.values()],
+        [*map(with_sync, setup.tools.values()), READER],
         middleware=[Guard(setup), *middleware],
         response_format=ToolStrategy(MilestoneReport, tool_message_content="Report received."),
         state_schema=ScratchpadState,
@@ -66,7 +68,7 @@ def build_executor(
     graph = StateGraph(ExecutorState, context_schema=Context, input_schema=ExecutorInput, output_schema=ExecutorOutput)
     graph.add_node("brief", partial(open_scratchpad, setup=setup))
     graph.add_node("react", react)
-    graph.add_node("report", partial(file_report, setup=setup))
+    graph.add_node("report", as_node(partial(file_report, setup=setup), "report"))
     graph.add_edge(START, "brief")
     graph.add_edge("brief", "react")
     graph.add_edge("react", "report")

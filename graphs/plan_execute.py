@@ -28,7 +28,7 @@ from plan_execute.agent.planner import plan_run
 from plan_execute.agent.question import as_node
 from plan_execute.agent.replan_gate import decide
 from plan_execute.agent.setup import make_setup
-from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState
+from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState, Spent
 from plan_execute.agent.synthesizer import synthesize
 from plan_execute.graphs.executor import build_executor
 
@@ -128,4 +128,5 @@ def send_round(state: RunState) -> list[Send]:
     """One executor for each milestone of the round, with its brief and nothing else of the run."""
     decision = state["decision"]
     keys = decision["milestones"] if decision else []
-    return [Send("executor", {"brief": make_brief(state, key), "settings": state["settings"]}) for key in keys]
+    run = {"settings": state["settings"], "spent": Spent(usage=state["usage"], seconds=state["seconds"])}
+    return [Send("executor", {"brief": make_brief(state, key), **run}) for key in keys]

@@ -108,10 +108,3 @@ def test_finished_work_takes_a_bounded_part_of_the_replanner_prompt(count: int) 
         for n in range(count)
     }
     assert len(prompts.describe_progress(PLAN, milestones, "why")) < prompts.PROGRESS_LIMIT + 8_000
-
-
-def test_long_text_is_cut_in_the_middle_and_says_so() -> None:
-    cut = prompts.clip("a" * 5_000 + "b" * 5_000, 100)
-    assert cut.startswith("a" * 50)
-    assert cut.endswith("b" * 50)
-    assert "9,900 characters left out" in cut

@@ -4,6 +4,7 @@ from collections.abc import Generator
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from plan_execute.agent.context import Context
 from plan_execute.agent.plan import Synthesis
 from plan_execute.agent.question import Question, Reply, aask, ask
 from plan_execute.agent.usage import tallied
@@ -52,7 +53,7 @@ def test_every_question_of_a_dialogue_is_counted() -> None:
         reply = yield from once(model)
         return str(reply.data)
 
-    _, account = ask(tallied("planner", twice()))
-    assert account["planner"]["calls"] == 2
-    assert account["planner"]["input_tokens"] == 20
-    assert account["planner"]["models"]["ScriptedModel"]["output_tokens"] == 10
+    _, account = ask(tallied("planner", Context(), twice()))
+    assert account.usage["planner"]["calls"] == 2
+    assert account.usage["planner"]["input_tokens"] == 20
+    assert account.usage["planner"]["models"]["ScriptedModel"]["output_tokens"] == 10

@@ -1,0 +1,56 @@
+"""A long text as a digest with a reference, and the tool that reads on from there."""
+
+from collections.abc import Mapping
+
+from langchain_core.tools import StructuredTool, ToolException
+
+SHOWN_LIMIT = 12_000
+"""Most characters of one tool result that a model is shown at once."""
+KEPT_LIMIT = 1_000_000
+"""Most characters of one tool result that are kept at all."""
+
+
+def clip(text: str, limit: int, reference: str | None = None) -> str:
+    """Cut a long text in the middle, saying how much is left out and how to read it; both ends stay."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    note = f"{len(text) - 2 * half:,} characters left out"
+    if reference is not None:
+        note += f'; read on with {READER_NAME}(reference="{reference}", offset={half})'
+    return f"{text[:half]}\n[... {note} ...]\n{text[-half:]}"
+
+
+def clean(text: str) -> str:
+    """Make any text fit to be stored and sent: what is no Unicode is replaced, what is beyond keeping is cut."""
+    return clip(text.encode("utf-8", "replace").decode("utf-8"), KEPT_LIMIT)
+
+
+def read_reference(texts: Mapping[str, str], reference: str, offset: int) -> str:
+    """Give the part of a kept text that begins at `offset`.
+
+    Raises:
+        ToolException: There is no such reference, or nothing at that place; the sentence says what there is.
+    """
+    text = texts.get(reference)
+    if text is None:
+        raise ToolException(f"There is no reference {reference!r}; there are: {', '.join(texts) or 'none'}.")
+    if not 0 <= offset < len(text):
+        raise ToolException(f"{reference!r} has {len(text):,} characters: give an offset from 0 to {len(text) - 1}.")
+    part = text[offset : offset + SHOWN_LIMIT]
+    rest = len(text) - offset - len(part)
+    return part + (f"\n[... {rest:,} characters follow; offset={offset + len(part)} ...]" if rest else "")
+
+
+def _unreachable(reference: str, offset: int = 0) -> str:
+    raise RuntimeError(f"The guard answers {READER_NAME} itself; it was not asked for {reference!r} at {offset}.")
+
+
+READER_NAME = "read_result"
+
+READER = StructuredTool.from_function(
+    _unreachable,
+    name=READER_NAME,
+    description="Read on in a long result that was cut: from the character at `offset` of the text called `reference`.",
+)
+"""Offered to an executor only where something was cut; the guard answers it from the scratchpad."""

@@ -1,0 +1,54 @@
+"""A call that is abandoned when its time is up."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class CallAbandonedError(TimeoutError):
+    """The time for a call ran out; it may still be running, and whether it had an effect is unknown."""
+
+
+def call_within(seconds: float, call: Callable[[], T]) -> T:
+    """Make a sync call on a thread of its own and wait for it at most so long.
+
+    Raises:
+        CallAbandonedError: It took longer; the thread is left to itself and keeps no process alive.
+    """
+    outcome: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(context.run(call))
+        except BaseException as error:
+            raised.append(error)
+
+    context = copy_context()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(max(seconds, 0))
+    if raised:
+        raise raised[0]
+    if not outcome:
+        raise CallAbandonedError(f"abandoned after {seconds:.1f} s")
+    return outcome[0]
+
+
+async def acall_within(seconds: float, call: Awaitable[T]) -> T:
+    """Await a call at most so long; it is cancelled then.
+
+    Raises:
+        CallAbandonedError: It took longer.
+    """
+    try:
+        async with asyncio.timeout(max(seconds, 0)) as limit:
+            return await call
+    except TimeoutError:
+        if limit.expired():
+            raise CallAbandonedError(f"abandoned after {seconds:.1f} s") from None
+        raise
