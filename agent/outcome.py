@@ -1,12 +1,19 @@
 """How a run ends: whoever ends it writes status, error, answer and one AI message here."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage
 from plan_execute.agent.audit import record
 from plan_execute.agent.digest import clip
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.state import Milestone, Plan, Requirement, RunError, RunState, RunStatus
+
+
+class Problem(NamedTuple):
+    """Why a heavy role produced nothing: the code a run ends with, and the sentence that goes with it."""
+
+    code: str
+    message: str
 
 
 def conclude(

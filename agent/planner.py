@@ -1,7 +1,7 @@
 """The planner: turns the objective, or what is left of it, into milestones."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
@@ -12,7 +12,7 @@ from plan_execute.agent.digest import clip
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import classify_error, describe_error
 from plan_execute.agent.models import is_compact, model_for
-from plan_execute.agent.outcome import conclude, describe_finished
+from plan_execute.agent.outcome import Problem, conclude, describe_finished
 from plan_execute.agent.plan import PlanDraft, adopt_draft, check_draft
 from plan_execute.agent.question import Dialogue, Question, Reply
 from plan_execute.agent.schedule import ready_milestones, start_milestones
@@ -26,13 +26,6 @@ REPAIRS = 2
 
 
 NOTHING_SPENT = Account({}, 0.0)
-
-
-class Problem(NamedTuple):
-    """Why there is no plan: the code a run ends with, and the sentence that goes with it."""
-
-    code: str
-    message: str
 
 
 def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:

@@ -10,7 +10,7 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.models import is_compact, model_for
-from plan_execute.agent.outcome import conclude, describe_finished
+from plan_execute.agent.outcome import Problem, conclude, describe_finished
 from plan_execute.agent.plan import RequirementVerdict, Synthesis
 from plan_execute.agent.question import Dialogue, Question, Reply
 from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
@@ -31,7 +31,7 @@ def synthesize(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
     """
     context = setup.context(state["settings"])
     synthesis, account = yield from tallied("synthesizer", context, _ask_for_synthesis(state, setup, context))
-    ended = _without_model(state, synthesis) if isinstance(synthesis, str) else _settle(state, context, synthesis)
+    ended = _without_model(state, synthesis) if isinstance(synthesis, Problem) else _settle(state, context, synthesis)
     return {**ended, **account._asdict()}
 
 
@@ -49,32 +49,32 @@ def synthesis_schema(response_format: Any) -> type[Synthesis]:
     )
 
 
-def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialogue[Synthesis | str]:
+def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialogue[Synthesis | Problem]:
     """The synthesis, or why there is none."""
     plan, budget = state["plan"], context.budget.heavy_calls
     schema = synthesis_schema(setup.response_format)
-    problem = "the synthesizer was not asked"
     try:
         model = model_for("synthesizer", context)
     except ModelError as error:
-        return str(error)
+        return Problem("synthesis_failed", str(error))
     if plan is None:
-        return "there is no plan"
+        return Problem("synthesis_failed", "there is no plan")
     messages = prompts.synthesizer_messages(
         state["objective"], plan=plan, milestones=state["milestones"], context=context, draft_answer=state["answer"]
     )
     repair: list[BaseMessage] = []
+    problem = Problem("synthesis_failed", "the synthesizer was not asked")
     made = heavy_calls(state["usage"])
     for attempt in range(1 + REPAIRS):
         if budget is not None and made + attempt >= budget:
-            return f"the budget of {budget} heavy calls is used up"
+            return Problem("budget", f"the budget of {budget} heavy calls is used up")
         if is_compact(model) and setup.response_format is None:
             filled = yield from compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
             reply = Reply(data=filled)
         else:
             reply = yield Question(model, [*messages, *repair], schema)
         if reply.error is not None:
-            problem = describe_error(reply.error)
+            problem = Problem("synthesis_failed", describe_error(reply.error))
             continue
         try:
             if reply.data is not None:
@@ -83,7 +83,8 @@ def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialo
         except ValidationError as error:
             first = error.errors()[0]
             objection = f"It does not fit the schema at {'.'.join(map(str, first['loc']))}: {first['msg']}."
-        problem, repair = objection, [prompts.objection_message([objection])]
+        problem = Problem("synthesis_failed", objection)
+        repair = [prompts.objection_message([objection])]
     return problem
 
 
@@ -142,7 +143,7 @@ def judge(
     return judged
 
 
-def _without_model(state: RunState, problem: str) -> dict[str, Any]:
+def _without_model(state: RunState, problem: Problem) -> dict[str, Any]:
     """Put the results together as they are."""
     decision = state["decision"]
     cut_short = decision["code"] if decision else None
@@ -151,6 +152,6 @@ def _without_model(state: RunState, problem: str) -> dict[str, Any]:
         state,
         "partial",
         answer=describe_finished(state["milestones"]) or None,
-        code=cut_short or "synthesis_failed",
-        message=f"{reason}The results are put together as they are, without a model: {problem}.",
+        code=cut_short or problem.code,
+        message=f"{reason}The results are put together as they are, without a model: {problem.message}",
     )

@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.tools import tool
 from plan_execute.agent import prompts
 from plan_execute.agent.context import Context
-from plan_execute.agent.state import Brief, Milestone, Plan
+from plan_execute.agent.state import Brief, Failure, Milestone, Plan
 from syrupy.assertion import SnapshotAssertion
 
 PLAN = Plan(
@@ -29,7 +29,7 @@ MILESTONES = {
         status="failed",
         result="",
         tool_calls=[{"tool": "look_up", "args": {}, "ok": False}],
-        failure={"code": "missing", "message": "information or access is missing: the rate", "evidence": "404"},
+        failure=Failure(code="missing", message="information is missing: the rate", evidence="404", retry_after=None),
     ),
     "m3": Milestone(id="m3", goal="Multiply.", status="pending", result="", tool_calls=[]),
 }
