@@ -1,9 +1,10 @@
 """The trail of a run: one entry for each transition, and the same news as an event while it runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from langgraph.config import get_stream_writer
-from plan_execute.agent.state import Decision, LogEntry, now
+from plan_execute.agent.state import Decision, LogEntry, Milestone, Plan, merge_milestones, now
 
 
 def record(kind: str, *, revision: int, **facts: Any) -> LogEntry:
@@ -27,6 +28,18 @@ def record_decision(decision: Decision, revision: int) -> LogEntry:
         reason=decision["reason"],
         code=decision["code"],
     )
+
+
+def replay(log: Sequence[LogEntry]) -> tuple[Plan | None, dict[str, Milestone]]:
+    """Rebuild the plan as it stood at the end of a log, and what became of each milestone (results aside)."""
+    plan: Plan | None = None
+    milestones: dict[str, Milestone] = {}
+    for entry in log:
+        plan = entry.get("plan", plan)
+        if plan is not None and "requirements" in entry:
+            plan = {**plan, "requirements": entry["requirements"]}
+        milestones = merge_milestones(milestones, [entry.get("changes", {})])
+    return plan, milestones
 
 
 def announce(event: LogEntry | dict[str, Any]) -> None:

@@ -48,6 +48,8 @@ def conclude(
     revision = plan["revision"] if plan else 0
     text = answer if answer is not None else f"{message}\n\n{describe_finished(state.get('milestones') or {})}".strip()
     entry = record("answer", revision=revision, status=status, code=code, reason=message, answer=answer)
+    if plan is not None:
+        entry["requirements"] = plan["requirements"]
     return {
         "plan": plan,
         "status": status,

@@ -168,6 +168,8 @@ def decide(state: RunState, setup: Setup) -> dict[str, Any]:
     plan = state["plan"]
     revision = plan["revision"] if plan else 0
     entry = record_decision(decision, revision)
+    if retried:
+        entry["changes"] = retried
     if rule.action == "replan":
         entry["fingerprint"] = situation.fingerprint
     started, log = start_milestones(milestones, keys, revision)

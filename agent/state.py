@@ -149,7 +149,9 @@ class LogEntry(TypedDict, total=False):
     code: str | None
     tool_calls: list[ToolCallRecord]
     fingerprint: str
-    changes: dict[str, Any]
+    plan: Plan
+    requirements: list[Requirement]
+    changes: dict[str, Milestone]
 
 
 class Brief(TypedDict, total=False):
