@@ -1,0 +1,35 @@
+"""What every test runs under: no network beyond this machine, no keys, strict checkpoints.
+
+Helpers are imported by the path you see, `from tests.fakes import ScriptedModel`. With `--import-mode=importlib`
+pytest makes `tests` a namespace package without putting the repository on `sys.path`, so bare `agent`, `tools` and
+`graphs` stay out of reach, as in a host project. Hence no `__init__.py` in `tests/`, no `pythonpath` in the settings.
+
+Connections go to this machine and nowhere else (pytest-socket, set in pyproject.toml); warnings are errors. Tests that
+are marked `live` get network and keys back; they are left out unless asked for with `-m live`.
+"""
+
+import os
+
+import pytest
+
+KEPT_FROM_TESTS = ("OPENAI_", "ANTHROPIC_", "LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "PLAN_EXECUTE_")
+
+_withheld = {name: value for name, value in os.environ.items() if name.startswith(KEPT_FROM_TESTS)}
+for _name in _withheld:
+    del os.environ[_name]
+# LangGraph reads this once, when it is imported; pytest imports this file before any test.
+os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let live tests out into the network."""
+    for item in items:
+        if item.get_closest_marker("live"):
+            item.add_marker("enable_socket")
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_live_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("live"):
+        for name, value in _withheld.items():
+            monkeypatch.setenv(name, value)

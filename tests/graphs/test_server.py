@@ -1,0 +1,227 @@
+"""Both graphs as `langgraph dev` serves them: the real server, its SDK, and a model server on this machine."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
+from plan_execute.agent import Context
+
+from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
+
+Served = tuple[SyncLangGraphClient, Path]
+"""A client of a running server, and the server's log."""
+
+REPOSITORY = Path(__file__).parents[2]
+START_SECONDS = 120
+
+
+def answer(asked: Asked) -> Answer:
+    """Plan one calculation, carry it out and say what came out; a request about the moon cannot be done."""
+    impossible = "moon" in asked.text.rpartition("Goal:" if "Goal:" in asked.text else "The request:")[2]
+    if asked.schema == "PlanDraft":
+        goal = "Weigh the moon." if impossible else "Work out 6 * 7."
+        milestone = {"id": "m1", "goal": goal, "done_when": "it is known", "tools": ["calculate"], "covers": [1]}
+        return {"strategy": "Calculate.", "requirements": ["Say the number."], "milestones": [milestone]}
+    if asked.schema == "Synthesis":
+        return {"answer": "It is 42.", "requirements": [{"number": 1, "met": True, "milestones": ["m1"]}]}
+    if impossible:
+        return Call("MilestoneReport", {"status": "blocked", "result": "", "missing": "a balance"})
+    if any(message["role"] == "tool" for message in asked.messages):
+        return Call("MilestoneReport", {"status": "succeeded", "result": "42"})
+    return Call("calculate", {"expression": "6 * 7"})
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[OpenAIServer]:
+    with serve_openai(answer) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(models: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The server, which keeps its state in a folder of its own."""
+    home = tmp_path_factory.mktemp("served")
+    (home / "graphs").mkdir()
+    shutil.copy(REPOSITORY / "langgraph.json", home)
+    shutil.copy(REPOSITORY / "graphs" / "served.py", home / "graphs")
+    log = home / "log"
+    port = _free_port()
+    quiet = {"LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGGRAPH_NO_VERSION_CHECK": "1", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
+    environment = {**os.environ, **models.environment, **quiet, "XDG_CACHE_HOME": str(home / "cache")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=home, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        with get_sync_client(url=f"http://127.0.0.1:{port}") as client:
+            _wait_for(f"http://127.0.0.1:{port}/ok", process, log)
+            yield client, log
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def client(server: Served) -> SyncLangGraphClient:
+    return server[0]
+
+
+def test_both_graphs_are_served(client: SyncLangGraphClient) -> None:
+    served = client.assistants.search()
+    assert {assistant["graph_id"] for assistant in served} == {"plan_execute", "executor"}
+
+
+@pytest.mark.parametrize("graph", ["plan_execute", "executor"])
+def test_settings_make_a_form(client: SyncLangGraphClient, graph: str) -> None:
+    schema = client.assistants.get_schemas(_assistant(client, graph))["context_schema"]
+    assert schema is not None
+    assert set(schema["properties"]) == set(Context.model_fields)
+    for name, field in schema["properties"].items():
+        group = schema["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else {}
+        assert {"title", "description", "default"} <= {*field, *group}, name
+
+
+def test_graph_can_be_drawn(client: SyncLangGraphClient) -> None:
+    nodes = {node["id"] for node in client.assistants.get_graph(_assistant(client, "plan_execute"))["nodes"]}
+    assert {"intake", "planner", "executor", "replan_gate", "synthesize"} <= nodes
+
+
+def test_run_streams_its_plan_its_tools_and_its_answer(client: SyncLangGraphClient) -> None:
+    thread = client.threads.create()["thread_id"]
+    parts = list(
+        client.runs.stream(
+            thread,
+            "plan_execute",
+            input=_question("What is 6 * 7?"),
+            stream_mode=["updates", "messages-tuple", "custom"],
+            stream_subgraphs=True,
+        )
+    )
+    events = [part.data["type"] for part in parts if part.event.startswith("custom")]
+    assert events[0] == "plan_created"
+    assert events[-1] == "answer"
+    assert {"milestone_started", "milestone_finished", "decision"} <= set(events)
+    updated = [name for part in parts if part.event == "updates" for name in part.data]
+    assert updated == ["intake", "planner", "executor", "replan_gate", "synthesize"]
+    assert any(part.event.startswith("updates|executor:") for part in parts)
+    messages = [(part.event, part.data[0]) for part in parts if part.event.startswith("messages")]
+    assert any(message["type"] == "tool" and message["content"] == "42" for _, message in messages)
+    assert [message["content"] for event, message in messages if event == "messages"] == ["It is 42."]
+
+    state = client.threads.get_state(thread)
+    assert state["next"] == []
+    values = _values(state["values"])
+    assert (values["status"], values["answer"], values["error"]) == ("completed", "It is 42.", None)
+    assert [message["type"] for message in values["messages"]] == ["human", "ai"]
+    assert values["milestones"]["m1"]["status"] == "completed"
+
+
+def test_messages_mode_streams_too(client: SyncLangGraphClient) -> None:
+    parts = client.runs.stream(
+        None, "plan_execute", input=_question("What is 6 * 7?"), stream_mode="messages", stream_subgraphs=True
+    )
+    finals = [part.data[-1]["content"] for part in parts if part.event == "messages/complete"]
+    assert finals[-1] == "It is 42."
+
+
+def test_context_of_the_run_is_in_force(client: SyncLangGraphClient) -> None:
+    result = _run(client, "How heavy is the moon?", {"max_replans": 0})
+    assert result["status"] == "aborted"
+    assert result["error"]["code"] == "max_replans"
+    assert result["error"]["replans"] == 0
+
+
+def test_planner_model_of_the_run_is_asked(client: SyncLangGraphClient, models: OpenAIServer) -> None:
+    _run(client, "What is 6 * 7?", {"planner_model": "openai:gpt-chosen"})
+    assert "gpt-chosen" in [asked.model for asked in models.asked]
+
+
+@pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        ({"max_replans": "many"}, "max_replans"),
+        ({"planner_model": "gpt5"}, "write it as provider:model"),
+    ],
+)
+def test_bad_context_is_refused_with_its_reason(
+    client: SyncLangGraphClient, context: dict[str, Any], said: str
+) -> None:
+    parts = list(client.runs.stream(None, "plan_execute", input=_question("What is 6 * 7?"), context=context))
+    assert parts[-1].event == "error"
+    assert said in parts[-1].data["message"]
+
+
+def test_second_question_on_a_thread_is_a_run_of_its_own(client: SyncLangGraphClient) -> None:
+    thread = client.threads.create()["thread_id"]
+    first = _run(client, "How heavy is the moon?", {"max_replans": 1}, thread)
+    assert first["status"] == "aborted"
+    second = _run(client, "What is 6 * 7?", None, thread)
+    assert (second["status"], second["answer"], second["error"]) == ("completed", "It is 42.", None)
+    assert second["plan"]["revision"] == 1
+    assert [milestone["status"] for milestone in second["milestones"].values()] == ["completed"]
+    assert [message["type"] for message in second["messages"]] == ["human", "ai", "human", "ai"]
+
+
+def test_executor_takes_a_brief(client: SyncLangGraphClient) -> None:
+    brief: dict[str, Any] = {"goal": "Work out 6 * 7.", "tools": ["calculate"]}
+    result = _values(client.runs.wait(None, "executor", input={"brief": brief}))
+    [outcome] = result["milestones"].values()
+    assert (outcome["status"], outcome["result"]) == ("completed", "42")
+
+
+def test_nothing_blocked_the_server(server: Served) -> None:
+    client, log = server
+    _run(client, "What is 6 * 7?")
+    text = log.read_text(errors="replace")
+    assert "BlockingError" not in text
+    assert "Blocking call" not in text
+
+
+def _question(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def _run(
+    client: SyncLangGraphClient, question: str, context: dict[str, Any] | None = None, thread: str | None = None
+) -> dict[str, Any]:
+    thread = thread or client.threads.create()["thread_id"]
+    return _values(client.runs.wait(thread, "plan_execute", input=_question(question), context=context))
+
+
+def _values(values: object) -> dict[str, Any]:
+    assert isinstance(values, dict), values
+    return values
+
+
+def _assistant(client: SyncLangGraphClient, graph: str) -> str:
+    return client.assistants.search(graph_id=graph)[0]["assistant_id"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    pytest.fail(f"The server did not start:\n{json.dumps(log.read_text(errors='replace')[-4000:])}")
