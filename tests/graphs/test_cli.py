@@ -1,0 +1,281 @@
+"""The command line: what it prints, how it ends, and what it says to somebody who called it wrong."""
+
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from plan_execute.agent import Context
+from plan_execute.graphs import create_plan_execute_agent
+from plan_execute.graphs.cli import Options, main, parse, run_request
+from plan_execute.graphs.display import Screen
+from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from syrupy.assertion import SnapshotAssertion
+
+from tests.fakes import Answer, ScriptedModel, diligent, milestone, plan, report, synthesis
+
+ROOT = Path(__file__).parents[2]
+UNREACHABLE = ("--planner-model", "openai:none", "--base-url", "http://127.0.0.1:1/v1")
+
+
+class Done(NamedTuple):
+    """How a process ended, and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Process = subprocess.Popen[bytes]
+Start = Callable[..., Process]
+Run = Callable[..., Done]
+
+
+@tool
+def look_up(subject: str) -> str:
+    """Look a subject up."""
+    return f"about {subject}"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Python in processes of its own, with a home of its own and no key; none outlives the test."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "COLUMNS", "NO_COLOR"))}
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+    begun: list[Process] = []
+
+    def run(*args: str) -> Process:
+        process = subprocess.Popen(
+            [sys.executable, *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**kept, "XDG_DATA_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": path},
+        )
+        begun.append(process)
+        return process
+
+    yield run
+    for process in begun:
+        with process:
+            process.kill()
+
+
+@pytest.fixture
+def command(start: Start) -> Run:
+    """`plan-execute` from its arguments to its end."""
+
+    def run(*args: str, before: str = "", given: bytes = b"") -> Done:
+        process = start("-c", f"{before}import sys; from plan_execute.graphs.cli import main; sys.exit(main())", *args)
+        out, err = process.communicate(given)
+        return Done(process.returncode, out.decode(), err.decode())
+
+    return run
+
+
+def agent_of(heavy: Sequence[Answer], light: ScriptedModel | None = None, **context: int) -> PlanExecuteAgent:
+    return create_plan_execute_agent(
+        ScriptedModel(heavy),
+        light or ScriptedModel(diligent),
+        [look_up],
+        context=Context(**context),  # type: ignore[arg-type]  # the integers among the settings
+        checkpointer=InMemorySaver(),
+    )
+
+
+def ended(agent: PlanExecuteAgent, **options: object) -> int:
+    return run_request(agent, Options(**{"request": "Find it out.", **options}), Screen(sys.stdout))
+
+
+def test_completed_run_is_told_in_plain_lines(capsys: pytest.CaptureFixture[str], snapshot: SnapshotAssertion) -> None:
+    drafted = plan(milestone("Find a"), milestone("Compare a with what is known", depends_on=["m1"]))
+    assert ended(agent_of([drafted, synthesis("It is **a**.")])) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert re.sub(r"\d+(\.\d)? s\b", "N s", printed) == snapshot
+
+
+def test_replan_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    light = ScriptedModel([report("no table", "blocked", missing="a table of refunds"), report("done")])
+    replanned = plan(milestone("Look elsewhere", tools=[]), requirements=[])
+    assert ended(agent_of([plan(milestone("Find a", tools=[])), replanned, synthesis()], light)) == 0
+    printed = capsys.readouterr().out
+    assert "✗ m1 blocked (missing)" in printed
+    told = next(line for line in printed.splitlines() if line.startswith("↻ Replanning: m1 (Find a): "))
+    assert "a table of refunds" in told
+    assert "Plan, revision 2" in printed
+
+
+def test_aborted_run_ends_in_status_1_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    light = ScriptedModel([report("no table", "blocked", missing="a table of refunds")])
+    assert ended(agent_of([plan(milestone("Find a", tools=[]))], light, max_replans=0)) == 1
+    printed = capsys.readouterr().out
+    assert "No answer:\nAborted after 0 replans, the most allowed." in printed
+    assert "✗ 1. Answer it.: not reached" in printed
+    assert "Aborted (max_replans) in" in printed
+
+
+def test_partial_run_ends_in_status_1_with_what_is_unmet(capsys: pytest.CaptureFixture[str]) -> None:
+    heavy = [plan(milestone("Find a")), synthesis("Half of it.", met=[False])]
+    assert ended(agent_of(heavy, max_replans=0)) == 1
+    printed = capsys.readouterr().out
+    assert "Half of it." in printed
+    assert "Partial (unmet_requirements) in" in printed
+
+
+def test_json_is_one_document_with_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+    agent = agent_of([plan(milestone("Find ä")), synthesis("It is ä.")])
+    assert run_request(agent, Options(request="Find ä {0} {x}", json=True), Screen(sys.stderr)) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["status"] == "completed"
+    assert document["answer"] == "It is ä."
+    assert document["objective"] == "Find ä {0} {x}"
+    assert document["milestones"]["m1"]["status"] == "completed"
+    assert document["usage"]["planner"]["calls"] == 1
+    assert document["log"][0]["type"] == "plan_created"
+
+
+def test_help_shows_examples_and_the_defaults_that_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--help"])
+    shown = capsys.readouterr().out
+    settings = Context()
+    assert "examples:" in shown
+    assert f"how often a failing plan is revised ({settings.max_replans})" in shown
+    assert f"milestones that run at the same time ({settings.max_parallel})" in shown
+    assert f"size of milestones ({settings.granularity})" in shown
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version", "--nonsense", ""])
+def test_heavy_packages_wait_until_the_arguments_are_good(command: Run, argument: str) -> None:
+    heavy = "{'langgraph', 'langchain_core', 'rich', 'pydantic'}"
+    watch = f"import atexit, sys; atexit.register(lambda: print({heavy} & set(sys.modules)))\n"
+    assert command(argument, before=watch).stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "required: request"),
+        ([""], "the request is empty"),
+        (["two", "words"], "put the whole request in quotes"),
+        (["hi", "--nonsense"], "unknown option '--nonsense'"),
+        (["hi", "--max-replans", "-1"], "expected a whole number of at least 0"),
+        (["hi", "--max-parallel", "0"], "expected a whole number of at least 1"),
+        (["hi", "--granularity", "tiny"], "invalid choice: 'tiny'"),
+        (["hi", "--thread", " "], "--thread needs a name"),
+        (["hi", "--base-url", "http://127.0.0.1:1"], "--base-url needs the name of an openai: model"),
+    ],
+)
+def test_misuse_is_refused_with_a_sentence(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(args)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "No model: set OPENAI_API_KEY"),
+        (["--planner-model", "gpt5"], "Unknown model 'gpt5': write it as provider:model"),
+        (["--planner-model", "nobody:gpt"], "Unknown provider 'nobody'"),
+        (["--planner-model", "openai:gpt-5"], "No key for 'openai:gpt-5'"),
+        ([*UNREACHABLE, "--db", "sqlite:////nowhere/shop.db"], "There is no database file '/nowhere/shop.db'"),
+        ([*UNREACHABLE, "--db", "nonsense://me:secret@host/shop"], "Unknown kind of database 'nonsense'"),
+        ([*UNREACHABLE, "--docs", "/nowhere"], "There is no folder '/nowhere'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_run(
+    args: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)  # the extra `local` is not installed
+    assert main(["Find it out.", *args]) == 2
+    printed, refusal = capsys.readouterr()
+    assert printed == ""
+    assert refusal.startswith("plan-execute: ")
+    assert said in refusal
+    assert refusal.count("\n") == 1
+    assert "secret" not in refusal
+
+
+def test_model_that_does_not_answer_ends_the_run_without_a_traceback(command: Run) -> None:
+    done = command("Find it out.", *UNREACHABLE)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert "Using the database and documents of a sample shop" in done.stdout
+    assert "Aborted (planner_unavailable)" in done.stdout
+
+
+def test_long_request_from_standard_input_goes_through_as_it_is(command: Run) -> None:
+    text = "{0} {braces} {{}} %s " * 5_000
+    done = command("-", "--json", "--thread", "long", *UNREACHABLE, given=text.encode())
+    assert json.loads(done.stdout)["objective"] == text
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_bytes_that_are_no_text_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"f\xffnd it out")))
+    assert parse(["-"]).request == "f\ufffdnd it out"
+    assert parse(["f\udcffnd it out"]).request == "f\ufffdnd it out"
+
+
+SLOW = """
+import sys, time
+from langgraph.checkpoint.memory import InMemorySaver
+from plan_execute.graphs import create_plan_execute_agent
+from plan_execute.graphs.cli import Options, run_request
+from plan_execute.graphs.display import Screen
+from tests.fakes import ScriptedModel, milestone, plan, report
+
+def light(asked):
+    if "second" in asked.text:
+        print("waiting", flush=True)
+        time.sleep(600)
+    return report("seen")
+
+drafted = plan(milestone("first", tools=[]), milestone("second", tools=[]))
+agent = create_plan_execute_agent(ScriptedModel([drafted]), ScriptedModel(light), checkpointer=InMemorySaver())
+run_request(agent, Options(request="Find it out.", thread="sales"), Screen(sys.stdout))
+"""
+
+
+def test_ctrl_c_ends_the_run_at_once_and_says_what_was_done(start: Start) -> None:
+    process = start("-c", SLOW)
+    assert process.stdout is not None
+    next(line for line in process.stdout if line == b"waiting\n")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == b"Interrupted: m1 finished, m2 not. Thread 'sales' is kept.\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_ends_a_command_that_waits_for_its_model(start: Start, number: int, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        model = ("--planner-model", "openai:none", "--base-url", url)
+        process = start("-m", "plan_execute.graphs.cli", "Find it out.", "--thread", "sales", *model)
+        waiting, _ = silent.accept()
+        with waiting:
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert said == b"Interrupted: no milestone finished. Thread 'sales' is kept.\n"
+
+
+def test_closed_pipe_ends_the_run_quietly(command: Run) -> None:
+    close = "import os, sys; read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
+    done = command("Find it out.", *UNREACHABLE, before=close)
+    assert done.returncode == 141
+    assert done.stderr == ""
