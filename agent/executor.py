@@ -102,6 +102,7 @@ def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
         status=milestone["status"],
         code=failure["code"] if failure else None,
         reason=failure["message"] if failure else "",
+        result=clip(milestone["result"], prompts.DIGEST_LIMIT),
         tool_calls=calls,
         changes={brief["id"]: {"status": milestone["status"]}},
     )

@@ -308,7 +308,8 @@ def _read_on(call: ToolCall, texts: dict[str, str]) -> ToolMessage:
 def _event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
     brief = request.state["brief"]
     place = {"revision": brief.get("revision", 0), "milestone": brief["id"]}
-    return {"type": kind, "at": now(), **place, "tool": request.tool_call["name"]}
+    call = request.tool_call
+    return {"type": kind, "at": now(), **place, "tool": call["name"], "call": call["id"]}
 
 
 def _error_answer(call: ToolCall, error: Exception) -> ToolMessage:

@@ -63,7 +63,7 @@ class Activity:
     since: float
     """The same by this process's monotonic clock, in seconds."""
     calls: list[tuple[str, str]] = field(default_factory=list)
-    """Tool calls that have not come back: the tool, and the call as it is shown."""
+    """Tool calls that have not come back: the id, and the call as it is shown."""
 
 
 class Progress:
@@ -115,12 +115,12 @@ class Progress:
 
     def _called(self, event: Mapping[str, Any]) -> list[Line]:
         if activity := self.running.get(event["milestone"]):
-            activity.calls.append((event["tool"], f"{clip(event['tool'])}({_worded(event['args'])})"))
+            activity.calls.append((event["call"], f"{clip(event['tool'])}({_worded(event['args'])})"))
         return []
 
     def _returned(self, event: Mapping[str, Any]) -> list[Line]:
         activity = self.running.get(event["milestone"])
-        call = next((call for call in (activity.calls if activity else []) if call[0] == event["tool"]), None)
+        call = next((call for call in (activity.calls if activity else []) if call[0] == event["call"]), None)
         if activity and call:
             activity.calls.remove(call)
         shown = call[1] if call else f"{clip(event['tool'])}()"

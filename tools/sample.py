@@ -19,7 +19,7 @@ def sample_database() -> str:
     """Give the SQLAlchemy URL of the shop's database, which is built on first use in the user's cache folder."""
     from platformdirs import user_cache_path
 
-    path = user_cache_path("plan-execute") / f"larkfell-{VERSION}.db"
+    path = user_cache_path("plan-execute", appauthor=False) / f"larkfell-{VERSION}.db"
     if not path.exists():
         build_sample_database(path)
     return f"sqlite:///{path}"

@@ -34,11 +34,11 @@ def finished(key: str = "m1", status: str = "completed", code: str | None = None
 
 
 def call(tool: str = "query", key: str = "m1", **args: Any) -> dict[str, Any]:
-    return event("tool_started", milestone=key, tool=tool, args=args)
+    return event("tool_started", milestone=key, tool=tool, call=f"{key}-{tool}", args=args)
 
 
 def answered(result: str, tool: str = "query", key: str = "m1", ok: bool = True) -> dict[str, Any]:
-    return event("tool_finished", milestone=key, tool=tool, ok=ok, result=result)
+    return event("tool_finished", milestone=key, tool=tool, call=f"{key}-{tool}", ok=ok, result=result)
 
 
 def told(*events: dict[str, Any]) -> list[str]:
