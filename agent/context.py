@@ -84,6 +84,10 @@ class Context(BaseModel):
 
     milestone_timeout: float = Field(default=600, gt=0, title="Seconds for a milestone")
     """After this long nothing new is started in a milestone and a call under way is abandoned."""
+    structured_output: Literal["auto", "json_schema", "function_calling", "prompt"] = Field(
+        default="auto", title="Structured output"
+    )
+    """How plans and answers are asked for: native JSON schema, a tool to call, in words; auto: the best there is."""
     verify: Literal["rules", "model"] = Field(default="rules", title="Verification")
     """Who checks a milestone that reports success: plain rules, or also the verifier model against `done_when`."""
     escalate: bool = Field(default=False, title="Escalate")

@@ -12,10 +12,10 @@ from plan_execute.agent.audit import record
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.failures import MEANINGS, FailureCode, describe_error
+from plan_execute.agent.failures import MEANINGS, FailureCode, describe_error, pause
 from plan_execute.agent.models import model_for
 from plan_execute.agent.plan import Verification
-from plan_execute.agent.question import Dialogue, Question
+from plan_execute.agent.question import Dialogue, Question, asking
 from plan_execute.agent.scratchpad import (
     ScratchpadState,
     call_records,
@@ -30,11 +30,6 @@ from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, now
 from plan_execute.agent.usage import sum_usage, tallied
 from pydantic import ValidationError
-
-BACKOFF = 0.5
-"""Seconds before a second attempt after a failure that may pass by itself; doubled for each one more."""
-LONGEST_WAIT = 60.0
-"""The most of them, whatever a service asks for."""
 
 
 class ExecutorState(ScratchpadState, ExecutorOutput):
@@ -60,9 +55,7 @@ def make_brief(state: RunState, key: str) -> Brief:
     if failure:
         brief["hint"] = f"{failure['message']}\n{failure['evidence']}".strip()
         if failure["code"] == "transient":
-            asked_for = failure["retry_after"]
-            wait = BACKOFF * 2 ** (milestone["attempts"] - 2) if asked_for is None else asked_for
-            brief["wait"] = min(wait, LONGEST_WAIT)
+            brief["wait"] = pause(failure["retry_after"], milestone["attempts"] - 1)
     return brief
 
 
@@ -165,7 +158,9 @@ def _verify(
         model = model_for("verifier", context)
     except ModelError as error:
         return _failure("unverified", str(error), "")
-    reply = yield Question(model, prompts.verifier_messages(brief, report["result"], messages), Verification)
+    reply = yield Question(
+        model, prompts.verifier_messages(brief, report["result"], messages), Verification, **asking(context)
+    )
     if reply.error is not None:
         return _failure("unverified", f"the verifier cannot be reached: {describe_error(reply.error)}", "")
     try:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from json import JSONDecodeError
 from typing import Literal
 
 import httpx
@@ -45,6 +46,11 @@ MEANINGS: dict[FailureCode, str] = {
 }
 """What each class means, for prompts and messages."""
 
+BACKOFF = 0.5
+"""Seconds before a second attempt after a failure that may pass by itself; doubled for each one more."""
+LONGEST_WAIT = 60.0
+"""The most of them, whatever a service asks for."""
+
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _TRANSIENT_NAMES = frozenset({"APIConnectionError", "APITimeoutError", "RateLimitError", "InternalServerError"})
 
@@ -53,9 +59,9 @@ def classify_error(error: BaseException) -> FailureCode:
     """Find the class of what a model's call raised; providers share no tree, so status codes and names decide."""
     if isinstance(error, ModelError):
         return "model_unavailable"
-    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(status, int):
-        if status in _TRANSIENT_STATUS:
+    status = status_of(error)
+    if status is not None:
+        if status in _TRANSIENT_STATUS or 200 <= status < 300:
             return "transient"
         return "model_unavailable" if status in {401, 402, 403, 404} else "unknown"
     return "transient" if _is_transient(error) else "unknown"
@@ -87,8 +93,19 @@ def retry_after(error: BaseException) -> float | None:
         pass
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except ValueError:
+    except (ValueError, TypeError):
         return None
+
+
+def pause(asked_for: float | None, failures: int) -> float:
+    """Seconds to wait after so many failures in a row: what the service asks for, else ours."""
+    return min(BACKOFF * 2 ** (failures - 1) if asked_for is None else asked_for, LONGEST_WAIT)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that a model's call ended with, where its provider tells."""
+    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 def describe_error(error: BaseException, limit: int = 300) -> str:
@@ -100,6 +117,6 @@ def describe_error(error: BaseException, limit: int = 300) -> str:
 
 
 def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, TimeoutError | ConnectionError | httpx.TransportError):
+    if isinstance(error, TimeoutError | ConnectionError | httpx.TransportError | JSONDecodeError):
         return True
     return bool({kind.__name__ for kind in type(error).__mro__} & _TRANSIENT_NAMES)

@@ -9,6 +9,10 @@ from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.state import Milestone, Plan, Requirement, RunError, RunState, RunStatus
 
 
+NOTHING_LEFT = "nothing_left"
+"""The rule by which a planner goes straight to the answer: it has nothing more to try."""
+
+
 class Problem(NamedTuple):
     """Why a heavy role produced nothing: the code a run ends with, and the sentence that goes with it."""
 

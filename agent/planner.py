@@ -12,9 +12,10 @@ from plan_execute.agent.digest import clip
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import classify_error, describe_error
 from plan_execute.agent.models import is_compact, model_for
-from plan_execute.agent.outcome import Problem, conclude, describe_finished
+from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished
 from plan_execute.agent.plan import PlanDraft, adopt_draft, check_draft
-from plan_execute.agent.question import Dialogue, Question, Reply
+from plan_execute.agent.question import Dialogue, Question, asking, replied
+from plan_execute.agent.reply import Reply
 from plan_execute.agent.schedule import ready_milestones, start_milestones
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Decision, Milestone, Plan, RunState, merge_milestones
@@ -65,9 +66,13 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
             return Problem("budget", f"The budget of {context.budget.heavy_calls} heavy calls is used up.")
         if is_compact(model):
             tools = list(setup.tools.values())
-            reply = Reply(data=(yield from compact.draft_plan(model, state["objective"], tools, objections=objections)))
+            reply = yield from replied(
+                compact.draft_plan(
+                    model, state["objective"], tools, objections=objections, milestones=state["milestones"]
+                )
+            )
         else:
-            reply = yield Question(model, [*asked, *repair], PlanDraft)
+            reply = yield Question(model, [*asked, *repair], PlanDraft, **asking(context))
         if reply.error is not None:
             problem = Problem("planner_unavailable", f"The planner cannot be reached: {describe_error(reply.error)}")
             if classify_error(reply.error) == "model_unavailable":
@@ -78,7 +83,7 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
             return draft
         code = "plan_unparsable" if draft is None else "plan_invalid"
         problem = Problem(code, f"The planner gave no usable plan in {1 + REPAIRS} attempts: {' '.join(objections)}")
-        said = draft.model_dump_json() if draft else reply.message.text if reply.message else ""
+        said = draft.model_dump_json() if draft else reply.text
         quoted = AIMessage(clip(said or "(nothing)", prompts.RESULT_LIMIT))
         repair = [quoted, prompts.objection_message(objections)]
     return problem
@@ -101,7 +106,7 @@ def _question_messages(state: RunState, setup: Setup, context: Context) -> list[
 def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tuple[PlanDraft | None, list[str]]:
     """Turn a reply into a draft and what is wrong with it; no draft when it cannot be read as one."""
     if reply.data is None:
-        return None, ["It is not a plan: fill in the PlanDraft schema."]
+        return None, [f"{reply.objection} Fill in the PlanDraft schema.".strip()]
     try:
         draft = PlanDraft.model_validate(reply.data)
     except ValidationError as error:
@@ -172,7 +177,7 @@ def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: Acco
         "plan": plan,
         "milestones": dropped,
         "answer": draft.answer,
-        "decision": Decision(action="finish", rule="nothing_left", reason=reason, code=None, milestones=[]),
+        "decision": Decision(action="finish", rule=NOTHING_LEFT, reason=reason, code=None, milestones=[]),
         **account._asdict(),
         "log": [entry],
     }

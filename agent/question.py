@@ -4,18 +4,31 @@ What a role asks is written once, as a generator that yields questions and is se
 with the model's sync or async calls.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from json_repair import repair_json
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.errors import GraphBubbleUp
+from plan_execute.agent.context import Context
+from plan_execute.agent.failures import classify_error, pause, retry_after, status_of
+from plan_execute.agent.prompts import in_words
+from plan_execute.agent.reply import Reply, json_schema_of, read_reply
+from plan_execute.agent.timeout import acall_within, call_within
 from pydantic import BaseModel
 
 T = TypeVar("T")
+
+Method = Literal["json_schema", "function_calling", "prompt"]
+"""How a schema is asked for: the provider's native JSON schema, a tool to call, or in words with repair."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+"""In the order of what a provider guarantees."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +41,10 @@ class Question:
     """A pydantic class, or a JSON schema with a `title`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments for `with_structured_output`."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back; at most one of `data` and `error` is there."""
-
-    data: dict[str, Any] | None = None
-    """The filled-in schema before validation; None when the reply held none."""
-    message: AIMessage | None = None
-    """The raw reply, with its usage; None when the model gave only the data or nothing."""
-    error: Exception | None = None
-    """What the model's call raised."""
+    method: Method | Literal["auto"] = "auto"
+    """How the schema is asked for; `auto` is the best that the model's profile promises and its server takes."""
+    seconds: float | None = None
+    """How long to wait for a reply, bytes that trickle in or not: a client times out only between two of them."""
 
 
 Dialogue = Generator[Question, Reply, T]
@@ -47,16 +52,11 @@ Dialogue = Generator[Question, Reply, T]
 
 def ask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
     """Hold a dialogue with sync calls and return what it comes to."""
+    steps = _steps(dialogue)
     try:
-        question = next(dialogue)
+        step = next(steps)
         while True:
-            try:
-                reply = _read(_runnable(question).invoke(list(question.messages), config))
-            except GraphBubbleUp:
-                raise
-            except Exception as error:
-                reply = Reply(error=error)
-            question = dialogue.send(reply)
+            step = steps.send(_take(step, config))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -64,56 +64,29 @@ def ask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
 
 async def aask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
     """Hold a dialogue with async calls and return what it comes to."""
+    steps = _steps(dialogue)
     try:
-        question = next(dialogue)
+        step = next(steps)
         while True:
-            try:
-                reply = _read(await _runnable(question).ainvoke(list(question.messages), config))
-            except GraphBubbleUp:
-                raise
-            except Exception as error:
-                reply = Reply(error=error)
-            question = dialogue.send(reply)
+            step = steps.send(await _atake(step, config))
     except StopIteration as end:
         result: T = end.value
         return result
 
 
-def read_data(message: AIMessage) -> dict[str, Any] | None:
-    """Find the filled-in schema in a raw reply: a tool call's arguments, else JSON in the text, repaired if need be."""
-    if message.tool_calls:
-        return dict(message.tool_calls[0]["args"])
-    texts = [call["args"] or "" for call in message.invalid_tool_calls] + [message.text]
-    for text in texts:
-        if "{" in text:
-            found = repair_json(text[text.index("{") :], return_objects=True)
-            if isinstance(found, dict) and found:
-                return found
-    return None
+def asking(context: Context) -> dict[str, Any]:
+    """How the questions of a run are put: by which method, and with how much time for each."""
+    return {"method": context.structured_output, "seconds": context.milestone_timeout}
 
 
-def _runnable(question: Question) -> Runnable[Any, Any]:
-    options = dict(question.options)
-    profile = question.model.profile or {}
-    options.setdefault("method", "json_schema" if profile.get("structured_output") else "function_calling")
-    return question.model.with_structured_output(question.schema, include_raw=True, **options)
-
-
-def _read(output: Any) -> Reply:
-    """Accept `{"raw", "parsed"}`, which is what was asked for, and the bare data, which some models give instead."""
-    if isinstance(output, dict) and "raw" in output and "parsed" in output:
-        message = output["raw"]
-        data = _plain(output["parsed"])
-        if data is None and isinstance(message, AIMessage):
-            data = read_data(message)
-        return Reply(data=data, message=message if isinstance(message, AIMessage) else None)
-    return Reply(data=_plain(output))
-
-
-def _plain(value: Any) -> dict[str, Any] | None:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return value if isinstance(value, dict) else None
+def replied(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
+    """What a dialogue comes to as one reply; what it raises is the reply's error."""
+    try:
+        return Reply(data=(yield from dialogue))
+    except GraphBubbleUp:
+        raise
+    except Exception as error:
+        return Reply(error=error)
 
 
 def as_node(talk: Callable[[Any], Dialogue[T]], name: str) -> RunnableLambda[Any, T]:
@@ -129,6 +102,133 @@ def as_node(talk: Callable[[Any], Dialogue[T]], name: str) -> RunnableLambda[Any
         return await aask(talk(state), _hidden(config))
 
     return RunnableLambda(run, arun, name=name)
+
+
+class _Call(NamedTuple):
+    """One call of a model, and the seconds there are for it."""
+
+    runnable: Runnable[Any, Any]
+    messages: list[BaseMessage]
+    seconds: float | None
+
+
+class _Wait(NamedTuple):
+    """So many seconds before going on."""
+
+    seconds: float
+
+
+def _steps(dialogue: Dialogue[T]) -> Generator[_Call | _Wait, Any, T]:
+    """A dialogue as single calls; what fails for a passing reason is given time before the next question."""
+    try:
+        question = next(dialogue)
+        failures = 0
+        while True:
+            reply = yield from _put(question)
+            question = dialogue.send(reply)
+            passing = reply.error is not None and classify_error(reply.error) == "transient"
+            failures = failures + 1 if passing else 0
+            if passing and reply.error:
+                yield _Wait(pause(retry_after(reply.error), failures))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _put(question: Question) -> Generator[_Call | _Wait, Any, Reply]:
+    """Put one question; by the next method where the model or its server does not take this one."""
+    reply = Reply()
+    for method in _methods(question):
+        try:
+            call = _Call(_runnable(question, method), _messages(question, method), question.seconds)
+        except Exception as error:
+            reply = Reply(error=error)
+        else:
+            reply = read_reply((yield call), question.schema)
+        if not _is_rejected(reply.error):
+            break
+    return reply
+
+
+def _take(step: _Call | _Wait, config: RunnableConfig | None) -> Any:
+    """Do a step in sync; what a call raises is its outcome."""
+    if isinstance(step, _Wait):
+        return time.sleep(step.seconds)
+    try:
+        if step.seconds is None:
+            return step.runnable.invoke(step.messages, config)
+        return call_within(step.seconds, lambda: step.runnable.invoke(step.messages, config))
+    except GraphBubbleUp:
+        raise
+    except Exception as error:
+        return error
+
+
+async def _atake(step: _Call | _Wait, config: RunnableConfig | None) -> Any:
+    """Do a step in async."""
+    if isinstance(step, _Wait):
+        return await asyncio.sleep(step.seconds)
+    try:
+        if step.seconds is None:
+            return await step.runnable.ainvoke(step.messages, config)
+        return await acall_within(step.seconds, step.runnable.ainvoke(step.messages, config))
+    except GraphBubbleUp:
+        raise
+    except Exception as error:
+        return error
+
+
+def _methods(question: Question) -> Sequence[Method]:
+    """The method that is set; else from the best that the profile promises down to plain words."""
+    if question.method != "auto":
+        return [question.method]
+    profile = question.model.profile or {}
+    if profile.get("structured_output"):
+        return METHODS
+    return METHODS[2:] if profile.get("tool_calling") is False else METHODS[1:]
+
+
+def _is_rejected(error: Exception | None) -> bool:
+    """Whether a model or its server does not take a question in this form."""
+    if error is None or isinstance(error, ContextOverflowError):
+        return False
+    return isinstance(error, NotImplementedError) or status_of(error) in {400, 422, 501}
+
+
+def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
+    if method == "prompt":
+        return question.model
+    schema, options = question.schema, dict(question.options)
+    if method == "json_schema":
+        # Not the class: by a class OpenAI's client validates, and a reply that does not fit is lost in its exception.
+        schema, options = _strict(json_schema_of(schema)), {"strict": True, **options}
+    return question.model.with_structured_output(schema, include_raw=True, method=method, **options)
+
+
+def _messages(question: Question, method: Method) -> list[BaseMessage]:
+    """The messages; for a model that only has words, the first one also says which form the answer takes."""
+    messages = list(question.messages)
+    if method != "prompt":
+        return messages
+    asked = in_words(json_schema_of(question.schema))
+    if messages and isinstance(messages[0], SystemMessage):
+        return [SystemMessage(f"{messages[0].text}\n\n{asked}"), *messages[1:]]
+    return [SystemMessage(asked), *messages]
+
+
+def _strict(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema as strict providers want it: every field required, no others allowed, no defaults."""
+    strict: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in {"properties", "$defs"}:
+            strict[key] = {name: _strict(field) for name, field in value.items()}
+        elif isinstance(value, list):
+            strict[key] = [_strict(item) if isinstance(item, dict) else item for item in value]
+        elif key != "default":
+            strict[key] = _strict(value) if isinstance(value, dict) else value
+    if "properties" in strict:
+        strict |= {"required": list(strict["properties"]), "additionalProperties": False}
+    return strict
 
 
 def _hidden(config: RunnableConfig) -> RunnableConfig:

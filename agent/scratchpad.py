@@ -29,14 +29,20 @@ class ScratchpadState(AgentState[Any]):
 
 def call_records(messages: Sequence[AnyMessage]) -> list[ToolCallRecord]:
     """Every tool call that was answered, in order, reports aside."""
-    asked = {call["id"]: call for m in messages if isinstance(m, AIMessage) for call in m.tool_calls}
-    return [
-        ToolCallRecord(tool=call["name"], args=call["args"], ok=answer.status != "error")
-        for answer in messages
-        if isinstance(answer, ToolMessage)
-        and (call := asked.get(answer.tool_call_id)) is not None
-        and call["name"] != REPORT
-    ]
+    records: list[ToolCallRecord] = []
+    open_calls: list[ToolCall] = []
+    for message in messages:
+        if isinstance(message, AIMessage):
+            # Ids are unique in one message at best: some servers begin at call_0 every time.
+            open_calls = list(message.tool_calls)
+        elif isinstance(message, ToolMessage):
+            call = next((call for call in open_calls if call["id"] == message.tool_call_id), None)
+            if call is None:
+                continue
+            open_calls.remove(call)
+            if call["name"] != REPORT:
+                records.append(ToolCallRecord(tool=call["name"], args=call["args"], ok=message.status != "error"))
+    return records
 
 
 def has_evidence(messages: Sequence[AnyMessage], brief: Brief) -> bool:
@@ -73,7 +79,7 @@ def seconds_spent(messages: Sequence[AnyMessage]) -> float:
 
 def usage_of(messages: Sequence[AnyMessage], prices: Mapping[str, Price]) -> dict[str, RoleUsage]:
     """What the model calls cost."""
-    said = (m for m in messages if isinstance(m, AIMessage) and "raised" not in m.additional_kwargs)
+    said = (m for m in messages if isinstance(m, AIMessage) and not _is_no_call(m))
     return sum_usage(count_call("executor", None, message, prices) for message in said)
 
 
@@ -108,3 +114,8 @@ def raised_failure(messages: Sequence[AnyMessage]) -> tuple[FailureCode, str, fl
 def raised_message(code: FailureCode, message: str, wait: float | None = None) -> AIMessage:
     """Stands in the scratchpad for a reply that never came."""
     return AIMessage("", additional_kwargs={"raised": {"code": code, "message": message, "wait": wait}})
+
+
+def _is_no_call(message: AIMessage) -> bool:
+    """Whether a message stands for a reply that never came, or one for which no model had to be asked."""
+    return "raised" in message.additional_kwargs or bool(message.response_metadata.get("unasked"))

@@ -10,9 +10,9 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.models import is_compact, model_for
-from plan_execute.agent.outcome import Problem, conclude, describe_finished
+from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished
 from plan_execute.agent.plan import RequirementVerdict, Synthesis
-from plan_execute.agent.question import Dialogue, Question, Reply
+from plan_execute.agent.question import Dialogue, Question, asking, replied
 from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState
@@ -69,17 +69,18 @@ def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialo
         if budget is not None and made + attempt >= budget:
             return Problem("budget", f"the budget of {budget} heavy calls is used up")
         if is_compact(model) and setup.response_format is None:
-            filled = yield from compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
-            reply = Reply(data=filled)
+            reply = yield from replied(
+                compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
+            )
         else:
-            reply = yield Question(model, [*messages, *repair], schema)
+            reply = yield Question(model, [*messages, *repair], schema, **asking(context))
         if reply.error is not None:
             problem = Problem("synthesis_failed", describe_error(reply.error))
             continue
         try:
             if reply.data is not None:
                 return schema.model_validate(reply.data)
-            objection = "It does not fill in the Synthesis schema."
+            objection = f"{reply.objection} Fill in the Synthesis schema.".strip()
         except ValidationError as error:
             first = error.errors()[0]
             objection = f"It does not fit the schema at {'.'.join(map(str, first['loc']))}: {first['msg']}."
@@ -104,8 +105,9 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis) -> dict[str
         return {**update, **ended, "log": [entry, *ended["log"]]}
     named = "; ".join(f"{r['number']}. {r['text']}" + (f" ({r['note']})" if r["note"] else "") for r in unmet)
     reason = f"Unmet: {named}" if unmet else ""
+    tried = decision is not None and decision["rule"] == NOTHING_LEFT
     may_replan = state["replans"] < context.max_replans and state["remaining_steps"] > STEPS_FOR_REPLAN
-    if unmet and may_replan and not cut_short:
+    if unmet and may_replan and not tried and not cut_short:
         decision = Decision(
             action="replan", rule="unmet_requirement", reason=reason, code="unmet_requirements", milestones=[]
         )

@@ -1,21 +1,38 @@
 """How a filled-in schema is read off whatever a model sends."""
 
+import json
+import threading
 from collections.abc import Generator
+from typing import Any, Literal
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.language_models import GenericFakeChatModel, ModelProfile
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from plan_execute.agent.context import Context
 from plan_execute.agent.plan import Synthesis
-from plan_execute.agent.question import Question, Reply, aask, ask
+from plan_execute.agent.question import Method, Question, aask, ask
+from plan_execute.agent.reply import Reply
 from plan_execute.agent.usage import tallied
 
-from tests.fakes import ScriptedModel, tool_call
+from tests.fakes import Asked, ScriptedModel, tool_call
 
 FILLED = {"answer": "42", "requirements": []}
 
 
 def once(model: ScriptedModel) -> Generator[Question, Reply, Reply]:
     return (yield Question(model, [HumanMessage("How many?")], Synthesis))
+
+
+def put(question: Question) -> Generator[Question, Reply, Reply]:
+    return (yield question)
+
+
+class RejectedError(Exception):
+    """What a server answers to a request it does not take."""
+
+    def __init__(self, status_code: int) -> None:
+        super().__init__(f"status {status_code}")
+        self.status_code = status_code
 
 
 @pytest.mark.parametrize(
@@ -25,8 +42,30 @@ def once(model: ScriptedModel) -> Generator[Question, Reply, Reply]:
         AIMessage('{"answer": "42", "requirements": []}'),
         AIMessage('Here it is:\n```json\n{"answer": "42", "requirements": []}\n```\nHope it helps.'),
         AIMessage('{"answer": "42", "requirements": ['),
+        AIMessage('{"name": "Synthesis", "arguments": {"answer": "42", "requirements": []}}'),
+        AIMessage('Of the form {x}: {"answer": "42", "requirements": []} {"x": 1}'),
+        AIMessage("{'answer': '42', 'requirements': None,}"),
+        tool_call("launch", {"rocket": 1}, ("Synthesis", FILLED)),
+        AIMessage(
+            "",
+            invalid_tool_calls=[
+                {"name": "Synthesis", "args": '{"answer": 42, "requirements": [],', "id": "1", "error": None}
+            ],
+        ),
+        AIMessage('{"answer": "42", "requirements": []}  ', response_metadata={"finish_reason": "length"}),
     ],
-    ids=["tool call", "JSON", "fenced JSON", "truncated JSON"],
+    ids=[
+        "tool call",
+        "JSON",
+        "fenced JSON",
+        "JSON without its end",
+        "call written as text",
+        "JSON among other braces",
+        "Python",
+        "second of two calls",
+        "broken arguments",
+        "JSON cut off after its end",
+    ],
 )
 async def test_schema_is_found_in(said: AIMessage) -> None:
     for reply in (ask(once(ScriptedModel([said]))), await aask(once(ScriptedModel([said])))):
@@ -34,10 +73,89 @@ async def test_schema_is_found_in(said: AIMessage) -> None:
         assert Synthesis.model_validate(reply.data).answer == "42"
 
 
-@pytest.mark.parametrize("said", ["I would rather not.", "", "{}", "{{{"])
-def test_text_without_the_schema_gives_no_data(said: str) -> None:
-    reply = ask(once(ScriptedModel([said])))
-    assert (reply.data, reply.error) == (None, None)
+@pytest.mark.parametrize(
+    ("said", "objection"),
+    [
+        (AIMessage("I would rather not."), "no complete JSON"),
+        (AIMessage(""), "no complete JSON"),
+        (AIMessage("{}"), "no complete JSON"),
+        (AIMessage("{{{"), "no complete JSON"),
+        (AIMessage("null"), "no complete JSON"),
+        (AIMessage('{"colour": "blue"}'), "no complete JSON"),
+        (AIMessage('{"answer": "It is 4'), "no complete JSON"),
+        (tool_call("launch", {"rocket": 1}), "'launch'"),
+        (AIMessage('{"answer": "4", "requ', response_metadata={"finish_reason": "length"}), "cut off (length)"),
+        (AIMessage('{"answer": "4"', response_metadata={"stop_reason": "max_tokens"}), "cut off (max_tokens)"),
+        (AIMessage('{"answer": "4"', response_metadata={"finish_reason": "MAX_TOKENS"}), "cut off (max_tokens)"),
+        (AIMessage("", additional_kwargs={"refusal": "That is not nice."}), "refusal: That is not nice."),
+    ],
+)
+async def test_reply_without_the_schema_gives_no_data_but_an_objection(said: AIMessage, objection: str) -> None:
+    for reply in (ask(once(ScriptedModel([said]))), await aask(once(ScriptedModel([said])))):
+        assert (reply.data, reply.error) == (None, None)
+        assert objection in reply.objection
+
+
+def test_what_was_said_can_be_quoted_whatever_form_it_had() -> None:
+    refusal = AIMessage("", additional_kwargs={"refusal": "No."})
+    broken = AIMessage("", invalid_tool_calls=[{"name": "Synthesis", "args": "{broken", "id": "1", "error": None}])
+    said = [AIMessage("Prose."), tool_call("launch", {"rocket": 1}), broken, refusal, AIMessage("")]
+    quoted = [ask(once(ScriptedModel([message]))).text for message in said]
+    assert quoted == ["Prose.", '{"rocket": 1}', "{broken", "No.", ""]
+
+
+@pytest.mark.parametrize(
+    ("profile", "method", "tools"),
+    [
+        (None, "auto", ["Synthesis"]),
+        ({}, "auto", ["Synthesis"]),
+        ({"tool_calling": True}, "auto", ["Synthesis"]),
+        ({"tool_calling": False}, "auto", []),
+        ({"tool_calling": False}, "function_calling", ["Synthesis"]),
+        ({"tool_calling": True}, "prompt", []),
+    ],
+)
+def test_form_of_asking_follows_the_profile_unless_it_is_set(
+    profile: ModelProfile | None, method: Method | Literal["auto"], tools: list[str]
+) -> None:
+    model = ScriptedModel([json.dumps(FILLED)], profile=profile)
+    reply = ask(put(Question(model, [SystemMessage("Be good."), HumanMessage("?")], Synthesis, method=method)))
+    assert reply.data == FILLED
+    assert model.asked[0].tools == tools
+    assert model.asked[0].messages[0].text.startswith("Be good.")
+    assert ("Answer with one JSON object" in model.asked[0].text) == (not tools)
+
+
+def test_model_that_cannot_bind_tools_is_asked_in_words() -> None:
+    model = GenericFakeChatModel(messages=iter([AIMessage(json.dumps(FILLED))]))
+    assert ask(put(Question(model, [HumanMessage("?")], Synthesis))).data == FILLED
+
+
+@pytest.mark.parametrize("status", [400, 422, 501])
+def test_form_that_the_server_rejects_gives_way_to_the_next(status: int) -> None:
+    model = ScriptedModel(lambda asked: RejectedError(status) if asked.tools else json.dumps(FILLED))
+    assert ask(once(model)).data == FILLED
+    assert [asked.tools for asked in model.asked] == [["Synthesis"], []]
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 500])
+def test_other_errors_are_no_matter_of_form(status: int) -> None:
+    model = ScriptedModel([RejectedError(status)])
+    assert isinstance(ask(once(model)).error, RejectedError)
+    assert len(model.asked) == 1
+
+
+async def test_no_reply_is_waited_for_longer_than_the_question_says() -> None:
+    gone = threading.Event()
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        gone.wait(30)
+        return FILLED
+
+    question = Question(ScriptedModel(answer), [HumanMessage("?")], Synthesis, seconds=0.1)
+    assert isinstance(ask(put(question)).error, TimeoutError)
+    gone.set()
+    assert ask(put(question)).data == FILLED
 
 
 async def test_what_a_model_raises_comes_back_as_the_reply() -> None:

@@ -260,6 +260,13 @@ def test_requirement_that_stays_unmet_ends_partial_and_named() -> None:
     assert output["plan"]["requirements"][0]["met"] is False
 
 
+def test_unmet_requirement_with_nothing_new_to_try_ends_partial_at_once() -> None:
+    planner = heavy(plan(milestone("a")), {"milestones": [], "strategy": "Nothing more."}, end=synthesis(met=[False]))
+    output = run(planner, max_replans=9)
+    assert (output["status"], output["error"]["replans"]) == ("partial", 1)
+    assert len(planner.asked) == 4
+
+
 def test_verdict_without_finished_work_behind_it_is_not_believed() -> None:
     end = synthesis(requirements=[{"number": 1, "met": True, "milestones": ["m1"]}])
     planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]), end=end)

@@ -177,4 +177,4 @@ def test_every_run_ends_and_says_truthfully_how(drawn: list[Any], limits: dict[s
     assert milestones_replayed.keys() == milestones.keys()
     for key, facts in milestones_replayed.items():
         stable = {name: value for name, value in facts.items() if name in {"status", "attempts", "goal", "depends_on"}}
-        assert stable == {name: milestones[key][name] for name in stable}  # type: ignore[literal-required]
+        assert stable == {name: milestones[key][name] for name in stable}

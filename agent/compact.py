@@ -1,0 +1,328 @@
+"""Help for small models: the roles in a compact form that a few hundred million parameters can fill in.
+
+Whoever uses a big model can skip this file and its four companions `compact_*`. A small model never writes a text that
+matters: goals are spans of the request, arguments are put together from choices, answers copy results. What is left to
+it are choices between options, which is what it can do; with nothing but one option there is no question.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.tools import BaseTool
+from plan_execute.agent import compact_sql
+from plan_execute.agent.compact_arguments import argument_of, can_form, form_arguments, language_of
+from plan_execute.agent.compact_choice import Form, choose
+from plan_execute.agent.compact_words import ANAPHORA, content_words, nearest_sentences, operands
+from plan_execute.agent.question import Dialogue, Question
+from plan_execute.agent.state import Brief, Milestone, Requirement
+
+REPORT = "MilestoneReport"
+"""The tool a milestone ends with."""
+
+KIND = Form(
+    "Say what the message is: a task, or just talk.",
+    question="Message",
+    answer="It is",
+    examples=(
+        ("Good morning!", "talk"),
+        ("How many nurses work in the Leeds ward?", "task"),
+        ("Who are you?", "talk"),
+        ("Divide 90 by 5", "task"),
+        ("Thanks a lot", "talk"),
+        ("Look up the opening hours", "task"),
+    ),
+)
+STEPS = Form(
+    "Say whether the words around | are one step or two steps.",
+    question="Request",
+    answer="It is",
+    examples=(
+        ("Count the pilots in Rome | and add 5 to that number", "two steps"),
+        ("the ships in Oslo | and Bergen", "one step"),
+        ("How old is Ann Lee, | and what is twice her age?", "two steps"),
+        ("Add 4 | and 9", "one step"),
+        ("What are the rules for dogs | and cats?", "one step"),
+        ("Which ward is the largest | and what do the rules say about visitors?", "two steps"),
+        ("the sum of 30, 12 | and 8", "one step"),
+        ("Find the fee for late books | and multiply it by 3", "two steps"),
+        ("What is the sum of 4 and 9, | and how many pilots are old", "two steps"),
+        ("What do nurses | and pilots earn", "one step"),
+    ),
+)
+TOOL = Form(
+    "Say which tool answers the request: calculate (arithmetic with given numbers), "
+    "database (rows and counts of records), search (text of documents, rules, explanations).",
+    examples=(
+        ("What is 18 times 4?", "calculate"),
+        ("How many nurses work in the Leeds ward?", "database"),
+        ("How long may a visitor stay at the ward?", "search"),
+        ("Take 30% off 250", "calculate"),
+        ("What do the rules say about smoking?", "search"),
+        ("Which pilot has the most flights?", "database"),
+        ("the sum of 12 and 9 divided by 3", "calculate"),
+        ("Find out how to reset the alarm", "search"),
+        ("List the planes built in 1998", "database"),
+        ("How much is the fine for late books?", "search"),
+        ("average age of the pilots", "database"),
+        ("add 5 to that number", "calculate"),
+    ),
+)
+SENTENCE = Form(
+    "Copy the sentence that answers the question.",
+    answer="Sentence",
+    examples=(
+        (
+            "How long may visitors stay? (Visitors sign in at the desk. / Visitors may stay for two hours.)",
+            "Visitors may stay for two hours.",
+        ),
+        (
+            "What is the fine for a late book? (A late book costs 20 cents a day. / Books are lent for three weeks.)",
+            "A late book costs 20 cents a day.",
+        ),
+    ),
+)
+LABELS = {"arithmetic": "calculate", "sql": "database", "keywords": "search"}
+"""What a tool is called when the model chooses, by the language of its argument; others by their own name."""
+
+
+def draft_plan(
+    model: BaseChatModel,
+    objective: str,
+    tools: Sequence[BaseTool],
+    *,
+    objections: Sequence[str] = (),
+    milestones: Mapping[str, Milestone] | None = None,
+) -> Dialogue[dict[str, Any]]:
+    """Cut the request into milestones and choose a tool for each; talk gets a direct answer.
+
+    In a replan, finished goals are left out and a tool that failed a goal is not offered for it again.
+
+    Args:
+        model: The planner's model.
+        objective: The request.
+        tools: The catalogue.
+        objections: What was wrong with the draft before; the same questions would get the same answers, so a
+            refused draft is followed by a single milestone with the whole request.
+        milestones: Those of earlier revisions, by id.
+
+    Returns:
+        A dict that `PlanDraft` accepts.
+    """
+    fitting = [tool for tool in tools if can_form(tool, objective, {}, follows=True)]
+    if not fitting or (yield from choose(model, KIND, objective, _kinds(objective, fitting))) == "talk":
+        return {"answer": (yield from _talk(model, objective)), "milestones": []}
+    goals = [objective.strip()] if objections else (yield from _split(model, objective))
+    past = milestones or {}
+    done = {milestone["goal"]: f"done:{key}" for key, milestone in past.items() if milestone["status"] == "completed"}
+    tried = {(m["goal"], name) for m in past.values() if m["status"] in {"failed", "blocked"} for name in m["tools"]}
+    drafted: list[dict[str, Any]] = []
+    before = ""
+    for number, goal in enumerate(goals, start=1):
+        needs = before
+        before = done.get(goal, f"m{number}")
+        if goal in done:
+            continue
+        offered = [tool for tool in tools if can_form(tool, goal, {}, follows=bool(needs))] or fitting
+        untried = [tool for tool in offered if (goal, tool.name) not in tried]
+        tool = yield from _choose_tool(model, goal, untried or offered)
+        depends = needs and (ANAPHORA.search(goal) or not can_form(tool, goal, {}))
+        drafted.append(
+            {
+                "id": f"m{number}",
+                "goal": goal,
+                "done_when": f"{tool.name} has given the answer.",
+                "tools": [tool.name],
+                "depends_on": [needs] if depends else [],
+                "covers": [number],
+            }
+        )
+    strategy = "One step after the other, each with the one tool that fits it."
+    return {"strategy": strategy, "requirements": goals, "answer": None, "milestones": drafted}
+
+
+def next_turn(
+    model: BaseChatModel, brief: Brief, tools: Sequence[BaseTool], scratchpad: Sequence[BaseMessage]
+) -> Dialogue[AIMessage]:
+    """The next message of a milestone: a tool call, or the report once a tool has answered.
+
+    A database is asked twice: first for the stored texts that the goal names, then with the query itself.
+
+    Args:
+        model: The executor's model.
+        brief: The milestone.
+        tools: What it may use now; none of them means that it has to report.
+        scratchpad: The messages so far.
+
+    Returns:
+        A message with one call; `response_metadata["unasked"]` tells that there was nothing to ask the model.
+    """
+    counted = _Counted()
+    call = yield from counted.of(_next_call(model, brief, tools, scratchpad))
+    unasked = not counted.usage["total_tokens"]
+    return AIMessage("", tool_calls=[call], usage_metadata=counted.usage, response_metadata={"unasked": unasked})
+
+
+def synthesize(
+    model: BaseChatModel,  # noqa: ARG001 - a role like the others
+    objective: str,  # noqa: ARG001
+    requirements: Sequence[Requirement],
+    milestones: Mapping[str, Milestone],
+) -> Dialogue[dict[str, Any]]:
+    """Put the results together as they are; a requirement is met when a finished milestone covers it.
+
+    Returns:
+        A dict that `Synthesis` accepts.
+    """
+    done = {key: milestone for key, milestone in milestones.items() if milestone["status"] == "completed"}
+    lines = [f"{_as_heading(milestone['goal'])}: {milestone['result']}" for milestone in done.values()]
+    answer = next(iter(done.values()))["result"] if len(done) == 1 else "\n".join(lines)
+    verdicts = []
+    for requirement in requirements:
+        number = requirement["number"]
+        covering = [key for key, milestone in milestones.items() if number in milestone["covers"]]
+        met = any(key in done for key in covering)
+        note = None if met else "No milestone that covers it was completed."
+        verdicts.append({"number": number, "met": met, "milestones": covering if met else [], "note": note})
+    return {"answer": answer or "Nothing was found.", "requirements": verdicts}
+    yield  # a dialogue without a question, so far
+
+
+class _Counted:
+    """Sums what the questions of a dialogue cost."""
+
+    def __init__(self) -> None:
+        self.usage = UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
+
+    def of(self, dialogue: Dialogue[Any]) -> Dialogue[Any]:
+        """Hold the dialogue, reading the usage of each reply."""
+        try:
+            question = next(dialogue)
+            while True:
+                reply = yield question
+                if reply.message is not None:
+                    self.usage = add_usage(self.usage, reply.message.usage_metadata)
+                question = dialogue.send(reply)
+        except StopIteration as end:
+            return end.value
+
+
+def _next_call(
+    model: BaseChatModel, brief: Brief, tools: Sequence[BaseTool], scratchpad: Sequence[BaseMessage]
+) -> Dialogue[ToolCall]:
+    answers = [m for m in scratchpad if isinstance(m, ToolMessage) and m.name != REPORT]
+    asked = {call["id"]: str(call["args"]) for m in scratchpad if isinstance(m, AIMessage) for call in m.tool_calls}
+    looked_up = [m for m in answers if compact_sql.LOOKUP in asked.get(m.tool_call_id, "")]
+    found = [m for m in answers if m not in looked_up]
+    goal, inputs = brief["goal"], brief["inputs"]
+    if good := [m for m in found if m.status != "error"]:
+        kind = next((language_of(tool) for tool in tools if tool.name == good[-1].name), None)
+        if kind == "sql" and not compact_sql.has_value(good[-1].text):
+            return _report("failed", f"The database has nothing that answers: {goal}")
+        return _report("succeeded", (yield from _digest(model, goal, good[-1].text, kind)))
+    if found:
+        return _report("failed", found[-1].text)
+    offered = [tool for tool in tools if can_form(tool, goal, inputs)] or list(tools)
+    if not offered:
+        return _report("blocked", "", missing=f"A tool for: {goal}")
+    tool = yield from _choose_tool(model, goal, offered)
+    values: dict[str, list[str]] = {}
+    if language_of(tool) == "sql":
+        schema = (tool.metadata or {}).get("schema", {})
+        lookup = compact_sql.lookup_query(goal, schema)
+        if not looked_up and lookup is not None:
+            return _call(tool.name, {argument_of(tool, "sql"): lookup})
+        values = compact_sql.read_lookup(goal, looked_up[-1].text, schema) if looked_up else {}
+        if looked_up and (unknown := compact_sql.unknown_names(goal, values)):
+            return _report("blocked", "", missing=f"The database has no {' and no '.join(unknown)}.")
+    return _call(tool.name, (yield from form_arguments(model, tool, goal, inputs, values)))
+
+
+def _choose_tool(model: BaseChatModel, goal: str, tools: Sequence[BaseTool]) -> Dialogue[BaseTool]:
+    labels = [LABELS.get(language_of(tool) or "", tool.name.replace("_", " ")) for tool in tools]
+    named = {
+        tool.name.replace("_", " ") if labels.count(label) > 1 else label: tool
+        for label, tool in zip(labels, tools, strict=True)
+    }
+    return named[(yield from choose(model, TOOL, goal, list(named)))]
+
+
+def _kinds(objective: str, fitting: Sequence[BaseTool]) -> list[str]:
+    """Numbers to reckon with and names of tables are no small talk."""
+    certain = any(language_of(tool) in {"sql", "arithmetic"} and can_form(tool, objective, {}) for tool in fitting)
+    return ["task"] if certain else ["task", "talk"]
+
+
+def _talk(model: BaseChatModel, objective: str) -> Dialogue[str]:
+    schema = {
+        "title": "Answer",
+        "type": "object",
+        "properties": {"answer": {"type": "string", "maxLength": 200}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }
+    reply = yield Question(model, [HumanMessage(objective)], schema)
+    if reply.error is not None:
+        raise reply.error
+    return str((reply.data or {}).get("answer") or "Hello! What can I do for you?")
+
+
+def _split(model: BaseChatModel, objective: str) -> Dialogue[list[str]]:
+    """Cut at the ends of sentences and at "then"; at a mere "and" or comma the model says if it parts two steps."""
+    goals = []
+    for part in re.split(r"(?<=[.?!;])\s+|,?\s+(?:and\s+)?then\s+", objective.strip()):
+        left = ""
+        rest = part
+        while match := re.search(r"(?:,\s+and|,|\s+and)\s+", rest):
+            head, tail = f"{left}{rest[: match.start()]}", rest[match.end() :]
+            joint = rest[match.start() : match.end()]
+            is_two = False
+            if len(content_words(head)) > 1 and len(tail.split()) > 2:
+                next_words = re.split(r",? and |, ", tail)[0]
+                shown = f"{head}{',' * (',' in joint)} | {'and ' * ('and' in joint)}{next_words}"
+                is_two = (yield from choose(model, STEPS, shown, ["one step", "two steps"])) == "two steps"
+            if is_two:
+                goals.append(head)
+                left = ""
+            else:
+                left = f"{head}{joint}"
+            rest = tail
+        goals.append(f"{left}{rest}")
+    return [goal for goal in (goal.strip(" ,;") for goal in goals) if content_words(goal) or operands(goal)] or [
+        objective
+    ]
+
+
+def _digest(model: BaseChatModel, goal: str, answer: str, kind: str | None) -> Dialogue[str]:
+    """What a tool answered, short enough to be read and passed on: copied, never rewritten."""
+    if kind == "sql" and (rows := compact_sql.read_rows(answer)):
+        return "; ".join(_as_line(row) for row in rows[:20])
+    if kind != "keywords":
+        return answer.strip()[:1_000]
+    candidates = nearest_sentences(goal, answer)
+    if not candidates:
+        return answer.strip()[:1_000]
+    return (yield from choose(model, SENTENCE, f"{goal} ({' / '.join(candidates)})", candidates))
+
+
+def _as_line(row: Mapping[str, Any]) -> str:
+    if len(row) == 1:
+        return str(next(iter(row.values())))
+    return ", ".join(f"{column}: {value}" for column, value in row.items())
+
+
+def _as_heading(goal: str) -> str:
+    heading = goal.strip().rstrip("?.!:")
+    return heading[:1].upper() + heading[1:]
+
+
+def _report(status: str, result: str, missing: str | None = None) -> ToolCall:
+    return _call(REPORT, {"status": status, "result": result, "missing": missing, "surprise": None, "values": []})
+
+
+def _call(name: str, arguments: dict[str, Any]) -> ToolCall:
+    return ToolCall(name=name, args=arguments, id=f"call_{uuid.uuid4().hex[:12]}")

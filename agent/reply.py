@@ -1,0 +1,133 @@
+"""One reply of a chat model, and how a filled-in schema is read off it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from json_repair import repair_json
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage
+from plan_execute.agent.failures import describe_error
+from pydantic import BaseModel, ValidationError
+
+CUT_OFF = frozenset({"length", "max_tokens", "model_length", "content_filter"})
+"""How providers say that a reply is not whole."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back; at most one of `data` and `error` is there."""
+
+    data: dict[str, Any] | None = None
+    """The filled-in schema before validation; None when the reply held none."""
+    message: AIMessage | None = None
+    """The raw reply, with its usage; None when the model gave only the data or nothing."""
+    error: Exception | None = None
+    """What the model's call raised."""
+    objection: str = ""
+    """What is wrong with a reply that came but holds no data, in a sentence fit for the model."""
+
+    @property
+    def text(self) -> str:
+        """What the model said, for quoting it: text, arguments of a call, or a refusal; empty when it said nothing."""
+        if self.message is None or self.message.text:
+            return self.message.text if self.message else ""
+        calls = [json.dumps(call["args"], ensure_ascii=False) for call in self.message.tool_calls]
+        calls += [call["args"] or "" for call in self.message.invalid_tool_calls]
+        return "\n".join(calls) or str(self.message.additional_kwargs.get("refusal") or "")
+
+
+def read_reply(output: Any, schema: type[BaseModel] | dict[str, Any]) -> Reply:
+    """Make a reply of what a call gave: `{"raw", "parsed"}`, a message, the bare data, or an exception."""
+    parsed = None
+    if isinstance(output, Mapping) and "raw" in output and "parsed" in output:
+        output, parsed = output["raw"], _plain(output["parsed"])
+    if isinstance(output, Exception):
+        message = _thrown_away(output)
+        if message is None and not isinstance(output, ValidationError | OutputParserException):
+            return Reply(error=output)
+        objection = f"It cannot be read: {describe_error(output)}"
+    else:
+        message, objection = output if isinstance(output, AIMessage) else None, ""
+    if message is None:
+        return Reply(data=parsed or _plain(output), objection=objection)
+    data = read_data(message, schema)
+    return Reply(data=data, message=message, objection="" if data is not None else _objection(message))
+
+
+def read_data(message: AIMessage, schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any] | None:
+    """Find the filled-in schema in a raw reply: in a tool call's arguments, else in the text, repaired if need be.
+
+    What has no field of the schema is something else. Of a reply that was cut off only what is whole counts: repair
+    would pass a part off as everything.
+    """
+    fields = json_schema_of(schema).get("properties", {}).keys()
+    return next((found for found in _candidates(message) if not fields or found.keys() & fields), None)
+
+
+def json_schema_of(schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a class, or the schema itself."""
+    return schema if isinstance(schema, dict) else schema.model_json_schema()
+
+
+def _thrown_away(error: Exception) -> AIMessage | None:
+    """The reply that OpenAI's client keeps in the exception it raises for one that was cut off."""
+    completion: Any = getattr(error, "completion", None)
+    if not getattr(completion, "choices", None):
+        return None
+    choice, used = completion.choices[0], completion.usage
+    tokens = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
+    return AIMessage(
+        choice.message.content or "",
+        response_metadata={"finish_reason": choice.finish_reason, "model_name": completion.model},
+        usage_metadata={"input_tokens": tokens[0], "output_tokens": tokens[1], "total_tokens": sum(tokens)},
+    )
+
+
+def _candidates(message: AIMessage) -> Iterator[dict[str, Any]]:
+    """Every object in a reply that may be the data, those inside another one last."""
+    cut_off = _ending(message) in CUT_OFF
+    found: list[Any] = [] if cut_off else [call["args"] for call in message.tool_calls]
+    for text in [*(call["args"] or "" for call in message.invalid_tool_calls), message.text]:
+        found.append(_first_whole(text))
+        # An odd number of quotes means that it breaks off inside a text, which repair would pass off as whole.
+        if "{" in text and not cut_off and text.count('"') % 2 == text.count('\\"') % 2:
+            repaired = repair_json(text[text.index("{") :], return_objects=True)
+            found += repaired if isinstance(repaired, list) else [repaired]
+    outer = [item for item in found if isinstance(item, dict) and item]
+    yield from outer
+    yield from (value for item in outer for value in item.values() if isinstance(value, dict) and value)
+
+
+def _first_whole(text: str) -> Any:
+    try:
+        return json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
+    except ValueError:
+        return None
+
+
+def _ending(message: AIMessage) -> str:
+    """Why the model stopped, in its provider's word, small letters."""
+    metadata = message.response_metadata
+    return str(
+        next((metadata[key] for key in ("finish_reason", "stop_reason", "done_reason") if key in metadata), "")
+    ).lower()
+
+
+def _objection(message: AIMessage) -> str:
+    """What is wrong with a reply in which no data was found."""
+    if refusal := message.additional_kwargs.get("refusal"):
+        return f"It is a refusal: {refusal}"
+    ending = _ending(message)
+    if ending in CUT_OFF:
+        return f"It was cut off ({ending}): be brief."
+    if message.tool_calls:
+        return f"It calls {message.tool_calls[0]['name']!r} with nothing that belongs into the schema."
+    return "It holds no complete JSON object of that schema."
+
+
+def _plain(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,331 @@
+"""The compact forms, with a model that answers by rule: what is asked, what is never asked, and what comes out."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import pytest
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.tools import tool
+from plan_execute.agent import compact, compact_arguments, compact_sql, compact_words
+from plan_execute.agent.plan import MilestoneReport, PlanDraft, Synthesis, check_draft
+from plan_execute.agent.question import Dialogue, Question
+from plan_execute.agent.reply import Reply
+from plan_execute.agent.state import Brief, Milestone, Requirement
+
+T = TypeVar("T")
+MODEL = FakeListChatModel(responses=[""])
+
+SCHEMA = {
+    "team": {"columns": {"id": "INTEGER", "name": "TEXT"}, "references": {}},
+    "player": {
+        "columns": {
+            "id": "INTEGER",
+            "name": "TEXT",
+            "position": "TEXT",
+            "goals": "INTEGER",
+            "born": "DATE",
+            "team_id": "INTEGER",
+        },
+        "references": {"team_id": "team.id"},
+    },
+}
+
+
+@tool
+def calculate(expression: str) -> str:
+    """Evaluate arithmetic."""
+    return expression
+
+
+@tool
+def query_database(sql: str) -> str:
+    """Run a query."""
+    return sql
+
+
+@tool
+def search_documents(query: str) -> str:
+    """Find passages."""
+    return query
+
+
+@tool
+def list_tables() -> str:
+    """List tables."""
+    return ""
+
+
+@tool
+def get_weather(city: str, days: int) -> str:
+    """The weather in a city."""
+    return city
+
+
+calculate.metadata = {"languages": {"expression": "arithmetic"}}
+query_database.metadata = {"languages": {"sql": "sql"}, "schema": SCHEMA}
+search_documents.metadata = {"languages": {"query": "keywords"}}
+TOOLS = [list_tables, query_database, search_documents, calculate]
+
+
+class Answers:
+    """Holds a dialogue, choosing by the first of these words that is an option, and remembers the options."""
+
+    def __init__(self, *preferred: str) -> None:
+        self.preferred = preferred
+        self.asked: list[list[str]] = []
+
+    def hold(self, dialogue: Dialogue[T]) -> T:
+        try:
+            question = next(dialogue)
+            while True:
+                question = dialogue.send(self._answer(question))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _answer(self, question: Question) -> Reply:
+        assert isinstance(question.schema, dict)
+        options = question.schema["properties"].get("choice", {}).get("enum", [])
+        self.asked.append(options)
+        choice = next((word for word in self.preferred if word in options), options[0] if options else None)
+        data = {"answer": "Hello."} if choice is None else {"choice": choice}
+        usage = {"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
+        return Reply(data=data, message=AIMessage(json.dumps(data), usage_metadata=usage))
+
+
+def test_request_of_two_steps_becomes_two_milestones_that_are_spans_of_it() -> None:
+    request = "How many players are in the team Red, and what is 15% of that number?"
+    answers = Answers("two steps", "database", "calculate")
+    draft = PlanDraft.model_validate(answers.hold(compact.draft_plan(MODEL, request, TOOLS)))
+    assert check_draft(draft, tools=[each.name for each in TOOLS], max_milestones=6) == []
+    assert [milestone.goal in request for milestone in draft.milestones] == [True, True]
+    assert [milestone.tools for milestone in draft.milestones] == [["query_database"], ["calculate"]]
+    assert draft.milestones[1].depends_on == ["m1"]
+
+
+def test_model_decides_whether_an_and_parts_two_steps() -> None:
+    request = "What are the rules for dogs in the cellar and cats in the yard?"
+    answers = Answers("one step", "task", "search")
+    draft = answers.hold(compact.draft_plan(MODEL, request, TOOLS))
+    assert [milestone["goal"] for milestone in draft["milestones"]] == [request]
+    assert ["one step", "two steps"] in answers.asked
+
+
+def test_refused_draft_is_followed_by_a_single_milestone() -> None:
+    draft = Answers("two steps").hold(
+        compact.draft_plan(MODEL, "Count the players. Divide 96 by 8.", TOOLS, objections=["Milestone 'm2' is wrong."])
+    )
+    assert len(draft["milestones"]) == 1
+
+
+def test_replan_leaves_out_what_is_done_and_offers_another_tool_for_what_failed() -> None:
+    request = "How many players are in the team Red? Find the rules about shirts. Multiply that number by 3."
+    milestones = {
+        "m1": Milestone(goal="How many players are in the team Red?", status="completed", tools=["query_database"]),
+        "m2": Milestone(goal="Find the rules about shirts.", status="failed", tools=["search_documents"]),
+        "m3": Milestone(goal="Multiply that number by 3.", status="skipped", tools=["calculate"]),
+    }
+    fetch = search_documents.model_copy(update={"name": "fetch_text"})
+    answers = Answers("calculate", "search documents")
+    draft = answers.hold(compact.draft_plan(MODEL, request, [*TOOLS, fetch], milestones=milestones))
+    assert [(m["id"], m["tools"], m["depends_on"], m["covers"]) for m in draft["milestones"]] == [
+        ("m2", ["fetch_text"], [], [2]),
+        ("m3", ["calculate"], ["m2"], [3]),
+    ]
+
+
+def test_talk_gets_a_direct_answer() -> None:
+    draft = Answers("talk").hold(compact.draft_plan(MODEL, "Hello!", TOOLS))
+    assert (draft["answer"], draft["milestones"]) == ("Hello.", [])
+
+
+def test_tool_is_offered_only_when_arguments_can_be_formed() -> None:
+    def offered(goal: str, **inputs: str) -> list[str]:
+        return [each.name for each in TOOLS if compact_arguments.can_form(each, goal, inputs)]
+
+    assert offered("What is 18 times 4?") == ["search_documents", "calculate"]
+    assert offered("How many players are there?") == ["query_database", "search_documents"]
+    assert offered("multiply it by 3", m1="14") == ["search_documents", "calculate"]
+    assert offered("multiply it by 3") == ["search_documents"]
+    assert offered("List the tables") == ["list_tables", "search_documents"]
+
+
+def test_database_is_asked_for_stored_values_first_then_with_the_query() -> None:
+    brief = _brief("How many players are in the team Red?", tools=["query_database"])
+    answers = Answers("player", "number")
+    lookup = answers.hold(compact.next_turn(MODEL, brief, [query_database], []))
+    assert compact_sql.LOOKUP in lookup.tool_calls[0]["args"]["sql"]
+    found = _answered(lookup, json.dumps([{"place": "team.name", "value": "Red"}]))
+    query = answers.hold(compact.next_turn(MODEL, brief, [query_database], found))
+    assert query.tool_calls[0]["args"]["sql"] == (
+        "SELECT COUNT(*) FROM player JOIN team ON player.team_id = team.id WHERE team.name = 'Red'"
+    )
+    report = answers.hold(
+        compact.next_turn(MODEL, brief, [query_database], [*found, *_answered(query, '[{"COUNT(*)": 11}]')])
+    )
+    assert MilestoneReport.model_validate(report.tool_calls[0]["args"]).result == "11"
+    assert report.tool_calls[0]["name"] == compact.REPORT
+
+
+def test_name_that_is_stored_nowhere_blocks_the_milestone() -> None:
+    brief = _brief("What are the goals of the player Ann Lee?", tools=["query_database"])
+    answers = Answers()
+    lookup = answers.hold(compact.next_turn(MODEL, brief, [query_database], []))
+    turn = answers.hold(compact.next_turn(MODEL, brief, [query_database], _answered(lookup, "[]")))
+    assert turn.tool_calls[0]["args"]["status"] == "blocked"
+    assert "Ann Lee" in turn.tool_calls[0]["args"]["missing"]
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "preferred", "sql"),
+    [
+        (
+            "Who has the most goals, which player?",
+            {},
+            ("highest",),
+            "SELECT player.name, player.goals FROM player ORDER BY player.goals DESC LIMIT 1",
+        ),
+        ("average goals of players", {}, ("average",), "SELECT AVG(player.goals) FROM player"),
+        (
+            "players born in 1998",
+            {},
+            ("number",),
+            "SELECT COUNT(*) FROM player WHERE player.born >= '1998-01-01' AND player.born < '1999-01-01'",
+        ),
+        (
+            "players with more than 10 goals",
+            {},
+            ("more", "number"),
+            "SELECT COUNT(*) FROM player WHERE player.goals > 10",
+        ),
+        (
+            "What is the team of Bo?",
+            {"Bo": ["player.name"]},
+            (),
+            "SELECT team.name FROM player JOIN team ON player.team_id = team.id WHERE player.name = 'Bo'",
+        ),
+        (
+            "How many players are called O'Hara",
+            {"O'Hara": ["player.name"]},
+            (),
+            "SELECT player.name, player.position FROM player WHERE player.name = 'O''Hara'",
+        ),
+    ],
+)
+def test_choices_are_compiled_to_one_select(
+    text: str, values: dict[str, list[str]], preferred: tuple[str, ...], sql: str
+) -> None:
+    assert Answers(*preferred, "position").hold(compact_sql.form_query(MODEL, text, SCHEMA, values)) == sql
+
+
+def test_quotes_in_a_goal_stay_inside_the_literal() -> None:
+    query = compact_sql.lookup_query("O'Hara'; DROP TABLE player; --", SCHEMA) or ""
+    assert "'o''hara''; drop table player; --'" in query
+
+
+def test_expression_is_chosen_in_letters_and_filled_back() -> None:
+    expression = Answers("A% of B").hold(
+        compact_arguments.form_expression(MODEL, "What is 15% of that number?", {"m1": "count: 1,200"})
+    )
+    assert expression == "15% of 1200"
+
+
+@pytest.mark.parametrize("percents", [[False, False], [True, False], [False] * 3, [False] * 5])
+def test_expressions_name_every_letter(percents: list[bool]) -> None:
+    for expression in compact_arguments.expressions(percents):
+        assert sorted({c for c in expression if c.isupper()}) == list(compact_arguments.LETTERS[: len(percents)])
+
+
+def test_plain_arguments_are_numbers_and_words_of_the_goal() -> None:
+    arguments = Answers("Oslo").hold(
+        compact_arguments.form_arguments(MODEL, get_weather, "Get the weather in Oslo for 3 days", {}, {})
+    )
+    assert arguments == {"city": "Oslo", "days": 3}
+
+
+def test_report_copies_the_sentence_the_model_chose() -> None:
+    brief = _brief("What does the long tour cost?", tools=["search_documents"])
+    passage = (
+        "[tours.md: Prices]\nThe short tour costs 15 euros. The long tour costs 35 euros.\n\n[a.md: B]\nDogs come."
+    )
+    call = AIMessage("", tool_calls=[ToolCall(name="search_documents", args={"query": "x"}, id="1")])
+    turn = Answers("The long tour costs 35 euros.").hold(
+        compact.next_turn(MODEL, brief, [search_documents], _answered(call, passage))
+    )
+    assert turn.tool_calls[0]["args"]["result"] == "The long tour costs 35 euros."
+
+
+def test_failed_tool_call_is_reported_as_failed() -> None:
+    call = AIMessage("", tool_calls=[ToolCall(name="calculate", args={"expression": "1 / 0"}, id="1")])
+    turn = Answers().hold(
+        compact.next_turn(MODEL, _brief("1 by 0"), [calculate], _answered(call, "Divides by zero.", status="error"))
+    )
+    assert (turn.tool_calls[0]["args"]["status"], turn.tool_calls[0]["args"]["result"]) == (
+        "failed",
+        "Divides by zero.",
+    )
+
+
+@pytest.mark.parametrize("answer", ["[]\nNo rows.", '[{"SUM(stock)": null}]'])
+def test_database_that_has_nothing_to_tell_is_no_success(answer: str) -> None:
+    call = AIMessage("", tool_calls=[ToolCall(name="query_database", args={"sql": "SELECT 1"}, id="1")])
+    brief = _brief("The stock of capes", tools=["query_database"])
+    turn = Answers().hold(compact.next_turn(MODEL, brief, [query_database], _answered(call, answer)))
+    assert turn.tool_calls[0]["args"]["status"] == "failed"
+    assert turn.response_metadata["unasked"]
+
+
+def test_without_a_tool_the_milestone_is_blocked() -> None:
+    turn = Answers().hold(compact.next_turn(MODEL, _brief("Fly to the moon"), [], []))
+    assert turn.tool_calls[0]["args"]["status"] == "blocked"
+
+
+def test_turn_carries_the_usage_of_all_its_questions() -> None:
+    answers = Answers("search")
+    turn = answers.hold(compact.next_turn(MODEL, _brief("the sum of 3 and 4"), [search_documents, calculate], []))
+    assert turn.usage_metadata is not None
+    assert turn.usage_metadata["input_tokens"] == 5 * len(answers.asked) > 0
+
+
+def test_error_of_the_model_is_raised() -> None:
+    dialogue = compact.next_turn(MODEL, _brief("the sum of 3 and 4"), [calculate], [])
+    next(dialogue)
+    with pytest.raises(TimeoutError):
+        dialogue.send(Reply(error=TimeoutError("late")))
+
+
+def test_answer_copies_results_and_failed_work_meets_nothing() -> None:
+    milestones = {
+        "m1": Milestone(goal="count the players", status="completed", result="11", covers=[1]),
+        "m2": Milestone(goal="find the rules", status="failed", result="", covers=[2]),
+    }
+    requirements = [Requirement(number=n, text="x", met=None, milestones=[], note=None) for n in (1, 2)]
+    filled = Answers().hold(compact.synthesize(MODEL, "x", requirements, milestones))
+    synthesis = Synthesis.model_validate(filled)
+    assert synthesis.answer == "11"
+    assert [verdict.met for verdict in synthesis.requirements] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("15% of 1,200.50 dollars", ["15", "1200.50"]),
+        ("half of $40", ["0.5", "40"]),
+        ("m1 and A4", []),
+        ("in 2024", ["2024"]),
+    ],
+)
+def test_numbers_are_found_in_order(text: str, digits: list[str]) -> None:
+    assert [operand.digits for operand in compact_words.operands(text)] == digits
+
+
+def _brief(goal: str, tools: Sequence[str] = (), **inputs: str) -> Brief:
+    return Brief(id="m1", goal=goal, done_when="", pitfalls=[], tools=list(tools), calls=[], yields=[], inputs=inputs)
+
+
+def _answered(message: AIMessage, text: str, status: Any = "success") -> list[BaseMessage]:
+    (call,) = message.tool_calls
+    answer = ToolMessage(text, tool_call_id=call["id"] or "", name=call["name"], status=status)
+    return [HumanMessage("brief"), message, answer]
