@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from langgraph.config import get_stream_writer
+
 from plan_execute.agent.state import Decision, LogEntry, Milestone, Plan, merge_milestones, now
 
 

@@ -14,6 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.tools import BaseTool
+
 from plan_execute.agent import compact_sql
 from plan_execute.agent.compact_arguments import argument_of, can_form, form_arguments, language_of
 from plan_execute.agent.compact_choice import Form, choose

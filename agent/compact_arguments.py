@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
+
 from plan_execute.agent import compact_sql
 from plan_execute.agent.compact_choice import Form, choose
 from plan_execute.agent.compact_words import (

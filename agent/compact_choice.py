@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
+
 from plan_execute.agent.local_model import LocalChatModel
 from plan_execute.agent.question import Dialogue, Question
 

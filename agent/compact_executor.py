@@ -9,11 +9,12 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
+from pydantic import Field
+
 from plan_execute.agent import compact
 from plan_execute.agent.question import aask, ask
 from plan_execute.agent.scratchpad import REPORT
 from plan_execute.agent.state import Brief
-from pydantic import Field
 
 
 class CompactExecutor(BaseChatModel):

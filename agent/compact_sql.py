@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
+
 from plan_execute.agent.compact_choice import Form, choose
 from plan_execute.agent.compact_words import content_words, mentions, operands, overlap, stem, stems
 from plan_execute.agent.question import Dialogue

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
-from plan_execute.agent.errors import ConfigurationError
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
 from pydantic.json_schema import SkipJsonSchema
+
+from plan_execute.agent.errors import ConfigurationError
 
 ModelSpec = str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None
 Granularity = Literal["coarse", "balanced", "fine"]

@@ -7,6 +7,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import ValidationError
+
 from plan_execute.agent import prompts
 from plan_execute.agent.audit import record
 from plan_execute.agent.context import Context
@@ -29,7 +31,6 @@ from plan_execute.agent.scratchpad import (
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, now
 from plan_execute.agent.usage import sum_usage, tallied
-from pydantic import ValidationError
 
 
 class ExecutorState(ScratchpadState, ExecutorOutput):

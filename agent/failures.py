@@ -7,6 +7,7 @@ from typing import Literal
 
 import httpx
 from langchain_core.tools import ToolException
+
 from plan_execute.agent.errors import ModelError
 
 FailureCode = Literal[

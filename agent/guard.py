@@ -12,6 +12,7 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
+
 from plan_execute.agent import prompts
 from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor

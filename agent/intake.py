@@ -3,6 +3,7 @@
 from typing import Any
 
 from langchain_core.messages import HumanMessage
+
 from plan_execute.agent.outcome import conclude
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import SCHEMA_VERSION, RunState, fresh

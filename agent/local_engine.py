@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.exceptions import ContextOverflowError
+
 from plan_execute.agent.errors import ModelError
 
 EMBEDDED_NAME = "smollm2"

@@ -31,6 +31,8 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json_schema import dereference_refs
+from pydantic import BaseModel, Field, model_validator
+
 from plan_execute.agent.local_engine import (
     CONTEXT_TOKENS,
     EMBEDDED_NAME,
@@ -39,7 +41,6 @@ from plan_execute.agent.local_engine import (
     engine_for,
     find_weights,
 )
-from pydantic import BaseModel, Field, model_validator
 
 ANSWER = "answer"
 """The key under which a model that may also use tools answers in words."""

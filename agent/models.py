@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.state import Role

@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage
+
 from plan_execute.agent.audit import record
 from plan_execute.agent.digest import clip
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.state import Milestone, Plan, Requirement, RunError, RunState, RunStatus
-
 
 NOTHING_LEFT = "nothing_left"
 """The rule by which a planner goes straight to the answer: it has nothing more to try."""

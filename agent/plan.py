@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
-from plan_execute.agent.state import Milestone, Requirement
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
+
+from plan_execute.agent.state import Milestone, Requirement
 
 YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
 

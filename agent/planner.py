@@ -5,6 +5,8 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
+from pydantic import ValidationError
+
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record
 from plan_execute.agent.context import Context
@@ -20,7 +22,6 @@ from plan_execute.agent.schedule import ready_milestones, start_milestones
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Decision, Milestone, Plan, RunState, merge_milestones
 from plan_execute.agent.usage import Account, heavy_calls, tallied
-from pydantic import ValidationError
 
 REPAIRS = 2
 """How often one draft may be sent back, or its call repeated, before the planner is given up."""

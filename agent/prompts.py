@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import BaseTool
+
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
 from plan_execute.agent.state import Brief, Milestone, Plan, Requirement

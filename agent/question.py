@@ -15,12 +15,13 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.errors import GraphBubbleUp
+from pydantic import BaseModel
+
 from plan_execute.agent.context import Context
 from plan_execute.agent.failures import classify_error, pause, retry_after, status_of
 from plan_execute.agent.prompts import in_words
 from plan_execute.agent.reply import Reply, json_schema_of, read_reply
 from plan_execute.agent.timeout import acall_within, call_within
-from pydantic import BaseModel
 
 T = TypeVar("T")
 

@@ -8,8 +8,9 @@ from typing import Any
 from json_repair import repair_json
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
-from plan_execute.agent.failures import describe_error
 from pydantic import BaseModel, ValidationError
+
+from plan_execute.agent.failures import describe_error
 
 CUT_OFF = frozenset({"length", "max_tokens", "model_length", "content_filter"})
 """How providers say that a reply is not whole."""

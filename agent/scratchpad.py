@@ -8,6 +8,7 @@ from typing import Any, NotRequired
 
 from langchain.agents import AgentState
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+
 from plan_execute.agent.context import Context, Price
 from plan_execute.agent.failures import FailureCode
 from plan_execute.agent.plan import MilestoneReport

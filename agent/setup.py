@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as as_tool
 from langgraph.runtime import get_runtime
+
 from plan_execute.agent.context import Context, effective_context
 from plan_execute.agent.digest import READER_NAME
 from plan_execute.agent.errors import ConfigurationError

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.messages import BaseMessage
+from pydantic import Field, ValidationError, WithJsonSchema, create_model
+
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record, record_decision
 from plan_execute.agent.context import Context
@@ -17,7 +19,6 @@ from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState
 from plan_execute.agent.usage import heavy_calls, tallied
-from pydantic import Field, ValidationError, WithJsonSchema, create_model
 
 REPAIRS = 1
 """How often an unusable synthesis is asked for again before the results are put together without a model."""

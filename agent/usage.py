@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
+
 from plan_execute.agent.context import Budget, Context, Price
 from plan_execute.agent.question import Dialogue
 from plan_execute.agent.state import ModelUsage, Role, RoleUsage, Spent, add_usage

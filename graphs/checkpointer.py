@@ -12,6 +12,7 @@ import platformdirs
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
 from plan_execute.agent.errors import ConfigurationError
 
 Saver = BaseCheckpointSaver[Any]

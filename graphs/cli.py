@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
+
     from plan_execute.agent.context import Context
     from plan_execute.agent.state import RunState
     from plan_execute.graphs.display import Screen

@@ -9,7 +9,6 @@ from datetime import datetime
 from io import TextIOWrapper
 from typing import Any, NamedTuple, TextIO
 
-from plan_execute.agent.state import Plan, RoleUsage, RunState
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.markdown import Markdown
@@ -18,6 +17,8 @@ from rich.panel import Panel
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+
+from plan_execute.agent.state import Plan, RoleUsage, RunState
 
 ARGS_WIDTH = 100
 """Most characters shown of a tool call's arguments."""

@@ -16,6 +16,7 @@ from langchain_core.outputs import ChatResult
 from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.digest import READER
 from plan_execute.agent.executor import ExecutorState, file_report, open_scratchpad, with_sync

@@ -21,6 +21,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer, Send
+
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor import make_brief
 from plan_execute.agent.intake import begin_run

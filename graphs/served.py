@@ -4,6 +4,7 @@ import importlib.util
 import os
 
 from langchain_core.tools import BaseTool
+
 from plan_execute.graphs.executor import create_executor
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
 from plan_execute.tools import (

@@ -8,6 +8,7 @@ import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.tools import tool
+
 from plan_execute.agent import compact, compact_arguments, compact_sql, compact_words
 from plan_execute.agent.plan import MilestoneReport, PlanDraft, Synthesis, check_draft
 from plan_execute.agent.question import Dialogue, Question

@@ -1,9 +1,9 @@
 """Which settings there are, and which wins."""
 
 import pytest
+
 from plan_execute.agent.context import Context, effective_context, make_context
 from plan_execute.agent.errors import ConfigurationError
-
 from tests.fakes import ScriptedModel
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from langchain_core.tools import ToolException
+
 from plan_execute.agent.digest import KEPT_LIMIT, SHOWN_LIMIT, clean, clip, read_reference
 
 

@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import classify_error, describe_error
 

@@ -11,11 +11,12 @@ import pytest
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
+from pydantic import BaseModel
+
 from plan_execute.agent import local_engine, local_model
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.local_engine import Completion
 from plan_execute.agent.local_model import LocalChatModel
-from pydantic import BaseModel
 
 
 class Trip(BaseModel):

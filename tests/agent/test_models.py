@@ -3,11 +3,11 @@
 import importlib.util
 
 import pytest
+
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.models import is_compact, load_model, model_for
 from plan_execute.agent.usage import model_name
-
 from tests.fakes import ScriptedModel
 
 

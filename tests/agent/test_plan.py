@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plan_execute.agent.plan import MilestoneReport, PlanDraft, adopt_draft, check_draft
 from plan_execute.agent.state import Milestone, Requirement
-
 from tests.fakes import milestone, plan
 
 TOOLS = ("look_up",)

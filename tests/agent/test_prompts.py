@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langchain_core.tools import tool
+from syrupy.assertion import SnapshotAssertion
+
 from plan_execute.agent import prompts
 from plan_execute.agent.context import Context
 from plan_execute.agent.state import Brief, Failure, Milestone, Plan
-from syrupy.assertion import SnapshotAssertion
 
 PLAN = Plan(
     revision=1,

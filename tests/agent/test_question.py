@@ -8,12 +8,12 @@ from typing import Any, Literal
 import pytest
 from langchain_core.language_models import GenericFakeChatModel, ModelProfile
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
 from plan_execute.agent.context import Context
 from plan_execute.agent.plan import Synthesis
 from plan_execute.agent.question import Method, Question, aask, ask
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.usage import tallied
-
 from tests.fakes import Asked, ScriptedModel, tool_call
 
 FILLED = {"answer": "42", "requirements": []}

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plan_execute.agent.state import Milestone, ModelUsage, RoleUsage, add_usage, append_log, merge_milestones
 
 Writes = list[dict[str, Milestone]]

@@ -8,8 +8,8 @@ Each run has one failure near its end, so that the replanner is asked too.
 from typing import Any
 
 from langchain_core.tools import tool
-from plan_execute.graphs import create_plan_execute_agent
 
+from plan_execute.graphs import create_plan_execute_agent
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, milestone, plan, report, synthesis
 
 RESULT = "y" * 3_000

@@ -26,6 +26,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.tools import BaseTool
+
 from plan_execute.agent.local_model import LocalChatModel
 from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.tools.arithmetic import calculate

@@ -8,11 +8,11 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+
 from plan_execute.agent import ConfigurationError
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
-
 from tests.fakes import ScriptedModel, milestone, plan, report, synthesis
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "sales"}}

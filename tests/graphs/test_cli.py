@@ -15,13 +15,13 @@ from typing import NamedTuple
 import pytest
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from syrupy.assertion import SnapshotAssertion
+
 from plan_execute.agent import Context
 from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.graphs.cli import Options, main, parse, run_request
 from plan_execute.graphs.display import Screen
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
-from syrupy.assertion import SnapshotAssertion
-
 from tests.fakes import Answer, ScriptedModel, diligent, milestone, plan, report, synthesis
 
 ROOT = Path(__file__).parents[2]

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+
 from plan_execute.agent.state import RoleUsage, RunState
 from plan_execute.graphs.display import Progress, Screen, clean, clip, describe_usage, duration, is_live
 

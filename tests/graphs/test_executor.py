@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
+
 from plan_execute.agent.state import Brief
 from plan_execute.graphs import create_executor
-
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, report, tool_call
 
 

@@ -7,12 +7,12 @@ import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+
 from plan_execute.agent import prompts
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import READER_NAME
 from plan_execute.agent.state import Brief, PlanExecuteInput
 from plan_execute.graphs import create_executor, create_plan_execute_agent
-
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, milestone, plan, report, synthesis, tool_call
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "What do a and b have in common?"}]}

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import pytest
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, SecretStr
+
 from plan_execute.agent import prompts
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
-from pydantic import BaseModel, SecretStr
-
 from tests.fakes import milestone, plan, synthesis
 from tests.faulty_openai import (
     ANSWER_FAULTS,

@@ -6,12 +6,12 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from plan_execute.agent import Context
-from plan_execute.agent.state import PlanExecuteInput
-from plan_execute.graphs import create_plan_execute_agent
 from pydantic import BaseModel
 from syrupy.assertion import SnapshotAssertion
 
+from plan_execute.agent import Context
+from plan_execute.agent.state import PlanExecuteInput
+from plan_execute.graphs import create_plan_execute_agent
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, milestone, plan, report, synthesis, tool_call
 
 

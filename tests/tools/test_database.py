@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from langchain_core.tools import BaseTool, ToolException
+
 from plan_execute.tools.database import MAX_OUTPUT, ReadOnlyDatabase, database_tools
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.tools import BaseTool, ToolException
+
 from plan_execute.tools.documents import MAX_FILE, MAX_PART, MAX_PASSAGE, Library, document_tools
 
 SHIPPING = """\

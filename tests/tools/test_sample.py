@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 import pytest
+
 from plan_execute.tools.database import ReadOnlyDatabase
 from plan_execute.tools.documents import Library
 from plan_execute.tools.sample import VERSION, build_sample_database, sample_database, sample_documents

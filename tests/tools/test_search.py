@@ -4,8 +4,8 @@ import json
 
 import pytest
 from langchain_core.tools import ToolException
-from plan_execute.tools.search import Found, SearchError, search_anywhere, search_tavily, search_tool, search_web
 
+from plan_execute.tools.search import Found, SearchError, search_anywhere, search_tavily, search_tool, search_web
 from tests.tools.serving import Reply, Request, serving
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from langchain_core.tools import BaseTool, ToolException
-from plan_execute.tools.web import MAX_TEXT, Address, is_public, page_reader, read_page
 
+from plan_execute.tools.web import MAX_TEXT, Address, is_public, page_reader, read_page
 from tests.tools.serving import Reply, Request, serving
 
 pytest.importorskip("httpx")
