@@ -22,7 +22,7 @@ def look_up(subject: str) -> str:
 
 
 def largest_prompts(count: int) -> dict[str, int]:
-    """The largest prompt of each role, in characters, in a run of so many milestones that each depend on the one before."""
+    """The largest prompt of each role, in characters, in a run of so many milestones, each building on the last."""
     goals = [milestone(f"Part {n} of the work", depends_on=[f"m{n}"] if n else []) for n in range(count)]
     drafts = [plan(*goals, milestone("broken")), plan(milestone("another way"), requirements=[])]
 
