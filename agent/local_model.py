@@ -33,11 +33,11 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json_schema import dereference_refs
 from pydantic import BaseModel, Field, model_validator
 
+from plan_execute.agent.local_choice import choose_option
 from plan_execute.agent.local_engine import (
     CONTEXT_TOKENS,
     EMBEDDED_NAME,
     Completion,
-    Engine,
     engine_for,
     find_weights,
 )
@@ -48,17 +48,6 @@ ANSWER = "answer"
 STRING_LIMIT = 400
 ITEMS_LIMIT = 8
 """What a schema that sets no bounds gets: a small model otherwise does not find the end of a string or a list."""
-
-CANDIDATES = 1000
-"""How many next tokens are looked at when options are compared; an option beyond them counts as the last of them."""
-
-ALL_WEIGHED = 16
-"""Up to how many options each is weighed to its end; among more, the best token is followed."""
-
-REMEMBERED = 500
-"""How many answers to neutral prompts are kept: the same few prompts come again and again."""
-
-_neutral_tokens: dict[tuple[int, str], dict[str, float]] = {}
 
 
 class LocalChatModel(BaseChatModel):
@@ -253,77 +242,13 @@ class LocalChatModel(BaseChatModel):
         }
 
     def _choose(
-        self,
-        messages: Sequence[BaseMessage],
-        neutral: Sequence[Sequence[BaseMessage]],
-        schema: dict[str, Any],
+        self, messages: Sequence[BaseMessage], neutral: Sequence[Sequence[BaseMessage]], schema: dict[str, Any]
     ) -> AIMessage:
-        """Decide the schema's enum token by token, each option's log-probability against that after neutral prompts."""
         engine = engine_for(find_weights(self.model))
-        name, options = _single_enum(schema)
-        prompts = [_as_text(each) for each in (messages, *neutral)]
-        spent = Completion()
-        leaves: dict[str, float] = {}
-        open_groups = [("", 0.0, options)]
-        while open_groups:
-            prefix, score, group = open_groups.pop()
-            if len(group) == 1:
-                leaves[group[0].strip()] = score
-                continue
-            (told, *untold), tokens = _next_tokens(engine, [prompt + prefix for prompt in prompts])
-            spent.input_tokens += tokens
-            spent.output_tokens += 1
-            parts = [
-                (prefix + token, score + _gain(token, told, untold), members)
-                for token, members in _group_by_token(group, prefix, told).items()
-            ]
-            open_groups += parts if len(options) <= ALL_WEIGHED else [max(parts, key=itemgetter(1))]
-        facts = self._facts(spent)
-        facts["response_metadata"]["scores"] = {option: round(score, 3) for option, score in leaves.items()}
-        return AIMessage(json.dumps({name: max(leaves, key=lambda option: leaves[option])}), **facts)
-
-
-def _next_tokens(engine: Engine, prompts: Sequence[str]) -> tuple[list[dict[str, float]], int]:
-    """What each prompt may go on with, and how many tokens were read; answers to neutral prompts are remembered."""
-    candidates, tokens = engine.next_tokens(prompts[0], CANDIDATES)
-    answers = [candidates]
-    for prompt in prompts[1:]:
-        key = (id(engine), prompt)
-        if key not in _neutral_tokens:
-            _neutral_tokens[key], read = engine.next_tokens(prompt, CANDIDATES)
-            tokens += read
-            while len(_neutral_tokens) > REMEMBERED:
-                _neutral_tokens.pop(next(iter(_neutral_tokens)), None)
-        answers.append(_neutral_tokens[key])
-    return answers, tokens
-
-
-def _group_by_token(options: Sequence[str], prefix: str, candidates: dict[str, float]) -> dict[str, list[str]]:
-    """Options by the token that comes next in them."""
-    groups: dict[str, list[str]] = {}
-    for option in options:
-        rest = option[len(prefix) :] + "\n"
-        token = max((token for token in candidates if token and rest.startswith(token)), key=len, default=rest)
-        groups.setdefault(token, []).append(option)
-    return groups
-
-
-def _gain(token: str, told: dict[str, float], untold: Sequence[dict[str, float]]) -> float:
-    """By how much the question makes a token likelier; one that is not among the candidates counts as their least."""
-
-    def likelihood(candidates: dict[str, float]) -> float:
-        return candidates.get(token, min(candidates.values(), default=0.0))
-
-    return likelihood(told) - sum(map(likelihood, untold)) / max(len(untold), 1)
-
-
-def _single_enum(schema: dict[str, Any]) -> tuple[str, list[str]]:
-    properties = schema.get("properties", {})
-    if len(properties) == 1:
-        ((name, field),) = properties.items()
-        if field.get("enum") and all(isinstance(option, str) for option in field["enum"]):
-            return name, [f" {option}" for option in dict.fromkeys(field["enum"])]
-    raise ValueError("`neutral` decides a schema with exactly one property, an enum of texts.")
+        choice = choose_option(engine, _as_text(messages), [_as_text(each) for each in neutral], schema)
+        facts = self._facts(choice.spent)
+        facts["response_metadata"]["scores"] = choice.scores
+        return AIMessage(json.dumps({choice.property: choice.option}), **facts)
 
 
 def _read_tool_choice(choice: str | dict[str, Any] | bool | None, specs: Sequence[dict[str, Any]]) -> str:  # noqa: FBT001 - LangChain's own

@@ -125,3 +125,15 @@ def diligent(asked: Asked) -> Answer:
 def goal_of(asked: Asked) -> str:
     """The goal an executor was given."""
     return next(line for line in asked.text.splitlines() if line.startswith("Goal: ")).removeprefix("Goal: ")
+
+
+def heavy(*drafts: Answer, end: Answer | None = None) -> ScriptedModel:
+    """A heavy model: these drafts in turn (the last one again and again), and one synthesis whenever asked."""
+    left = list(drafts)
+
+    def answer(asked: Asked) -> Answer:
+        if asked.tools == ["Synthesis"]:
+            return synthesis() if end is None else end
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return ScriptedModel(answer)

@@ -31,6 +31,7 @@ AGENT_ORDER = [
     "usage",
     "scratchpad",
     "local_engine",
+    "local_choice",
     "local_model",
     "models",
     "setup",

@@ -13,7 +13,19 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.digest import READER_NAME
 from plan_execute.agent.state import Brief, PlanExecuteInput
 from plan_execute.graphs import create_executor, create_plan_execute_agent
-from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, milestone, plan, report, synthesis, tool_call
+from tests.fakes import (
+    Answer,
+    Asked,
+    ScriptedModel,
+    diligent,
+    goal_of,
+    heavy,
+    milestone,
+    plan,
+    report,
+    synthesis,
+    tool_call,
+)
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "What do a and b have in common?"}]}
 BOOK = "".join(f"[page {number}] " + "x" * 90 + "\n" for number in range(2_000))
@@ -40,18 +52,6 @@ def hang(subject: str) -> str:
 
 
 TOOLS = [look_up, read_book, hang]
-
-
-def heavy(*drafts: Answer, end: Answer | None = None) -> ScriptedModel:
-    """A heavy model: these drafts in turn (the last one again and again), and one synthesis whenever asked."""
-    left = list(drafts)
-
-    def answer(asked: Asked) -> Answer:
-        if asked.tools == ["Synthesis"]:
-            return synthesis() if end is None else end
-        return left.pop(0) if len(left) > 1 else left[0]
-
-    return ScriptedModel(answer)
 
 
 def vain(asked: Asked) -> Answer:

@@ -12,7 +12,19 @@ from syrupy.assertion import SnapshotAssertion
 from plan_execute.agent import Context
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
-from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, milestone, plan, report, synthesis, tool_call
+from tests.fakes import (
+    Answer,
+    Asked,
+    ScriptedModel,
+    diligent,
+    goal_of,
+    heavy,
+    milestone,
+    plan,
+    report,
+    synthesis,
+    tool_call,
+)
 
 
 def question(text: str) -> PlanExecuteInput:
@@ -26,18 +38,6 @@ ASKED = question("What do a and b have in common?")
 def look_up(subject: str) -> str:
     """Look a subject up."""
     return f"about {subject}"
-
-
-def heavy(*drafts: Answer, end: Answer | None = None) -> ScriptedModel:
-    """A heavy model: these drafts in turn (the last one again and again), and one synthesis whenever asked."""
-    left = list(drafts)
-
-    def answer(asked: Asked) -> Answer:
-        if asked.tools == ["Synthesis"]:
-            return synthesis() if end is None else end
-        return left.pop(0) if len(left) > 1 else left[0]
-
-    return ScriptedModel(answer)
 
 
 def failing(*goals: str) -> ScriptedModel:
