@@ -1,19 +1,15 @@
-"""What a model fills in, and the rules a plan draft must keep before anything runs.
+"""What a model fills in: plan, report, verdicts, answer.
 
 The schemas have no defaults: strict providers want every field required. Leniency towards what a weak model leaves out
 sits in a validator before them, so that the schema a model reads stays strict.
 """
 
 import json
-import re
-from collections.abc import Collection, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
-
-from plan_execute.agent.state import Milestone, Requirement
 
 YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
 
@@ -129,207 +125,6 @@ class Synthesis(_Lenient):
     essential: ClassVar[frozenset[str]] = frozenset({"answer"})
     answer: str = Field(description="The complete answer for the person who asked.")
     requirements: list[RequirementVerdict] = Field(description="One verdict for each requirement.")
-
-
-def check_draft(
-    draft: PlanDraft,
-    *,
-    tools: Collection[str],
-    max_milestones: int,
-    requirements: Sequence[Requirement] = (),
-    finished: Mapping[str, Milestone] | None = None,
-) -> list[str]:
-    """Find everything that keeps a draft from being run, each in one sentence fit for the planner.
-
-    Args:
-        draft: What the planner filled in.
-        tools: Names in the catalogue.
-        max_milestones: The most milestones this granularity allows.
-        requirements: Those frozen by the first plan; empty for a first plan.
-        finished: Completed milestones of earlier revisions, by id; they count as coverage and may be depended on.
-
-    Returns:
-        The objections, empty for a draft that may run.
-    """
-    finished = finished or {}
-    names = _draft_names(draft)
-    objections = _size_objections(draft, max_milestones, replanning=bool(requirements))
-    for name, milestone in zip(names, draft.milestones, strict=True):
-        objections += _milestone_objections(name, milestone, names, tools, finished)
-    objections += _cycle_objections(draft, names)
-    return objections + _coverage_objections(draft, requirements, finished)
-
-
-def adopt_draft(
-    draft: PlanDraft,
-    *,
-    revision: int,
-    known: Mapping[str, Milestone],
-    requirements: Sequence[Requirement] = (),
-) -> tuple[dict[str, Milestone], list[Requirement]]:
-    """Turn a valid draft into milestones with ids of our own and the run's requirements.
-
-    Ids count on through all revisions, so a draft that numbers from 1 again collides with nothing. In `depends_on` a
-    name means the draft's milestone if one bears it, else a finished one.
-
-    Returns:
-        The new milestones in plan order, all pending, and all requirements: the frozen ones, then what was added.
-    """
-    numbered = merge_requirements(requirements, draft)
-    names = _draft_names(draft)
-    own = {name: f"m{len(known) + index}" for index, name in enumerate(names, start=1)}
-    milestones: dict[str, Milestone] = {}
-    for name, milestone in zip(names, draft.milestones, strict=True):
-        depends_on = [_resolve(ref, names, own, known) for ref in milestone.depends_on]
-        milestones[own[name]] = Milestone(
-            id=own[name],
-            goal=milestone.goal,
-            done_when=milestone.done_when,
-            tools=list(dict.fromkeys(milestone.tools)),
-            calls=[{"tool": call.tool, "args": call.args} for call in milestone.calls],
-            yields=[{"name": y.name, "kind": y.kind, "options": y.options} for y in milestone.yields],
-            pitfalls=milestone.pitfalls,
-            depends_on=list(dict.fromkeys(depends_on)),
-            covers=sorted(set(milestone.covers)),
-            revision=revision,
-            status="pending",
-            attempts=0,
-            result="",
-            values={},
-            report=None,
-            failure=None,
-            tool_calls=[],
-            usage={},
-            started_at=None,
-            finished_at=None,
-        )
-    return milestones, numbered
-
-
-def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> list[Requirement]:
-    """Keep the frozen requirements as they are and number what a draft adds after them.
-
-    A later draft may repeat, reword or drop what is frozen without effect; of what it adds, only what one of its
-    milestones covers counts, since a rewording is covered by the old number.
-    """
-    texts = [_folded(requirement["text"]) for requirement in frozen]
-    added = [text for text in draft.requirements if text.strip() and _folded(text) not in texts]
-    merged = list(frozen)
-    covered = {number for milestone in draft.milestones for number in milestone.covers}
-    for number, text in enumerate(added, start=len(frozen) + 1):
-        if not frozen or number in covered:
-            merged.append(Requirement(number=number, text=text, met=None, milestones=[], note=None))
-    return merged
-
-
-def _size_objections(draft: PlanDraft, max_milestones: int, *, replanning: bool) -> list[str]:
-    if len(draft.milestones) > max_milestones:
-        return [f"The plan has {len(draft.milestones)} milestones; at most {max_milestones} are allowed: merge some."]
-    if not draft.milestones and not draft.answer and not replanning:
-        return ["The plan is empty: give milestones, or a direct answer if nothing needs to be done."]
-    return []
-
-
-def _milestone_objections(
-    name: str,
-    milestone: MilestoneDraft,
-    names: Sequence[str],
-    tools: Collection[str],
-    finished: Mapping[str, Milestone],
-) -> list[str]:
-    objections = []
-    if not milestone.goal.strip():
-        objections.append(f"Milestone {name!r} has no goal.")
-    for tool in milestone.tools:
-        if tool not in tools:
-            known = ", ".join(sorted(tools)) or "none"
-            objections.append(f"Milestone {name!r} names the unknown tool {tool!r}; the catalogue has: {known}.")
-    for ref in milestone.depends_on:
-        if ref == name:
-            objections.append(f"Milestone {name!r} depends on itself.")
-        elif names.count(ref) > 1 or [draft_id.split("#")[0] for draft_id in names].count(ref) > 1:
-            objections.append(f"Milestone {name!r} depends on {ref!r}, an id several milestones bear: make ids unique.")
-        elif ref not in names and _finished_id(ref, finished) is None:
-            objections.append(f"Milestone {name!r} depends on {ref!r}, which is not in the plan.")
-    for call in milestone.calls:
-        if call.tool not in milestone.tools:
-            objections.append(f"Milestone {name!r} pins a call of {call.tool!r}, which is not among its tools.")
-        if not _is_json_object(call.args):
-            objections.append(f"Milestone {name!r} pins arguments for {call.tool!r} that are not a JSON object.")
-    given = [y.name for y in milestone.yields]
-    if len(set(given)) < len(given):
-        objections.append(f"Milestone {name!r} yields the same name twice.")
-    objections += [
-        f"Milestone {name!r} yields {y.name!r} as a choice without options."
-        for y in milestone.yields
-        if y.kind == "choice" and not y.options
-    ]
-    return objections
-
-
-def _cycle_objections(draft: PlanDraft, names: Sequence[str]) -> list[str]:
-    graph = {
-        name: [ref for ref in milestone.depends_on if ref in names and ref != name]
-        for name, milestone in zip(names, draft.milestones, strict=True)
-    }
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return [f"The dependencies go round in a circle: {' -> '.join(error.args[1])}."]
-    return []
-
-
-def _coverage_objections(
-    draft: PlanDraft, requirements: Sequence[Requirement], finished: Mapping[str, Milestone]
-) -> list[str]:
-    if not draft.milestones and not requirements:
-        return []
-    merged = merge_requirements(requirements, draft)
-    covered = {number for milestone in draft.milestones for number in milestone.covers}
-    covered |= {number for milestone in finished.values() for number in milestone["covers"]}
-    known = {requirement["number"] for requirement in merged}
-    missing = [
-        f"Requirement {requirement['number']} ({requirement['text']!r}) is covered by no milestone."
-        for requirement in merged
-        if requirement["number"] not in covered
-    ]
-    unknown = [f"A milestone covers requirement {n}, which does not exist." for n in sorted(covered - known)]
-    return missing + unknown
-
-
-def _draft_names(draft: PlanDraft) -> list[str]:
-    """A name for each milestone of the draft: its id, or its position; a repeated id gets its position behind it."""
-    names: list[str] = []
-    for position, milestone in enumerate(draft.milestones, start=1):
-        name = milestone.id.strip() or f"m{position}"
-        names.append(name if name not in names else f"{name}#{position}")
-    return names
-
-
-def _resolve(ref: str, names: Sequence[str], own: Mapping[str, str], known: Mapping[str, Milestone]) -> str:
-    if ref in names:
-        return own[ref]
-    resolved = _finished_id(ref, known)
-    if resolved is None:
-        raise ValueError(f"Dependency {ref!r} cannot be resolved: adopt only drafts without objections.")
-    return resolved
-
-
-def _finished_id(ref: str, finished: Mapping[str, Milestone]) -> str | None:
-    key = ref.removeprefix("done:")
-    milestone = finished.get(key)
-    return key if milestone is not None and milestone["status"] == "completed" else None
-
-
-def _is_json_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text or "{}"), dict)
-    except ValueError:
-        return False
-
-
-def _folded(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().rstrip(".").casefold()
 
 
 def _empty(name: str, annotation: Any) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
+from plan_execute.agent.draft import adopt_draft, check_draft
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import classify_error, describe_error
 from plan_execute.agent.models import is_compact, model_for
 from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished
-from plan_execute.agent.plan import PlanDraft, adopt_draft, check_draft
+from plan_execute.agent.plan import PlanDraft
 from plan_execute.agent.question import Dialogue, Question, asking, replied
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.schedule import ready_milestones, start_milestones

@@ -25,6 +25,7 @@ AGENT_ORDER = [
     "audit",
     "context",
     "plan",
+    "draft",
     "prompts",
     "reply",
     "question",

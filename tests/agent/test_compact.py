@@ -10,7 +10,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCa
 from langchain_core.tools import tool
 
 from plan_execute.agent import compact, compact_arguments, compact_sql, compact_words
-from plan_execute.agent.plan import MilestoneReport, PlanDraft, Synthesis, check_draft
+from plan_execute.agent.draft import check_draft
+from plan_execute.agent.plan import MilestoneReport, PlanDraft, Synthesis
 from plan_execute.agent.question import Dialogue, Question
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.state import Brief, Milestone, Requirement

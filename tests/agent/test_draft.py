@@ -1,0 +1,118 @@
+"""Which drafts may run, and what becomes of them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plan_execute.agent.draft import adopt_draft, check_draft
+from plan_execute.agent.plan import PlanDraft
+from plan_execute.agent.state import Milestone, Requirement
+from tests.fakes import milestone, plan
+
+TOOLS = ("look_up",)
+ASKED: list[Requirement] = [{"number": 1, "text": "Answer it.", "met": None, "milestones": [], "note": None}]
+
+
+def objections(draft: dict[str, Any], **known: Any) -> list[str]:
+    options = {"tools": TOOLS, "max_milestones": 25, **known}
+    return check_draft(PlanDraft.model_validate(draft), **options)
+
+
+def done(key: str, *covers: int) -> Milestone:
+    return Milestone(id=key, goal=key, status="completed", covers=list(covers))
+
+
+def test_valid_draft_meets_no_objection() -> None:
+    assert objections(plan(milestone("a"), milestone("b", depends_on=["m1"]))) == []
+
+
+@pytest.mark.parametrize(
+    ("draft", "said"),
+    [
+        (plan(milestone("a", tools=["fly"])), "unknown tool 'fly'; the catalogue has: look_up"),
+        (plan(milestone("a", depends_on=["m2"]), milestone("b", depends_on=["m1"])), "round in a circle"),
+        (plan(milestone("a", depends_on=["m1"])), "depends on itself"),
+        (plan(milestone("a", depends_on=["m9"])), "'m9', which is not in the plan"),
+        (plan(milestone("a"), requirements=["One.", "Two."]), "Requirement 2 ('Two.') is covered by no milestone"),
+        (plan(milestone("a", covers=[1, 7])), "covers requirement 7, which does not exist"),
+        (plan(*[milestone(str(n)) for n in range(26)]), "26 milestones; at most 25"),
+        (plan(), "The plan is empty"),
+        (plan(milestone(" ")), "has no goal"),
+        (plan(milestone("a", calls=[{"tool": "look_up", "args": "no json"}])), "not a JSON object"),
+        (plan(milestone("a", calls=[{"tool": "fly", "args": "{}"}])), "pins a call of 'fly'"),
+        (plan(milestone("a", yields=[{"name": "x", "kind": "choice", "options": []}])), "choice without options"),
+        (plan(milestone("a", id="s"), milestone("b", id="s"), milestone("c", depends_on=["s"])), "make ids unique"),
+    ],
+)
+def test_what_is_wrong_with_a_draft_is_named(draft: dict[str, Any], said: str) -> None:
+    assert any(said in objection for objection in objections(draft)), objections(draft)
+
+
+def test_repeated_ids_nobody_depends_on_become_unique() -> None:
+    draft = plan(milestone("a", id="s"), milestone("b", id="s"))
+    assert objections(draft) == []
+    adopted, _ = adopt_draft(PlanDraft.model_validate(draft), revision=1, known={})
+    assert {key: m["goal"] for key, m in adopted.items()} == {"m1": "a", "m2": "b"}
+
+
+def test_later_draft_numbers_from_one_without_collision() -> None:
+    known = {"m1": done("m1", 1), "m2": done("m2")}
+    draft = plan(milestone("a"), milestone("b", depends_on=["m1", "done:m2"]))
+    assert objections(draft, requirements=ASKED, finished=known) == []
+    adopted, _ = adopt_draft(PlanDraft.model_validate(draft), revision=2, known=known, requirements=ASKED)
+    assert list(adopted) == ["m3", "m4"]
+    assert adopted["m4"]["depends_on"] == ["m3", "m2"]
+
+
+def test_number_that_is_no_id_counts_as_a_position() -> None:
+    draft = plan(milestone("a", id="first"), milestone("b", id="second", depends_on=[1]))
+    assert objections(draft) == []
+    adopted, _ = adopt_draft(PlanDraft.model_validate(draft), revision=1, known={})
+    assert adopted["m2"]["depends_on"] == ["m1"]
+
+
+def test_finished_milestones_count_as_coverage() -> None:
+    draft = plan(milestone("a", covers=[]), requirements=[])
+    assert objections(draft, requirements=ASKED, finished={"m1": done("m1", 1)}) == []
+    assert objections(draft, requirements=ASKED)
+
+
+def test_requirements_can_be_added_but_not_reworded_or_dropped() -> None:
+    draft = PlanDraft.model_validate(plan(milestone("a", covers=[1, 2]), requirements=["ANSWER it", "Also this."]))
+    _, kept = adopt_draft(draft, revision=2, known={}, requirements=ASKED)
+    assert [(r["number"], r["text"]) for r in kept] == [(1, "Answer it."), (2, "Also this.")]
+    reworded = PlanDraft.model_validate(plan(milestone("a"), requirements=["Something else."]))
+    _, kept = adopt_draft(reworded, revision=2, known={}, requirements=ASKED)
+    assert [r["text"] for r in kept] == ["Answer it."]
+
+
+def test_calls_and_yields_are_kept_but_not_shown_to_the_planner() -> None:
+    pinned = {"calls": [{"tool": "look_up", "args": '{"subject": "x"}'}], "yields": [{"name": "n", "kind": "number"}]}
+    draft = PlanDraft.model_validate(plan(milestone("a", **pinned)))
+    adopted, _ = adopt_draft(draft, revision=1, known={})
+    assert adopted["m1"]["calls"] == pinned["calls"]
+    assert adopted["m1"]["yields"] == [{"name": "n", "kind": "number", "options": []}]
+    assert "yields" not in str(PlanDraft.model_json_schema())
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "c", ""]), st.lists(st.sampled_from(["a", "b", "m1", "m2", "x"]), max_size=3)
+        ),
+        max_size=5,
+    )
+)
+def test_every_adopted_draft_has_unique_ids_and_runs_in_some_order(drafted: list[tuple[str, list[str]]]) -> None:
+    draft = plan(*[milestone(f"g{i}", id=key, depends_on=needs) for i, (key, needs) in enumerate(drafted)])
+    if objections(draft):
+        return
+    adopted, _ = adopt_draft(PlanDraft.model_validate(draft), revision=1, known={})
+    assert len(adopted) == len(drafted)
+    placed: set[str] = set()
+    while len(placed) < len(adopted):
+        ready = {k for k, m in adopted.items() if k not in placed and set(m["depends_on"]) <= placed}
+        assert ready
+        placed |= ready
