@@ -31,7 +31,7 @@ class Asked:
 class ScriptedModel(BaseChatModel):
     """Answers from a script, in order; the last answer is repeated. A function may answer by what was asked."""
 
-    name_of_model: str = "scripted"
+    reports_usage: bool = True
     _script: Any = PrivateAttr()
     _asked: list[Asked] = PrivateAttr(default_factory=list)
     _bound: list[str] = PrivateAttr(default_factory=list)
@@ -74,9 +74,8 @@ class ScriptedModel(BaseChatModel):
             answer = tool_call(bound[-1], answer)
         if isinstance(answer, str):
             answer = AIMessage(answer)
-        answer = answer.model_copy(
-            update={"usage_metadata": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}}
-        )
+        usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15} if self.reports_usage else None
+        answer = answer.model_copy(update={"usage_metadata": usage})
         return ChatResult(generations=[ChatGeneration(message=answer)])
 
 

@@ -465,3 +465,15 @@ def test_user_middleware_runs_inside_the_executor() -> None:
 def test_tool_call_of_the_final_answer_is_no_tool_chatter() -> None:
     output = run(heavy(plan(milestone("a"))), ScriptedModel([tool_call("look_up", {"subject": "x"}), report("found")]))
     assert [m.type for m in output["messages"]] == ["human", "ai"]
+
+
+def test_model_that_reports_no_usage_does_no_harm() -> None:
+    def answer(asked: Asked) -> Answer:
+        return synthesis() if asked.tools == ["Synthesis"] else plan(milestone("a"))
+
+    planner = ScriptedModel(answer, reports_usage=False)
+    output = run(planner, ScriptedModel(diligent, reports_usage=False))
+    assert output["status"] == "completed"
+    assert output["usage"]["executor"]["calls"] == 2
+    assert output["usage"]["executor"]["input_tokens"] == 0
+    assert output["usage"]["executor"]["usd"] is None
