@@ -93,7 +93,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             return _timed(end.value, began)
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a provider may raise anything; the milestone says what it was
             return _timed(_raised(error), began)
 
     async def awrap_model_call(
@@ -115,7 +115,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             return _timed(end.value, began)
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see `wrap_model_call`
             return _timed(_raised(error), began)
 
     def wrap_tool_call(
@@ -130,7 +130,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             answer = call_within(self._seconds_left(request.state), lambda: handler(request))
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything; the model is told
             answer = _error_answer(request.tool_call, error)
         return _received(request, answer, began)
 
@@ -146,7 +146,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             answer = await acall_within(self._seconds_left(request.state), handler(request))
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see `wrap_tool_call`
             answer = _error_answer(request.tool_call, error)
         return _received(request, answer, began)
 

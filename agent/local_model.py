@@ -187,7 +187,7 @@ class LocalChatModel(BaseChatModel):
         def run() -> None:
             try:
                 pieces.put(engine.complete(request, take))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again in the thread that listens
                 pieces.put(error)  # raised again in the thread that listens
 
         threading.Thread(target=run, daemon=True).start()

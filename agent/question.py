@@ -86,7 +86,7 @@ def replied(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
         return Reply(data=(yield from dialogue))
     except GraphBubbleUp:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whoever asked decides what it means
         return Reply(error=error)
 
 
@@ -142,7 +142,7 @@ def _put(question: Question) -> Generator[_Call | _Wait, Any, Reply]:
     for method in _methods(question):
         try:
             call = _Call(_runnable(question, method), _messages(question, method), question.seconds)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no model takes every form; see `_is_rejected`
             reply = Reply(error=error)
         else:
             reply = read_reply((yield call), question.schema)
@@ -161,7 +161,7 @@ def _take(step: _Call | _Wait, config: RunnableConfig | None) -> Any:
         return call_within(step.seconds, lambda: step.runnable.invoke(step.messages, config))
     except GraphBubbleUp:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a provider may raise anything; it is the outcome
         return error
 
 
@@ -175,7 +175,7 @@ async def _atake(step: _Call | _Wait, config: RunnableConfig | None) -> Any:
         return await acall_within(step.seconds, step.runnable.ainvoke(step.messages, config))
     except GraphBubbleUp:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - see `_take`
         return error
 
 

@@ -25,7 +25,7 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             outcome.append(context.run(call))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread
             raised.append(error)
 
     context = copy_context()

@@ -234,7 +234,7 @@ def _events(agent: "PlanExecuteAgent", request: str, config: "RunnableConfig") -
             given: Any = {"messages": [("user", request)]}
             for _, event in agent.stream(given, config, stream_mode="custom", subgraphs=True, durability="sync"):
                 news.put(event)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that shows it
             news.put(error)
         else:
             news.put(over)
