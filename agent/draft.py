@@ -48,16 +48,19 @@ def adopt_draft(
     """Turn a valid draft into milestones with ids of our own and the run's requirements.
 
     Ids count on through all revisions, so a draft that numbers from 1 again collides with nothing. In `depends_on` a
-    name means the draft's milestone if one bears it, else a finished one.
+    name means the draft's milestone if one bears it, else a finished one. A milestone that is finished already, with
+    the same goal and tools, is that one and does not come back.
 
     Returns:
         The new milestones in plan order, all pending, and all requirements: the frozen ones, then what was added.
     """
-    numbered = merge_requirements(requirements, draft)
+    merged, numbers = merge_requirements(requirements, draft)
     names = _draft_names(draft)
-    own = {name: f"m{len(known) + index}" for index, name in enumerate(names, start=1)}
+    own = _own_ids(draft, names, known)
     milestones: dict[str, Milestone] = {}
     for name, milestone in zip(names, draft.milestones, strict=True):
+        if own[name] in known:
+            continue
         depends_on = [_resolve(ref, names, own, known) for ref in _references(milestone, names)]
         milestones[own[name]] = Milestone(
             id=own[name],
@@ -68,7 +71,7 @@ def adopt_draft(
             yields=[{"name": y.name, "kind": y.kind, "options": y.options} for y in milestone.yields],
             pitfalls=milestone.pitfalls,
             depends_on=list(dict.fromkeys(depends_on)),
-            covers=sorted(set(milestone.covers)),
+            covers=sorted({numbers.get(number, number) for number in milestone.covers}),
             revision=revision,
             status="pending",
             attempts=0,
@@ -81,23 +84,27 @@ def adopt_draft(
             started_at=None,
             finished_at=None,
         )
-    return milestones, numbered
+    return milestones, merged
 
 
-def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> list[Requirement]:
+def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple[list[Requirement], dict[int, int]]:
     """Keep the frozen requirements as they are and number what a draft adds after them.
 
     A later draft may repeat, reword or drop what is frozen without effect; of what it adds, only what one of its
     milestones covers counts, since a rewording is covered by the old number.
+
+    Returns:
+        All requirements, and the number of each added one by the number under which the draft covers it.
     """
     texts = [_folded(requirement["text"]) for requirement in frozen]
-    added = [text for text in draft.requirements if text.strip() and _folded(text) not in texts]
-    merged = list(frozen)
+    added = [text for text in draft.requirements if not frozen or (text.strip() and _folded(text) not in texts)]
+    merged, numbers = list(frozen), {}
     covered = {number for milestone in draft.milestones for number in milestone.covers}
-    for number, text in enumerate(added, start=len(frozen) + 1):
-        if not frozen or number in covered:
-            merged.append(Requirement(number=number, text=text, met=None, milestones=[], note=None))
-    return merged
+    for drafted, text in enumerate(added, start=len(frozen) + 1):
+        if text.strip() and (not frozen or drafted in covered):
+            numbers[drafted] = len(merged) + 1
+            merged.append(Requirement(number=numbers[drafted], text=text, met=None, milestones=[], note=None))
+    return merged, numbers
 
 
 def _size_objections(draft: PlanDraft, max_milestones: int, *, replanning: bool) -> list[str]:
@@ -162,8 +169,8 @@ def _coverage_objections(
 ) -> list[str]:
     if not draft.milestones and not requirements:
         return []
-    merged = merge_requirements(requirements, draft)
-    covered = {number for milestone in draft.milestones for number in milestone.covers}
+    merged, numbers = merge_requirements(requirements, draft)
+    covered = {numbers.get(number, number) for milestone in draft.milestones for number in milestone.covers}
     covered |= {number for milestone in finished.values() for number in milestone["covers"]}
     known = {requirement["number"] for requirement in merged}
     missing = [
@@ -182,6 +189,22 @@ def _draft_names(draft: PlanDraft) -> list[str]:
         name = milestone.id.strip() or f"m{position}"
         names.append(name if name not in names else f"{name}#{position}")
     return names
+
+
+def _own_ids(draft: PlanDraft, names: Sequence[str], known: Mapping[str, Milestone]) -> dict[str, str]:
+    """Our id for each name of the draft: a new one, or that of the finished milestone it repeats."""
+    finished = {_identity(m["goal"], m["tools"]): key for key, m in known.items() if m["status"] == "completed"}
+    own: dict[str, str] = {}
+    fresh = len(known)
+    for name, milestone in zip(names, draft.milestones, strict=True):
+        repeated = finished.get(_identity(milestone.goal, milestone.tools))
+        fresh += repeated is None
+        own[name] = repeated or f"m{fresh}"
+    return own
+
+
+def _identity(goal: str, tools: Sequence[str]) -> tuple[str, frozenset[str]]:
+    return _folded(goal), frozenset(tools)
 
 
 def _references(milestone: MilestoneDraft, names: Sequence[str]) -> list[str]:

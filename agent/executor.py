@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage
@@ -114,7 +115,7 @@ def with_sync(tool: BaseTool) -> BaseTool:
             return await coroutine(*args, **kwargs)
 
         with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(asyncio.run, run()).result()
+            return thread.submit(copy_context().run, asyncio.run, run()).result()
 
     return tool.model_copy(update={"func": call})
 

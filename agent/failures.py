@@ -1,5 +1,6 @@
 """Classes of failure: what went wrong, in a word that decides what happens next."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
@@ -84,8 +85,9 @@ def classify_tool_error(error: BaseException) -> FailureCode:
 
 def retry_after(error: BaseException) -> float | None:
     """Seconds that a service asks to be left alone, from its Retry-After header; None if it does not say."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    value = headers.get("retry-after")
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    named = headers.items() if isinstance(headers, Mapping) else ()
+    value = next((value for name, value in named if str(name).lower() == "retry-after"), None)
     if value is None:
         return None
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -37,6 +38,7 @@ from plan_execute.agent.scratchpad import (
     pending_calls,
     raised_message,
     seconds_spent,
+    turns_taken,
 )
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Brief, now
@@ -170,14 +172,14 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         response = yield Ask(request, seconds)
         assert response is not None
         said = response.result[0]
-        if isinstance(said, AIMessage) and not said.tool_calls and not limit:
+        may_nudge = turns_taken(messages) + 2 < context.max_model_calls
+        if isinstance(said, AIMessage) and not said.tool_calls and not limit and may_nudge:
             nudge = HumanMessage(prompts.NUDGE)
             again = yield Ask(request.override(messages=[*request.messages, said, nudge]), seconds)
             assert again is not None
             response = ModelResponse(result=[said, nudge, *again.result], structured_response=again.structured_response)
-        for message in response.result:
-            if isinstance(message, AIMessage):
-                message.response_metadata.setdefault("model_name", model_name(model))
+        response = _renewed(response, model_name(model))
+        said = response.result[0]
         if limit and response.structured_response is None:
             return ModelResponse(result=[_without_calls(said)])
         return _believed(response, brief, messages, last=bool(limit))
@@ -255,6 +257,38 @@ def _believed(
     )
 
 
+def _renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
+    """Give every message an id of our own, and every call one that no other bears.
+
+    What is counted is counted from the messages, and LangGraph replaces a message by another of its id; models and
+    servers repeat ids, or give none.
+    """
+    result: list[BaseMessage] = []
+    ids: list[tuple[str | None, str]] = []
+    for message in response.result:
+        if isinstance(message, AIMessage):
+            calls = [{**call, "id": str(uuid.uuid4()), "args": _storable(call["args"])} for call in message.tool_calls]
+            ids = [(old["id"], new["id"]) for old, new in zip(message.tool_calls, calls, strict=True)]
+            metadata = {"model_name": name, **message.response_metadata}
+            facts = {"id": str(uuid.uuid4()), "tool_calls": calls, "response_metadata": metadata}
+            result.append(message.model_copy(update=facts))
+        elif isinstance(message, ToolMessage):
+            new = next((new for old, new in ids if old == message.tool_call_id), message.tool_call_id)
+            result.append(message.model_copy(update={"tool_call_id": new}))
+        else:
+            result.append(message)
+    return ModelResponse(result=result, structured_response=response.structured_response)
+
+
+def _storable(value: Any) -> Any:
+    """Plain JSON as it is, but integers that no checkpoint holds as text."""
+    if isinstance(value, dict):
+        return {str(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+
+
 def _without_calls(said: BaseMessage) -> AIMessage:
     """What was said on the last turn, without the calls that would keep the loop going."""
     usage = said.usage_metadata if isinstance(said, AIMessage) else None
@@ -287,7 +321,8 @@ def _received(request: ToolCallRequest, answer: ToolMessage | Command[Any], bega
 def _cut(answer: ToolMessage, place: int, request: ToolCallRequest) -> ToolMessage:
     text = clean(answer.text)
     if len(text) <= SHOWN_LIMIT:
-        return answer.model_copy(update={"content": text}) if isinstance(answer.content, str) else answer
+        content = text if isinstance(answer.content, str) else answer.content
+        return answer.model_copy(update={"content": content, "artifact": None})
     batch = pending_calls(request.state["messages"])
     place += next((i for i, call in enumerate(batch) if call["id"] == request.tool_call["id"]), 0)
     reference = f"r{place + 1}"

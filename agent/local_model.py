@@ -188,7 +188,7 @@ class LocalChatModel(BaseChatModel):
             try:
                 pieces.put(engine.complete(request, take))
             except Exception as error:  # noqa: BLE001 - raised again in the thread that listens
-                pieces.put(error)  # raised again in the thread that listens
+                pieces.put(error)
 
         threading.Thread(target=run, daemon=True).start()
         try:

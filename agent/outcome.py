@@ -43,7 +43,7 @@ def conclude(
         The state update.
     """
     plan = state.get("plan")
-    if plan is not None and status == "aborted":
+    if plan is not None and status != "completed" and any(r["met"] is None for r in plan["requirements"]):
         plan = _mark_unmet(plan, state["milestones"])
         message = f"{message} {_describe_unmet(plan)}".strip()
     error = None

@@ -14,6 +14,10 @@ from pydantic.json_schema import SkipJsonSchema
 YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
 
 
+NULL_WORDS = frozenset({"", "null", "none", "nil", "n/a"})
+"""How models write nothing where they should write null."""
+
+
 class _Lenient(BaseModel):
     """Takes what weak models send: missing or null lists and texts, one item for a list, numbers for texts."""
 
@@ -141,6 +145,8 @@ def _coerce(value: Any, annotation: Any) -> Any:
         items = value if isinstance(value, list) else [value]
         (item_type,) = get_args(annotation)
         return [_coerce(item, item_type) for item in items if item is not None]
+    if annotation == str | None and isinstance(value, str) and value.strip().casefold() in NULL_WORDS:
+        return None
     if annotation in (str, str | None):
         if isinstance(value, str):
             return value

@@ -21,14 +21,15 @@ from plan_execute.agent.question import Dialogue, Question, asking, replied
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.schedule import ready_milestones, start_milestones
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Decision, Milestone, Plan, RunState, merge_milestones
-from plan_execute.agent.usage import Account, heavy_calls, tallied
+from plan_execute.agent.state import Decision, Milestone, Plan, Role, RunState, Spent, add_usage, merge_milestones
+from plan_execute.agent.usage import Account, crossed_budget, heavy_calls, tallied
 
 REPAIRS = 2
 """How often one draft may be sent back, or its call repeated, before the planner is given up."""
-
-
 NOTHING_SPENT = Account({}, 0.0)
+"""The account of a planner that was not asked."""
+OTHER_ROLES: tuple[Role, ...] = ("executor", "synthesizer", "verifier")
+"""Roles whose models are looked for before the first call is paid for."""
 
 
 def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
@@ -45,15 +46,19 @@ def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
     except ModelError as error:
         return _give_up(state, Problem("planner_unavailable", str(error)), NOTHING_SPENT)
     try:
-        model_for("executor", context), model_for("synthesizer", context)
+        for role in OTHER_ROLES:
+            model_for(role, context)
     except ModelError as error:
         return _give_up(state, Problem("model_unavailable", str(error)), NOTHING_SPENT)
     draft, account = yield from tallied("planner", context, _draft(state, setup, context, model))
     if isinstance(draft, Problem):
         return _give_up(state, draft, account)
+    spent = Spent(usage=add_usage(state["usage"], account.usage), seconds=state["seconds"] + account.seconds)
+    if draft.milestones and (crossed := crossed_budget(context.budget, spent)):
+        return _give_up(state, Problem("budget", f"Crossed {crossed}."), account)
     if not draft.milestones:
         return _plan_nothing(state, setup, draft, account)
-    return _adopt(state, context, draft, account)
+    return _adopt(state, setup, context, draft, account)
 
 
 def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel) -> Dialogue[PlanDraft | Problem]:
@@ -124,7 +129,7 @@ def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tupl
     )
 
 
-def _adopt(state: RunState, context: Context, draft: PlanDraft, account: Account) -> dict[str, Any]:
+def _adopt(state: RunState, setup: Setup, context: Context, draft: PlanDraft, account: Account) -> dict[str, Any]:
     """Put a checked draft into the state and start its first round; what was still to come is skipped."""
     before = state["plan"]
     plan = _next_plan(before, draft)
@@ -134,6 +139,8 @@ def _adopt(state: RunState, context: Context, draft: PlanDraft, account: Account
         known=state["milestones"],
         requirements=before["requirements"] if before else (),
     )
+    if not new:
+        return _plan_nothing(state, setup, draft, account)
     dropped = _skip_rest(state["milestones"], "superseded by a new plan")
     merged = merge_milestones(state["milestones"], [dropped, new])
     decision = state["decision"]

@@ -18,6 +18,8 @@ from plan_execute.agent.state import Brief, Milestone, Plan, Requirement
 
 RESULT_LIMIT = 4_000
 """Most characters of one milestone's result that a later prompt shows."""
+INPUTS_LIMIT = 24_000
+"""Most characters of all results together that a milestone depends on."""
 DIGEST_LIMIT = 400
 """Most characters of a finished milestone's result that a new plan is shown."""
 EVIDENCE_LENGTH = 8
@@ -159,8 +161,9 @@ def executor_messages(brief: Brief, instructions: str) -> list[BaseMessage]:
         parts.append(f"Done when: {brief['done_when']}")
     if brief["pitfalls"]:
         parts.append("Pitfalls:\n" + "\n".join(f"- {pitfall}" for pitfall in brief["pitfalls"]))
+    share = min(RESULT_LIMIT, INPUTS_LIMIT // max(len(brief["inputs"]), 1))
     for key, result in brief["inputs"].items():
-        parts.append(f"Result of {key}, which this depends on:\n{mark('result', clip(result, RESULT_LIMIT, key))}")
+        parts.append(f"Result of {key}, which this depends on:\n{mark('result', clip(result, share, key))}")
     if hint := brief.get("hint"):
         parts.append(f"An earlier attempt failed:\n{mark('reason', clip(hint, DIGEST_LIMIT))}")
     return [SystemMessage(system), HumanMessage("\n\n".join(parts))]

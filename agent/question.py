@@ -124,8 +124,9 @@ def _steps(dialogue: Dialogue[T]) -> Generator[_Call | _Wait, Any, T]:
     try:
         question = next(dialogue)
         failures = 0
+        refused: set[Method] = set()
         while True:
-            reply = yield from _put(question)
+            reply = yield from _put(question, refused)
             question = dialogue.send(reply)
             passing = reply.error is not None and classify_error(reply.error) == "transient"
             failures = failures + 1 if passing else 0
@@ -136,10 +137,11 @@ def _steps(dialogue: Dialogue[T]) -> Generator[_Call | _Wait, Any, T]:
         return result
 
 
-def _put(question: Question) -> Generator[_Call | _Wait, Any, Reply]:
-    """Put one question; by the next method where the model or its server does not take this one."""
+def _put(question: Question, refused: set[Method]) -> Generator[_Call | _Wait, Any, Reply]:
+    """Put one question; by the next method where the model or its server does not take this one, now or before."""
     reply = Reply()
-    for method in _methods(question):
+    methods = _methods(question)
+    for method in [m for m in methods if m not in refused] or methods[-1:]:
         try:
             call = _Call(_runnable(question, method), _messages(question, method), question.seconds)
         except Exception as error:  # noqa: BLE001 - no model takes every form; see `_is_rejected`
@@ -148,6 +150,7 @@ def _put(question: Question) -> Generator[_Call | _Wait, Any, Reply]:
             reply = read_reply((yield call), question.schema)
         if not _is_rejected(reply.error):
             break
+        refused.add(method)
     return reply
 
 
@@ -203,7 +206,10 @@ def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
     if method == "json_schema":
         # Not the class: by a class OpenAI's client validates, and a reply that does not fit is lost in its exception.
         schema, options = _strict(json_schema_of(schema)), {"strict": True, **options}
-    return question.model.with_structured_output(schema, include_raw=True, method=method, **options)
+    try:
+        return question.model.with_structured_output(schema, include_raw=True, method=method, **options)
+    except TypeError:  # a model of somebody's own may take fewer words
+        return question.model.with_structured_output(schema, **options)
 
 
 def _messages(question: Question, method: Method) -> list[BaseMessage]:

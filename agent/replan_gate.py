@@ -55,10 +55,12 @@ class Situation:
 
     @cached_property
     def surprised(self) -> list[Milestone]:
-        """Those done whose report contradicts the plan, while something is still to come."""
+        """Milestones of this plan whose report contradicts it, while something is still to come."""
         if not self.pending:
             return []
-        return [m for m in self.round if m["status"] == "completed" and (m["report"] or {}).get("surprise")]
+        plan = self.state["plan"]
+        current = [m for m in self.state["milestones"].values() if plan and m["revision"] == plan["revision"]]
+        return [m for m in current if m["status"] == "completed" and (m["report"] or {}).get("surprise")]
 
     @property
     def troubled(self) -> bool:
@@ -79,7 +81,8 @@ class Situation:
     def reasons(self) -> str:
         """Why the failed milestones failed."""
         failures = [(milestone, milestone["failure"]) for milestone in self.failed]
-        return " ".join(f"{m['id']} ({m['goal']}): {f['message'] if f else 'no outcome'}" for m, f in failures)
+        reasons = [f"{m['id']} ({m['goal']}): {f['message'] if f else 'no outcome'}" for m, f in failures]
+        return " ".join([*reasons, self.surprises]).strip()
 
     @property
     def surprises(self) -> str:
@@ -138,12 +141,12 @@ RULES: tuple[Rule, ...] = (
     Rule("budget", lambda s: s.crossed, "finish", lambda s: f"Crossed {s.crossed}.", "budget"),
     Rule("steps", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
     Rule("model", lambda s: "model_unavailable" in s.codes, "abort", lambda s: s.reasons, "executor_unavailable"),
+    Rule("surprise", lambda s: s.surprised and s.replans_left, "replan", lambda s: s.reasons, "unexpected_state"),
     Rule("transient", lambda s: s.failed and s.codes <= PASSING and s.attempts_left, "retry", lambda s: s.reasons),
     Rule("escalate", lambda s: s.may_escalate, "retry", lambda s: s.reasons),
     Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: s.reasons, "max_replans"),
     Rule("no_progress", lambda s: s.failed and s.seen_before, "abort", lambda s: _SAME + s.reasons, "no_progress"),
     Rule("failed", lambda s: s.failed, "replan", lambda s: s.reasons),
-    Rule("surprise", lambda s: s.surprised and s.replans_left, "replan", lambda s: s.surprises, "unexpected_state"),
     Rule("more_to_do", lambda s: s.pending, "continue", lambda s: f"{len(s.pending)} milestones are still to come."),
     Rule("all_done", lambda s: s.round, "finish", lambda _: "Every milestone is completed."),
     Rule("unexpected", lambda _: True, "abort", lambda _: "No milestone had run.", "unexpected_state"),

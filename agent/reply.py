@@ -1,6 +1,7 @@
 """One reply of a chat model, and how a filled-in schema is read off it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from plan_execute.agent.failures import describe_error
 
+REPAIR_LIMIT = 200_000
+"""Most characters that are repaired: the time it takes grows faster than the text."""
 CUT_OFF = frozenset({"length", "max_tokens", "model_length", "content_filter"})
 """How providers say that a reply is not whole."""
 
@@ -53,7 +56,7 @@ def read_reply(output: Any, schema: type[BaseModel] | dict[str, Any]) -> Reply:
         message, objection = output if isinstance(output, AIMessage) else None, ""
     if message is None:
         return Reply(data=parsed or _plain(output), objection=objection)
-    data = read_data(message, schema)
+    data = read_data(message, schema) or parsed
     return Reply(data=data, message=message, objection="" if data is not None else _objection(message))
 
 
@@ -90,11 +93,12 @@ def _candidates(message: AIMessage) -> Iterator[dict[str, Any]]:
     """Every object in a reply that may be the data, those inside another one last."""
     cut_off = _ending(message) in CUT_OFF
     found: list[Any] = [] if cut_off else [call["args"] for call in message.tool_calls]
-    for text in [*(call["args"] or "" for call in message.invalid_tool_calls), message.text]:
+    said = re.sub(r"<think>.*?</think>", "", message.text, flags=re.DOTALL)
+    for text in [*(call["args"] or "" for call in message.invalid_tool_calls), said]:
         found.append(_first_whole(text))
         # An odd number of quotes means that it breaks off inside a text, which repair would pass off as whole.
         if "{" in text and not cut_off and text.count('"') % 2 == text.count('\\"') % 2:
-            repaired = repair_json(text[text.index("{") :], return_objects=True)
+            repaired = _repaired(text[text.index("{") :])
             found += repaired if isinstance(repaired, list) else [repaired]
     outer = [item for item in found if isinstance(item, dict) and item]
     yield from outer
@@ -104,7 +108,17 @@ def _candidates(message: AIMessage) -> Iterator[dict[str, Any]]:
 def _first_whole(text: str) -> Any:
     try:
         return json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
-    except ValueError:
+    except (ValueError, RecursionError):
+        return None
+
+
+def _repaired(text: str) -> Any:
+    """What repair makes of a text; nothing of one too long or nested too deeply to be an honest mistake."""
+    if len(text) > REPAIR_LIMIT:
+        return None
+    try:
+        return repair_json(text, return_objects=True)
+    except RecursionError:
         return None
 
 

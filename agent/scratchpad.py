@@ -4,10 +4,12 @@ Everything that limits a milestone is counted from its messages, so it holds acr
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from langchain.agents import AgentState
+from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langgraph.managed.is_last_step import RemainingStepsManager
 
 from plan_execute.agent.context import Context, Price
 from plan_execute.agent.failures import FailureCode
@@ -18,6 +20,8 @@ from plan_execute.agent.usage import count_call, crossed_budget, sum_usage
 
 REPORT = MilestoneReport.__name__
 """Name of the tool an executor reports with."""
+STEPS_FOR_TURN = 4
+"""LangGraph steps a ReAct loop needs for a turn, its tools and the last report."""
 
 
 class ScratchpadState(AgentState[Any]):
@@ -26,6 +30,7 @@ class ScratchpadState(AgentState[Any]):
     brief: Brief
     settings: NotRequired[dict[str, Any]]
     spent: NotRequired[Spent]
+    remaining_steps: NotRequired[Annotated[int, PrivateStateAttr, RemainingStepsManager]]
 
 
 def call_records(messages: Sequence[AnyMessage]) -> list[ToolCallRecord]:
@@ -44,6 +49,11 @@ def call_records(messages: Sequence[AnyMessage]) -> list[ToolCallRecord]:
             if call["name"] != REPORT:
                 records.append(ToolCallRecord(tool=call["name"], args=call["args"], ok=message.status != "error"))
     return records
+
+
+def turns_taken(messages: Sequence[AnyMessage]) -> int:
+    """How often the model was called."""
+    return sum(isinstance(m, AIMessage) for m in messages)
 
 
 def has_evidence(messages: Sequence[AnyMessage], brief: Brief) -> bool:
@@ -87,8 +97,9 @@ def usage_of(messages: Sequence[AnyMessage], prices: Mapping[str, Price]) -> dic
 def limit_reached(state: Mapping[str, Any], context: Context) -> str | None:
     """Name what leaves nothing to the model but to report, in words; None while there is room."""
     messages = state["messages"]
-    calls = sum(isinstance(m, AIMessage) for m in messages)
-    if calls >= context.max_model_calls - 1:
+    if state.get("remaining_steps", STEPS_FOR_TURN + 1) <= STEPS_FOR_TURN:
+        return "LangGraph's recursion limit"
+    if turns_taken(messages) >= context.max_model_calls - 1:
         return f"the limit of {context.max_model_calls} model calls"
     if len(call_records(messages)) >= context.tool_call_limit:
         return f"the limit of {context.tool_call_limit} tool calls"

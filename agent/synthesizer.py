@@ -79,9 +79,11 @@ def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialo
             problem = Problem("synthesis_failed", describe_error(reply.error))
             continue
         try:
-            if reply.data is not None:
-                return schema.model_validate(reply.data)
-            objection = f"{reply.objection} Fill in the Synthesis schema.".strip()
+            synthesis = schema.model_validate(reply.data) if reply.data is not None else None
+            if synthesis is not None and synthesis.answer.strip():
+                return synthesis
+            missing = "Its answer is empty." if synthesis is not None else reply.objection
+            objection = f"{missing} Fill in the Synthesis schema.".strip()
         except ValidationError as error:
             first = error.errors()[0]
             objection = f"It does not fit the schema at {'.'.join(map(str, first['loc']))}: {first['msg']}."
@@ -132,7 +134,8 @@ def judge(
     The milestones a verdict names, or if it names none those that cover the requirement, must all be completed; of
     those that cover it, what was superseded by a later plan does not count. No verdict is no.
     """
-    by_number = {verdict.number: verdict for verdict in verdicts}
+    # Of two verdicts on one requirement the worse one counts.
+    by_number = {verdict.number: verdict for verdict in sorted(verdicts, key=lambda verdict: not verdict.met)}
     judged = []
     for requirement in requirements:
         number = requirement["number"]

@@ -31,7 +31,8 @@ def tallied(role: Role, context: Context, dialogue: Dialogue[T]) -> Dialogue[tup
         question = next(dialogue)
         while True:
             reply = yield question
-            usage = add_usage(usage, count_call(role, question.model, reply.message, context.prices))
+            counted = count_call(role, question.model, reply.message, context.prices)
+            usage = add_usage(usage, counted if reply.error is None else _for_nothing(counted))
             question = dialogue.send(reply)
     except StopIteration as end:
         return end.value, Account(usage, time.monotonic() - began)
@@ -98,6 +99,14 @@ def model_name(model: BaseChatModel) -> str:
         if isinstance(name, str) and name:
             return name
     return type(model).__name__
+
+
+def _for_nothing(usage: dict[str, RoleUsage]) -> dict[str, RoleUsage]:
+    """A call that failed costs nothing."""
+    return {
+        role: RoleUsage(**{**used, "usd": 0.0, "models": {n: {**m, "usd": 0.0} for n, m in used["models"].items()}})
+        for role, used in usage.items()
+    }
 
 
 def _price(name: str, asked: int, said: int, cached: int, prices: Mapping[str, Price]) -> float | None:

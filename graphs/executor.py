@@ -32,7 +32,7 @@ Executor = CompiledStateGraph[ExecutorState, Context, ExecutorInput, ExecutorOut
 
 def create_executor(
     executor_model: str | BaseChatModel | None = None,
-    tools: Sequence[BaseTool | Callable[..., Any]] = (),
+    tools: Sequence[BaseTool | Callable[..., Any]] | None = None,
     *,
     context: Context | Mapping[str, Any] | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any]] = (),
@@ -50,7 +50,7 @@ def create_executor(
     settings = make_context(context)
     if executor_model is not None:
         settings = make_context(executor_model=executor_model).over(settings)
-    return build_executor(make_setup(settings, tools), middleware=middleware, name=name)
+    return build_executor(make_setup(settings, tools or ()), middleware=middleware, name=name)
 
 
 def build_executor(

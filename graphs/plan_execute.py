@@ -39,7 +39,7 @@ PlanExecuteAgent = CompiledStateGraph[RunState, Context, PlanExecuteInput, PlanE
 def create_plan_execute_agent(
     planner_model: str | BaseChatModel | None = None,
     executor_model: str | BaseChatModel | None = None,
-    tools: Sequence[BaseTool | Callable[..., Any]] = (),
+    tools: Sequence[BaseTool | Callable[..., Any]] | None = None,
     *,
     context: Context | Mapping[str, Any] | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any]] = (),
@@ -75,7 +75,7 @@ def create_plan_execute_agent(
     settings = make_context(context)
     named = {"planner_model": planner_model, "executor_model": executor_model}
     settings = make_context({k: v for k, v in named.items() if v is not None}).over(settings)
-    setup = make_setup(settings, tools, response_format)
+    setup = make_setup(settings, tools or (), response_format)
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
     graph.add_node("intake", partial(begin_run, setup=setup))

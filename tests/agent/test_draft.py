@@ -21,7 +21,7 @@ def objections(draft: dict[str, Any], **known: Any) -> list[str]:
 
 
 def done(key: str, *covers: int) -> Milestone:
-    return Milestone(id=key, goal=key, status="completed", covers=list(covers))
+    return Milestone(id=key, goal=key, tools=["look_up"], status="completed", covers=list(covers))
 
 
 def test_valid_draft_meets_no_objection() -> None:
@@ -64,6 +64,22 @@ def test_later_draft_numbers_from_one_without_collision() -> None:
     adopted, _ = adopt_draft(PlanDraft.model_validate(draft), revision=2, known=known, requirements=ASKED)
     assert list(adopted) == ["m3", "m4"]
     assert adopted["m4"]["depends_on"] == ["m3", "m2"]
+
+
+def test_finished_milestone_that_a_later_draft_repeats_does_not_come_back() -> None:
+    known = {"m1": done("m1", 1)}
+    draft = plan(milestone("M1."), milestone("b", depends_on=["m1"]))
+    adopted, _ = adopt_draft(PlanDraft.model_validate(draft), revision=2, known=known, requirements=ASKED)
+    assert {key: (m["goal"], m["depends_on"]) for key, m in adopted.items()} == {"m2": ("b", ["m1"])}
+
+
+def test_requirements_added_again_and_again_keep_numbers_of_their_own() -> None:
+    kept = ASKED
+    for added, covers in ((["X", "Y"], [1, 3]), (["Z"], [1, 3])):
+        draft = PlanDraft.model_validate(plan(milestone("a", covers=covers), requirements=added))
+        adopted, kept = adopt_draft(draft, revision=2, known={}, requirements=kept)
+    assert [(r["number"], r["text"]) for r in kept] == [(1, "Answer it."), (2, "Y"), (3, "Z")]
+    assert adopted["m1"]["covers"] == [1, 3]
 
 
 def test_number_that_is_no_id_counts_as_a_position() -> None:
