@@ -32,6 +32,8 @@ class ScriptedModel(BaseChatModel):
     """Answers from a script, in order; the last answer is repeated. A function may answer by what was asked."""
 
     reports_usage: bool = True
+    copies: bool = True
+    """Whether each answer is a message of its own; else the script's very object is given each time."""
     _script: Any = PrivateAttr()
     _asked: list[Asked] = PrivateAttr(default_factory=list)
     _bound: list[str] = PrivateAttr(default_factory=list)
@@ -75,7 +77,8 @@ class ScriptedModel(BaseChatModel):
         if isinstance(answer, str):
             answer = AIMessage(answer)
         usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15} if self.reports_usage else None
-        answer = answer.model_copy(update={"usage_metadata": usage})
+        if self.copies:
+            answer = answer.model_copy(update={"usage_metadata": usage})
         return ChatResult(generations=[ChatGeneration(message=answer)])
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -36,14 +35,6 @@ def look_up(subject: str) -> str:
     return f"about {subject}"
 
 
-class SameObject(ScriptedModel):
-    """Gives the very same message each time, with its id and the ids of its calls."""
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        super()._generate(*args, **kwargs)
-        return ChatResult(generations=[ChatGeneration(message=self._script[0])])
-
-
 def carry_out(model: ScriptedModel, **context: Any) -> dict[str, Any]:
     ran.clear()
     executor = create_executor(model, [look_up], context=context)
@@ -56,7 +47,7 @@ def call(identity: str | None, **args: Any) -> Any:
 
 
 def test_message_with_the_same_id_each_time_does_not_fool_the_limits() -> None:
-    model = SameObject([AIMessage("", id="1", tool_calls=[call("call_0", subject="x")])])
+    model = ScriptedModel([AIMessage("", id="1", tool_calls=[call("call_0", subject="x")])], copies=False)
     outcome = carry_out(model, max_model_calls=6)
     assert outcome["failure"]["code"] == "limit"
     assert len(model.asked) <= 6
@@ -131,6 +122,9 @@ def test_worse_of_two_verdicts_counts() -> None:
 class OwnWords(ScriptedModel):
     """Structured output of somebody's own: it takes a schema and gives the data."""
 
+    def __init__(self) -> None:
+        super().__init__([])
+
     def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
         if kwargs:
             raise TypeError("unexpected keyword")
@@ -138,7 +132,7 @@ class OwnWords(ScriptedModel):
 
 
 def test_structured_output_of_somebodys_own_is_taken() -> None:
-    agent = create_plan_execute_agent(OwnWords([]), ScriptedModel(diligent), [look_up])
+    agent = create_plan_execute_agent(OwnWords(), ScriptedModel(diligent), [look_up])
     assert agent.invoke(ASKED)["status"] == "completed"
 
 
