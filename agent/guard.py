@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, NamedTuple, cast
 
-from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool, ToolException
@@ -79,7 +79,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
 
     def wrap_model_call(
         self, request: ModelRequest[Context], handler: Callable[[ModelRequest[Context]], ModelResponse[Any]]
-    ) -> ModelResponse[Any]:
+    ) -> ExtendedModelResponse[Any]:
         """Hold one turn of the model in sync."""
         turn, began = self._turn(request), time.monotonic()
         try:
@@ -102,7 +102,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         self,
         request: ModelRequest[Context],
         handler: Callable[[ModelRequest[Context]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
+    ) -> ExtendedModelResponse[Any]:
         """Hold one turn of the model in async."""
         turn, began = self._turn(request), time.monotonic()
         try:
@@ -172,7 +172,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         response = yield Ask(request, seconds)
         assert response is not None
         said = response.result[0]
-        may_nudge = turns_taken(messages) + 2 < context.max_model_calls
+        may_nudge = turns_taken(state) + 2 < context.max_model_calls
         if isinstance(said, AIMessage) and not said.tool_calls and not limit and may_nudge:
             nudge = HumanMessage(prompts.NUDGE)
             again = yield Ask(request.override(messages=[*request.messages, said, nudge]), seconds)
@@ -300,11 +300,12 @@ def _raised(error: Exception) -> ModelResponse[Any]:
     return ModelResponse(result=[raised_message(code, describe_error(error), retry_after(error))])
 
 
-def _timed(response: ModelResponse[Any], began: float) -> ModelResponse[Any]:
-    """Note on the last AI message how long the turn took."""
+def _timed(response: ModelResponse[Any], began: float) -> ExtendedModelResponse[Any]:
+    """Note on the last AI message how long the turn took, and count the calls it made."""
     said = next(message for message in reversed(response.result) if isinstance(message, AIMessage))
     said.response_metadata["seconds"] = time.monotonic() - began
-    return response
+    calls = sum(isinstance(message, AIMessage) for message in response.result)
+    return ExtendedModelResponse(response, Command(update={"turns": calls}))
 
 
 def _received(request: ToolCallRequest, answer: ToolMessage | Command[Any], began: float) -> ToolMessage | Command[Any]:

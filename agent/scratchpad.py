@@ -3,6 +3,7 @@
 Everything that limits a milestone is counted from its messages, so it holds across a resume.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
@@ -30,6 +31,8 @@ class ScratchpadState(AgentState[Any]):
     brief: Brief
     settings: NotRequired[dict[str, Any]]
     spent: NotRequired[Spent]
+    turns: NotRequired[Annotated[int, operator.add]]
+    """Model calls so far; other middleware may take messages away, so these are counted beside them."""
     remaining_steps: NotRequired[Annotated[int, PrivateStateAttr, RemainingStepsManager]]
 
 
@@ -51,9 +54,9 @@ def call_records(messages: Sequence[AnyMessage]) -> list[ToolCallRecord]:
     return records
 
 
-def turns_taken(messages: Sequence[AnyMessage]) -> int:
+def turns_taken(state: Mapping[str, Any]) -> int:
     """How often the model was called."""
-    return sum(isinstance(m, AIMessage) for m in messages)
+    return max(int(state.get("turns", 0)), sum(isinstance(m, AIMessage) for m in state["messages"]))
 
 
 def has_evidence(messages: Sequence[AnyMessage], brief: Brief) -> bool:
@@ -99,7 +102,7 @@ def limit_reached(state: Mapping[str, Any], context: Context) -> str | None:
     messages = state["messages"]
     if state.get("remaining_steps", STEPS_FOR_TURN + 1) <= STEPS_FOR_TURN:
         return "LangGraph's recursion limit"
-    if turns_taken(messages) >= context.max_model_calls - 1:
+    if turns_taken(state) >= context.max_model_calls - 1:
         return f"the limit of {context.max_model_calls} model calls"
     if len(call_records(messages)) >= context.tool_call_limit:
         return f"the limit of {context.tool_call_limit} tool calls"

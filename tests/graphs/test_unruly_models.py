@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import AIMessage, RemoveMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -52,6 +53,20 @@ def test_message_with_the_same_id_each_time_does_not_fool_the_limits() -> None:
     assert outcome["failure"]["code"] == "limit"
     assert len(model.asked) <= 6
     assert ran == ["x"] * 3
+
+
+def test_middleware_that_takes_messages_away_does_not_reset_the_limits() -> None:
+    class Forget(AgentMiddleware[Any, Any]):
+        """Keeps the brief and the last exchange."""
+
+        def before_model(self, state: Any, runtime: Any) -> dict[str, Any]:
+            return {"messages": [RemoveMessage(m.id) for m in state["messages"][2:-2]]}
+
+    model = ScriptedModel(lambda asked: tool_call("look_up", {"subject": str(len(model.asked))}))
+    executor = create_executor(model, [look_up], context={"max_model_calls": 6}, middleware=[Forget()])
+    outcome = executor.invoke({"brief": Brief(goal="Find x.", tools=["look_up"])})["milestones"]["m1"]
+    assert outcome["status"] == "failed"
+    assert len(model.asked) <= 6
 
 
 def test_calls_with_one_id_do_not_fool_the_limits() -> None:
