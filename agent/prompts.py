@@ -103,7 +103,7 @@ def planner_messages(
     tools: Sequence[BaseTool],
     context: Context,
     conversation: Sequence[AnyMessage] = (),
-    progress: "str | None" = None,
+    progress: str | None = None,
 ) -> list[BaseMessage]:
     """Ask for a plan; with `progress` (see `describe_progress`), for a new plan of the rest."""
     system = [PLANNER, SIZING[context.granularity], f"At most {context.milestone_limit} milestones."]

@@ -6,6 +6,7 @@ START -> intake -> planner -+-> executor x ready milestones -> replan_gate -+-> 
                             |                                               +-> END         abort
                             +-> synthesize  nothing left to do
                             +-> END         direct answer, or typed ending
+intake -> END               an empty request
 synthesize -+-> END
             +-> planner    a requirement is unmet and replans are left
 """
