@@ -56,7 +56,10 @@ def read_reply(output: Any, schema: type[BaseModel] | dict[str, Any]) -> Reply:
         message, objection = output if isinstance(output, AIMessage) else None, ""
     if message is None:
         return Reply(data=parsed or _plain(output), objection=objection)
-    data = read_data(message, schema) or parsed
+    data = read_data(message, schema)
+    if data is None and not message.text and not message.tool_calls:
+        # A parser of somebody's own found it elsewhere; of text, LangChain's takes the part of a cut-off reply for all.
+        data = parsed
     return Reply(data=data, message=message, objection="" if data is not None else _objection(message))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 from langchain_core.language_models import GenericFakeChatModel, ModelProfile
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableLambda
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.plan import Synthesis
@@ -175,3 +176,18 @@ def test_every_question_of_a_dialogue_is_counted() -> None:
     assert account.usage["planner"]["calls"] == 2
     assert account.usage["planner"]["input_tokens"] == 20
     assert account.usage["planner"]["models"]["ScriptedModel"]["output_tokens"] == 10
+
+
+def test_parsed_data_counts_where_the_raw_reply_is_empty_but_not_in_place_of_a_cut_off_one() -> None:
+    class Parsing(ScriptedModel):
+        """Gives what was parsed beside the raw reply."""
+
+        def __init__(self, raw: str) -> None:
+            super().__init__([])
+            self._script = raw
+
+        def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
+            return RunnableLambda(lambda _: {"raw": AIMessage(self._script), "parsed": FILLED, "parsing_error": None})
+
+    assert ask(once(Parsing(""))).data == FILLED
+    assert ask(once(Parsing('{"answer": "4'))).data is None
