@@ -9,11 +9,13 @@ from pydantic import Field, ValidationError, WithJsonSchema, create_model
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record, record_decision
 from plan_execute.agent.context import Context
+from plan_execute.agent.digest import clip
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.models import is_compact, model_for
 from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished
 from plan_execute.agent.plan import RequirementVerdict, Synthesis
+from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.question import Dialogue, Question, asking, replied
 from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.setup import Setup
@@ -96,7 +98,8 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis) -> dict[str
     plan = state["plan"]
     if plan is None:
         raise ValueError("A synthesis needs a plan: the run did not pass the planner.")
-    judged = Plan(**{**plan, "requirements": judge(plan["requirements"], state["milestones"], synthesis.requirements)})
+    requirements = plan["requirements"] or _implied_requirements(state, synthesis)
+    judged = Plan(**{**plan, "requirements": judge(requirements, state["milestones"], synthesis.requirements)})
     unmet = [requirement for requirement in judged["requirements"] if not requirement["met"]]
     entry = record("synthesized", revision=plan["revision"], requirements=judged["requirements"])
     structured = synthesis.model_dump(mode="json").get("structured_response")
@@ -147,6 +150,14 @@ def judge(
         note = None if met else (verdict.note if verdict else "no verdict") or "not shown by the results"
         judged.append(Requirement(**{**requirement, "met": met, "milestones": support, "note": note}))
     return judged
+
+
+def _implied_requirements(state: RunState, synthesis: Synthesis) -> list[Requirement]:
+    """The request itself as a requirement, where a plan named none and the synthesis says that something is unmet."""
+    if all(verdict.met for verdict in synthesis.requirements):
+        return []
+    text = clip(state["objective"], DIGEST_LIMIT)
+    return [Requirement(number=1, text=text, met=None, milestones=[], note=None)]
 
 
 def _without_model(state: RunState, problem: Problem) -> dict[str, Any]:

@@ -267,6 +267,13 @@ def test_unmet_requirement_with_nothing_new_to_try_ends_partial_at_once() -> Non
     assert len(planner.asked) == 4
 
 
+def test_plan_without_requirements_is_not_completed_against_the_verdict() -> None:
+    bare = plan(milestone("a", covers=[]), requirements=[])
+    output = run(heavy(bare, end=synthesis("I could not find it.", met=[False])), max_replans=0)
+    assert (output["status"], output["error"]["code"]) == ("partial", "unmet_requirements")
+    assert run(heavy(bare, end=synthesis("Here it is.", met=[])))["status"] == "completed"
+
+
 def test_verdict_without_finished_work_behind_it_is_not_believed() -> None:
     end = synthesis(requirements=[{"number": 1, "met": True, "milestones": ["m1"]}])
     planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]), end=end)
