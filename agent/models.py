@@ -98,7 +98,7 @@ def _load(name: str, **options: Any) -> BaseChatModel:
                 "for example 'openai:gpt-5', 'anthropic:claude-sonnet-5', 'ollama:qwen3' or 'local:smollm2'."
             ) from error
         raise ModelError(f"Model {name!r} cannot be used: {_first_line(error)}") from error
-    except Exception as error:
+    except Exception as error:  # providers raise errors of their own when a key is missing; each becomes a sentence
         raise ModelError(f"Model {name!r} cannot be used: {_first_line(error)}") from error
     return loaded
 
