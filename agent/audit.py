@@ -14,9 +14,14 @@ def record(kind: str, *, revision: int, **facts: Any) -> LogEntry:
     The event is `{"type", "at", "revision", "milestone"?, ...}` with everything the entry holds; outside a graph only
     the entry is made.
     """
-    entry: LogEntry = {"at": now(), "type": kind, "revision": revision, **facts}  # type: ignore[typeddict-item]
+    entry = make_entry(kind, revision=revision, **facts)
     announce(entry)
     return entry
+
+
+def make_entry(kind: str, *, revision: int, **facts: Any) -> LogEntry:
+    """Write a log entry that another node is to announce."""
+    return {"at": now(), "type": kind, "revision": revision, **facts}  # type: ignore[typeddict-item]
 
 
 def record_decision(decision: Decision, revision: int) -> LogEntry:

@@ -1,37 +1,39 @@
 """The executor's two ends: the brief a milestone starts from, and the judgement of what it reported."""
 
 import asyncio
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool, StructuredTool
-from pydantic import ValidationError
+from langgraph.errors import GraphBubbleUp, GraphRecursionError
+from pydantic import TypeAdapter, ValidationError
 
 from plan_execute.agent import prompts
-from plan_execute.agent.audit import record
+from plan_execute.agent.audit import make_entry
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
-from plan_execute.agent.errors import ModelError
-from plan_execute.agent.failures import MEANINGS, FailureCode, describe_error, pause
+from plan_execute.agent.errors import ConfigurationError, ModelError
+from plan_execute.agent.failures import MEANINGS, FailureCode, classify_error, describe_error, pause
 from plan_execute.agent.models import model_for
 from plan_execute.agent.plan import Verification
 from plan_execute.agent.question import Dialogue, Question, asking
 from plan_execute.agent.scratchpad import (
     ScratchpadState,
-    call_records,
     has_evidence,
     limit_reached,
     raised_failure,
-    seconds_spent,
-    tool_failures,
-    usage_of,
+    raised_message,
 )
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, now
-from plan_execute.agent.usage import sum_usage, tallied
+from plan_execute.agent.usage import Account, sum_usage, tallied
+
+_BRIEF = TypeAdapter(Brief)
 
 
 class ExecutorState(ScratchpadState, ExecutorOutput):
@@ -63,9 +65,33 @@ def make_brief(state: RunState, key: str) -> Brief:
 
 def open_scratchpad(state: ExecutorState, setup: Setup) -> dict[str, Any]:
     """Begin a milestone: the brief is completed, and its prompt is all the conversation there is."""
-    brief = _complete(state["brief"])
+    brief = _complete(state.get("brief"))
     context = setup.context(state.get("settings"))
-    return {"brief": brief, "messages": prompts.executor_messages(brief, context.executor_instructions)}
+    messages = prompts.executor_messages(brief, context.executor_instructions)
+    # With ids, or what comes back from the ReAct loop would be added to these instead of replacing them.
+    return {"brief": brief, "messages": [m.model_copy(update={"id": str(uuid.uuid4())}) for m in messages]}
+
+
+def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
+    """Make a node of a ReAct loop; what it raises, as other people's middleware may, is the milestone's failure."""
+
+    def run(state: ExecutorState, config: RunnableConfig) -> Any:
+        try:
+            return react.invoke(state, config)
+        except (GraphBubbleUp, GraphRecursionError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a milestone may fail, a run may not
+            return _raised(error)
+
+    async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
+        try:
+            return await react.ainvoke(state, config)
+        except (GraphBubbleUp, GraphRecursionError):
+            raise
+        except Exception as error:  # noqa: BLE001 - see `run`
+            return _raised(error)
+
+    return RunnableLambda(run, arun, name="react")
 
 
 def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
@@ -74,11 +100,10 @@ def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
     context = setup.context(state.get("settings"))
     report: dict[str, Any] | None = state.get("structured_response")
     failure = _find_failure(state, report, context)
-    usage, seconds = usage_of(messages, context.prices), seconds_spent(messages)
+    account = Account({}, 0.0)
     if failure is None and report is not None and context.verify == "model":
         failure, account = yield from tallied("verifier", context, _verify(brief, report, messages, context))
-        usage, seconds = sum_usage([usage, account.usage]), seconds + account.seconds
-    calls = call_records(messages)
+    calls = state.get("tool_calls", [])
     milestone = Milestone(
         status="completed" if failure is None else "blocked" if failure["code"] == "missing" else "failed",
         result=report["result"] if report else "",
@@ -86,10 +111,10 @@ def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
         report=report,
         failure=failure,
         tool_calls=calls,
-        usage=usage,
+        usage=sum_usage([state["usage"], account.usage]),
         finished_at=now(),
     )
-    entry = record(
+    entry = make_entry(
         "milestone_finished",
         revision=brief.get("revision", 0),
         milestone=brief["id"],
@@ -101,11 +126,18 @@ def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
         tool_calls=calls,
         changes={brief["id"]: {"status": milestone["status"]}},
     )
-    return ExecutorOutput(milestones={brief["id"]: milestone}, usage=usage, seconds=seconds, log=[entry])
+    return ExecutorOutput(
+        milestones={brief["id"]: milestone}, usage=account.usage, seconds=account.seconds, log=[entry]
+    )
 
 
-def with_sync(tool: BaseTool) -> BaseTool:
-    """Let a tool that exists only as a coroutine be called from sync code too, on a loop of its own."""
+def as_callable(tool: BaseTool) -> BaseTool:
+    """Make a tool fit for a ReAct loop that ends with a report.
+
+    Its answer always goes back to the model, whatever its `return_direct` says, and one that exists only as a coroutine
+    can be called from sync code too, on a loop of its own.
+    """
+    tool = tool.model_copy(update={"return_direct": False})
     if not isinstance(tool, StructuredTool) or tool.func is not None or tool.coroutine is None:
         return tool
     coroutine = tool.coroutine
@@ -120,11 +152,15 @@ def with_sync(tool: BaseTool) -> BaseTool:
     return tool.model_copy(update={"func": call})
 
 
+def _raised(error: Exception) -> dict[str, Any]:
+    return {"messages": [raised_message(classify_error(error), describe_error(error))]}
+
+
 def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: Context) -> Failure | None:
     """The first reason, in this order, why a milestone is not done; None if it is."""
-    brief, messages = state["brief"], state["messages"]
-    failures = tool_failures(messages)
-    evidence = "\n".join(dict.fromkeys(text for _, text in failures[-3:]))
+    brief, messages, calls = state["brief"], state["messages"], state.get("tool_calls", [])
+    failed = [call["error"] or "" for call in calls if not call["ok"]]
+    evidence = "\n".join(dict.fromkeys(failed[-3:]))
     last = messages[-1] if messages else None
     code: FailureCode
     if raised := raised_failure(messages):
@@ -133,23 +169,20 @@ def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: 
         return _failure("refusal", str(last.additional_kwargs["refusal"]), evidence)
     limit = limit_reached(state, context)
     if report is None:
-        return _failure("limit" if limit else "no_report", last.text if last is not None else "", evidence)
+        rejected = last.additional_kwargs.get("rejected") if isinstance(last, AIMessage) else None
+        code = "limit" if limit and not rejected else "no_report"
+        return _failure(code, rejected or (last.text if last is not None else ""), evidence)
     said = report["missing"] or report["result"]
-    by_tools = _class_of_tools(messages)
+    # What a report of failure is down to: the last call, if it failed.
+    by_tools = cast("FailureCode", calls[-1]["code"] or "failed") if calls and not calls[-1]["ok"] else "failed"
     if report["status"] == "failed" and not report["missing"]:
         return _failure("limit" if limit and by_tools == "failed" else by_tools, said, evidence)
     if report["status"] in {"failed", "blocked"}:
         code = by_tools if by_tools in {"not_found", "permission", "transient"} else "missing"
         return _failure(code, said, evidence)
-    if brief["tools"] and not has_evidence(messages, brief):
+    if brief["tools"] and not has_evidence(state):
         return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", said, evidence)
     return None
-
-
-def _class_of_tools(messages: Sequence[AnyMessage]) -> FailureCode:
-    """The class of the last call, if it failed: what a report of failure is down to."""
-    calls = call_records(messages)
-    return tool_failures(messages)[-1][0] if calls and not calls[-1]["ok"] else "failed"
 
 
 def _verify(
@@ -179,8 +212,22 @@ def _failure(code: FailureCode, said: str, evidence: str, retry_after: float | N
     return Failure(code=code, message=message, evidence=clip(evidence, prompts.RESULT_LIMIT), retry_after=retry_after)
 
 
-def _complete(brief: Brief) -> Brief:
-    """Fill in what a brief written by hand leaves out; only the goal is needed."""
+def _complete(given: object) -> Brief:
+    """Fill in what a brief written by hand leaves out; only the goal is needed.
+
+    Raises:
+        ConfigurationError: It is no brief; one sentence says what is wrong with it.
+    """
+    try:
+        brief = _BRIEF.validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, ("brief", *first["loc"])))
+        raise ConfigurationError(
+            f'{place!r} will not do ({first["msg"]}): expected {{"brief": {{"goal": "...", "tools": ["..."]}}}}.'
+        ) from None
+    if not brief["goal"].strip():
+        raise ConfigurationError("'brief.goal' is empty: say what the milestone is to reach.")
     return {
         "id": "m1",
         "done_when": "",

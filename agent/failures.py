@@ -54,7 +54,13 @@ LONGEST_WAIT = 60.0
 """The most of them, whatever a service asks for."""
 
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_TRANSIENT_NAMES = frozenset({"APIConnectionError", "APITimeoutError", "RateLimitError", "InternalServerError"})
+_TRANSIENT_NAMES = frozenset(
+    {
+        *("APIConnectionError", "APITimeoutError", "RateLimitError", "InternalServerError"),
+        *("ConnectionError", "Timeout", "ConnectTimeout", "ReadTimeout", "ClientConnectionError"),
+    }
+)
+"""Names that providers, requests and aiohttp give to what may pass."""
 
 
 def classify_error(error: BaseException) -> FailureCode:
@@ -74,7 +80,7 @@ def classify_tool_error(error: BaseException) -> FailureCode:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, PermissionError) or status in {401, 403}:
         return "permission"
-    if isinstance(error, LookupError | FileNotFoundError) or status in {404, 410}:
+    if isinstance(error, FileNotFoundError) or type(error) is LookupError or status in {404, 410}:
         return "not_found"
     if isinstance(error, ValueError | TypeError) or status in {400, 422}:
         return "bad_arguments"
@@ -113,10 +119,17 @@ def status_of(error: BaseException) -> int | None:
 
 def describe_error(error: BaseException, limit: int = 300) -> str:
     """Write an exception as one capped line: its class, and what it says."""
-    text = " ".join(str(error).split())
-    name = type(error).__name__
+    text, name = " ".join(text_of(error).split()), type(error).__name__
     line = text if isinstance(error, ModelError) and text else f"{name}: {text}" if text else name
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says; nothing, if it cannot even say that."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - any class may write its own __str__, and write it badly
+        return ""
 
 
 def _is_transient(error: BaseException) -> bool:

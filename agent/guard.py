@@ -3,12 +3,12 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, NamedTuple, cast
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -25,23 +25,22 @@ from plan_execute.agent.failures import (
     classify_tool_error,
     describe_error,
     retry_after,
+    text_of,
 )
 from plan_execute.agent.models import is_compact, model_for
 from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.scratchpad import (
     REPORT,
     ScratchpadState,
-    call_records,
     has_evidence,
-    kept_texts,
     limit_reached,
     pending_calls,
     raised_message,
-    seconds_spent,
-    turns_taken,
+    readable_texts,
+    usage_of,
 )
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Brief, now
+from plan_execute.agent.state import Brief, ToolCallRecord, now
 from plan_execute.agent.timeout import CallAbandonedError, acall_within, call_within
 from plan_execute.agent.usage import model_name
 
@@ -92,11 +91,11 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
                     asked = step.request
                     step = turn.send(call_within(step.seconds, lambda: handler(asked)))  # noqa: B023 - called at once
         except StopIteration as end:
-            return _timed(end.value, began)
+            return self._counted(request, end.value, began)
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - a provider may raise anything; the milestone says what it was
-            return _timed(_raised(error), began)
+            return self._counted(request, _raised(error), began)
 
     async def awrap_model_call(
         self,
@@ -114,20 +113,20 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
                 else:
                     step = turn.send(await acall_within(step.seconds, handler(step.request)))
         except StopIteration as end:
-            return _timed(end.value, began)
+            return self._counted(request, end.value, began)
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - see `wrap_model_call`
-            return _timed(_raised(error), began)
+            return self._counted(request, _raised(error), began)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
-    ) -> ToolMessage | Command[Any]:
+    ) -> Command[Any]:
         """Let a granted call through in sync, and turn what it raises into an answer the model can act on."""
+        began = time.monotonic()
         answered = self._answer_without_tool(request)
         if answered is not None:
-            return answered
-        began = time.monotonic()
+            return _recorded(request, answered, began)
         try:
             answer = call_within(self._seconds_left(request.state), lambda: handler(request))
         except GraphBubbleUp:
@@ -138,12 +137,12 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
-    ) -> ToolMessage | Command[Any]:
+    ) -> Command[Any]:
         """Let a granted call through in async."""
+        began = time.monotonic()
         answered = self._answer_without_tool(request)
         if answered is not None:
-            return answered
-        began = time.monotonic()
+            return _recorded(request, answered, began)
         try:
             answer = await acall_within(self._seconds_left(request.state), handler(request))
         except GraphBubbleUp:
@@ -166,30 +165,29 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         model = executor_model(brief, context)
         request = request.override(
             model=CompactExecutor(model=model, brief=brief) if is_compact(model) else model,
-            tools=[] if limit else self._tools(brief, messages),
+            tools=[] if limit else self._tools(state),
             messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
         )
         response = yield Ask(request, seconds)
         assert response is not None
         said = response.result[0]
-        may_nudge = turns_taken(state) + 2 < context.max_model_calls
+        may_nudge = state.get("turns", 0) + 2 < context.max_model_calls
         if isinstance(said, AIMessage) and not said.tool_calls and not limit and may_nudge:
-            nudge = HumanMessage(prompts.NUDGE)
+            nudge = HumanMessage(prompts.NUDGE, id=str(uuid.uuid4()))
             again = yield Ask(request.override(messages=[*request.messages, said, nudge]), seconds)
             assert again is not None
             response = ModelResponse(result=[said, nudge, *again.result], structured_response=again.structured_response)
         response = _renewed(response, model_name(model))
         said = response.result[0]
         if limit and response.structured_response is None:
-            return ModelResponse(result=[_without_calls(said)])
-        return _believed(response, brief, messages, last=bool(limit))
+            return ModelResponse(result=[_without_calls(response)])
+        return _believed(response, state, last=bool(limit))
 
     def _answer_without_tool(self, request: ToolCallRequest) -> ToolMessage | None:
         """The answer to a call that no tool is to see: a refusal, or part of a long text; None for one that may run."""
         call, state = request.tool_call, request.state
-        brief, messages = state["brief"], state["messages"]
-        records = call_records(messages)
-        batch = pending_calls(messages)
+        brief, records = state["brief"], state.get("tool_calls", [])
+        batch = pending_calls(state["messages"])
         place = next((i for i, other in enumerate(batch) if other["id"] == call["id"]), 0)
         same = {"tool": call["name"], "args": call["args"]}
         repeats = sum({"tool": r["tool"], "args": r["args"]} == same for r in records)
@@ -200,22 +198,35 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             text = f"Not run: you made this very call {repeats} times. Use its answer, or try something else."
             return _answer(call, text, "failed")
         if call["name"] == READER_NAME:
-            return _read_on(call, kept_texts(messages, brief))
+            return _read_on(call, readable_texts(state))
         if call["name"] not in brief["tools"]:
             text = f"{call['name']!r} is not among your tools: {', '.join(brief['tools']) or 'none'}."
             return _answer(call, text, "permission")
         announce({**_event("tool_started", request), "args": call["args"]})
         return None
 
-    def _tools(self, brief: Brief, messages: Sequence[AnyMessage]) -> list[BaseTool | dict[str, Any]]:
+    def _tools(self, state: Mapping[str, Any]) -> list[BaseTool | dict[str, Any]]:
         """The granted tools, and the reader where something was cut."""
+        granted = state["brief"]["tools"]
         tools: list[BaseTool | dict[str, Any]] = [
-            self.setup.tools[name] for name in brief["tools"] if name in self.setup.tools
+            self.setup.tools[name] for name in granted if name in self.setup.tools
         ]
-        return [*tools, READER] if kept_texts(messages, brief) else tools
+        return [*tools, READER] if readable_texts(state) else tools
 
-    def _seconds_left(self, state: Any) -> float:
-        return self._context(state).milestone_timeout - seconds_spent(state["messages"])
+    def _counted(
+        self, request: ModelRequest[Context], response: ModelResponse[Any], began: float
+    ) -> ExtendedModelResponse[Any]:
+        """Add the turn to the tallies: its calls, what they cost, the time it took."""
+        prices = self._context(request.state).prices
+        tally = {
+            "turns": sum(isinstance(message, AIMessage) for message in response.result),
+            "usage": usage_of(response.result, prices),  # type: ignore[arg-type]  # messages all the same
+            "seconds": time.monotonic() - began,
+        }
+        return ExtendedModelResponse(response, Command(update=tally))
+
+    def _seconds_left(self, state: Mapping[str, Any]) -> float:
+        return self._context(state).milestone_timeout - float(state.get("seconds", 0.0))
 
     def _context(self, state: Any) -> Context:
         return self.setup.context(state.get("settings"))
@@ -228,9 +239,7 @@ def executor_model(brief: Brief, context: Context) -> BaseChatModel:
     return model_for("planner" if last else "executor", context)
 
 
-def _believed(
-    response: ModelResponse[Any], brief: Brief, messages: Sequence[AnyMessage], *, last: bool
-) -> ModelResponse[Any]:
+def _believed(response: ModelResponse[Any], state: ScratchpadState, *, last: bool) -> ModelResponse[Any]:
     """Send back a report that cannot be believed; an accepted one goes on as plain JSON.
 
     A claim of success without evidence goes back once; a second one is left to the judgement of the report.
@@ -242,8 +251,8 @@ def _believed(
     objection = None
     if any(call["name"] != REPORT for call in said.tool_calls):
         objection = prompts.REPORT_ALONE
-    elif report.status == "succeeded" and brief["tools"] and not last and not has_evidence(messages, brief):
-        told = any(isinstance(m, ToolMessage) and m.content == prompts.NO_EVIDENCE for m in messages)
+    elif report.status == "succeeded" and state["brief"]["tools"] and not last and not has_evidence(state):
+        told = any(isinstance(m, ToolMessage) and m.content == prompts.NO_EVIDENCE for m in state["messages"])
         objection = None if told else prompts.NO_EVIDENCE
     if objection is None:
         return ModelResponse(result=response.result, structured_response=report.model_dump(mode="json"))
@@ -274,7 +283,7 @@ def _renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
             result.append(message.model_copy(update=facts))
         elif isinstance(message, ToolMessage):
             new = next((new for old, new in ids if old == message.tool_call_id), message.tool_call_id)
-            result.append(message.model_copy(update={"tool_call_id": new}))
+            result.append(message.model_copy(update={"id": str(uuid.uuid4()), "tool_call_id": new}))
         else:
             result.append(message)
     return ModelResponse(result=result, structured_response=response.structured_response)
@@ -289,10 +298,17 @@ def _storable(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
-def _without_calls(said: BaseMessage) -> AIMessage:
-    """What was said on the last turn, without the calls that would keep the loop going."""
-    usage = said.usage_metadata if isinstance(said, AIMessage) else None
-    return AIMessage(said.text, response_metadata=said.response_metadata, usage_metadata=usage)
+def _without_calls(response: ModelResponse[Any]) -> AIMessage:
+    """What was said on the last turn, without the calls that would keep the loop going; why a report was no good."""
+    said = response.result[0]
+    rejected = [m.text for m in response.result if isinstance(m, ToolMessage) and m.name == REPORT]
+    return AIMessage(
+        said.text,
+        id=said.id,
+        additional_kwargs={"rejected": rejected[0]} if rejected else {},
+        response_metadata=said.response_metadata,
+        usage_metadata=said.usage_metadata if isinstance(said, AIMessage) else None,
+    )
 
 
 def _raised(error: Exception) -> ModelResponse[Any]:
@@ -300,37 +316,66 @@ def _raised(error: Exception) -> ModelResponse[Any]:
     return ModelResponse(result=[raised_message(code, describe_error(error), retry_after(error))])
 
 
-def _timed(response: ModelResponse[Any], began: float) -> ExtendedModelResponse[Any]:
-    """Note on the last AI message how long the turn took, and count the calls it made."""
-    said = next(message for message in reversed(response.result) if isinstance(message, AIMessage))
-    said.response_metadata["seconds"] = time.monotonic() - began
-    calls = sum(isinstance(message, AIMessage) for message in response.result)
-    return ExtendedModelResponse(response, Command(update={"turns": calls}))
+def _received(request: ToolCallRequest, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:
+    """Take what a tool answered: a long result is cut and kept whole, and who listens is told."""
+    message, more = _unpacked(request.tool_call, answer)
+    text, kept = clean(message.text), {}
+    if len(text) > SHOWN_LIMIT:
+        reference = _next_reference(request)
+        kept = {reference: text}
+        text = clip(text, SHOWN_LIMIT, reference)
+    elif not isinstance(message.content, str):
+        text = message.content  # type: ignore[assignment]  # blocks, such as pictures
+    message = message.model_copy(update={"content": text, "artifact": None})
+    result = clip(message.text, prompts.DIGEST_LIMIT)
+    announce({**_event("tool_finished", request), "ok": message.status != "error", "result": result})
+    return _recorded(request, message, began, kept=kept, more=more)
 
 
-def _received(request: ToolCallRequest, answer: ToolMessage | Command[Any], began: float) -> ToolMessage | Command[Any]:
-    """Note how long a tool took, keep a long result whole and show its digest, tell who listens."""
-    if not isinstance(answer, ToolMessage):
-        return answer
-    answer = _cut(answer, len(call_records(request.state["messages"])), request)
-    answer.response_metadata["seconds"] = time.monotonic() - began
-    result = clip(answer.text, prompts.DIGEST_LIMIT)
-    announce({**_event("tool_finished", request), "ok": answer.status != "error", "result": result})
-    return answer
-
-
-def _cut(answer: ToolMessage, place: int, request: ToolCallRequest) -> ToolMessage:
-    text = clean(answer.text)
-    if len(text) <= SHOWN_LIMIT:
-        content = text if isinstance(answer.content, str) else answer.content
-        return answer.model_copy(update={"content": content, "artifact": None})
-    batch = pending_calls(request.state["messages"])
-    place += next((i for i, call in enumerate(batch) if call["id"] == request.tool_call["id"]), 0)
-    reference = f"r{place + 1}"
-    kept = {**answer.additional_kwargs, "kept": {"reference": reference, "text": text}}
-    return answer.model_copy(
-        update={"content": clip(text, SHOWN_LIMIT, reference), "artifact": None, "additional_kwargs": kept}
+def _recorded(
+    request: ToolCallRequest,
+    message: ToolMessage,
+    began: float,
+    *,
+    kept: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Command[Any]:
+    """The state update for an answered call: its message, its record, the time it took."""
+    call, ok = request.tool_call, message.status != "error"
+    seconds = time.monotonic() - began
+    record = ToolCallRecord(
+        tool=call["name"],
+        args=call["args"],
+        ok=ok,
+        seconds=round(seconds, 3),
+        code=None if ok else message.additional_kwargs.get("failure", "bad_arguments"),
+        error=None if ok else clip(message.text, ERROR_LIMIT),
     )
+    message = message.model_copy(update={"id": str(uuid.uuid4())})
+    update = {**(more or {}), "messages": [message], "tool_calls": [record], "seconds": seconds}
+    return Command(update=update | ({"kept": dict(kept)} if kept else {}))
+
+
+def _unpacked(call: ToolCall, answer: ToolMessage | Command[Any]) -> tuple[ToolMessage, dict[str, Any]]:
+    """The message in a tool's answer, and what else a `Command` writes for other middleware.
+
+    A milestone is left by its report only: where a command would go is ignored, and the guard's own keys are its own.
+    """
+    if isinstance(answer, ToolMessage):
+        return answer, {}
+    update = answer.update if isinstance(answer.update, dict) else {}
+    more = {key: value for key, value in update.items() if key not in ScratchpadState.__annotations__}
+    said = [m for m in update.get("messages", ()) if isinstance(m, ToolMessage) and m.tool_call_id == call["id"]]
+    message = said[0] if said else ToolMessage("Done.", tool_call_id=call["id"], name=call["name"])
+    return message, more
+
+
+def _next_reference(request: ToolCallRequest) -> str:
+    """A name for a long result: its place among the milestone's tool calls."""
+    state, call = request.state, request.tool_call
+    batch = pending_calls(state["messages"])
+    place = next((i for i, other in enumerate(batch) if other["id"] == call["id"]), 0)
+    return f"r{len(state.get('tool_calls', ())) + place + 1}"
 
 
 def _read_on(call: ToolCall, texts: dict[str, str]) -> ToolMessage:
@@ -352,7 +397,7 @@ def _event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
 def _error_answer(call: ToolCall, error: Exception) -> ToolMessage:
     if isinstance(error, CallAbandonedError):
         return _answer(call, "No answer in the time there was; whether the call had an effect is unknown.", "timeout")
-    said = str(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
+    said = text_of(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
     return _answer(call, said, classify_tool_error(error))
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from plan_execute.agent.audit import record_decision
+from plan_execute.agent.audit import announce, record_decision
 from plan_execute.agent.context import Context
 from plan_execute.agent.outcome import conclude
 from plan_execute.agent.schedule import ready_milestones, start_milestones
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Action, Decision, Milestone, RunState, Spent, merge_milestones
+from plan_execute.agent.state import Action, Decision, LogEntry, Milestone, RunState, Spent, merge_milestones
 from plan_execute.agent.usage import crossed_budget
 
 STEPS_FOR_ROUND = 3
@@ -38,6 +38,12 @@ class Situation:
         decision = self.state["decision"]
         return [self.state["milestones"][key] for key in decision["milestones"]] if decision else []
 
+    @property
+    def finished(self) -> list[LogEntry]:
+        """How the round ended, by the log; told here, because an executor's own events stay inside its graph."""
+        entries = [entry for entry in self.state["log"] if entry["type"] == "milestone_finished"]
+        return entries[-len(self.round) :] if self.round else []
+
     @cached_property
     def failed(self) -> list[Milestone]:
         """Those of them that are not done."""
@@ -52,6 +58,11 @@ class Situation:
     def pending(self) -> list[Milestone]:
         """Milestones still to come."""
         return [m for m in self.state["milestones"].values() if m["status"] == "pending"]
+
+    @cached_property
+    def ready(self) -> list[str]:
+        """Those of them that could run now."""
+        return ready_milestones(self.state["milestones"], self.context.max_parallel)
 
     @cached_property
     def surprised(self) -> list[Milestone]:
@@ -147,9 +158,9 @@ RULES: tuple[Rule, ...] = (
     Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: s.reasons, "max_replans"),
     Rule("no_progress", lambda s: s.failed and s.seen_before, "abort", lambda s: _SAME + s.reasons, "no_progress"),
     Rule("failed", lambda s: s.failed, "replan", lambda s: s.reasons),
-    Rule("more_to_do", lambda s: s.pending, "continue", lambda s: f"{len(s.pending)} milestones are still to come."),
-    Rule("all_done", lambda s: s.round, "finish", lambda _: "Every milestone is completed."),
-    Rule("unexpected", lambda _: True, "abort", lambda _: "No milestone had run.", "unexpected_state"),
+    Rule("more_to_do", lambda s: s.ready, "continue", lambda s: f"{len(s.pending)} milestones are still to come."),
+    Rule("all_done", lambda s: s.round and not s.pending, "finish", lambda _: "Every milestone is completed."),
+    Rule("unexpected", lambda _: True, "abort", lambda _: "No milestone has run or can run.", "unexpected_state"),
 )
 """The first rule that applies decides."""
 
@@ -160,6 +171,8 @@ _SAME = "The plan came back to a failure already planned around. "
 def decide(state: RunState, setup: Setup) -> dict[str, Any]:
     """Rule on the round that has just ended, and write the ruling down; the edge behind only reads it."""
     situation = Situation(state, setup.context(state["settings"]))
+    for entry in situation.finished:
+        announce(entry)
     rule = next(rule for rule in RULES if rule.applies(situation))
     failed = situation.failed[0] if situation.failed else None
     retried = {m["id"]: Milestone(status="pending") for m in situation.failed} if rule.action == "retry" else {}

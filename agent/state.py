@@ -52,11 +52,17 @@ class Yield(TypedDict):
 
 
 class ToolCallRecord(TypedDict):
-    """One call a milestone made: tool, arguments as given, whether it succeeded."""
+    """One call a milestone made: tool, arguments as given, whether it succeeded and how many seconds it took.
+
+    Of a failed call, `code` is the class of failure and `error` what the model was told.
+    """
 
     tool: str
     args: dict[str, Any]
     ok: bool
+    seconds: float
+    code: str | None
+    error: str | None
 
 
 class Failure(TypedDict):

@@ -13,20 +13,27 @@ class CallAbandonedError(TimeoutError):
     """The time for a call ran out; it may still be running, and whether it had an effect is unknown."""
 
 
+class CallEndedError(RuntimeError):
+    """A call raised what would end its whole process or task, such as SystemExit."""
+
+
 def call_within(seconds: float, call: Callable[[], T]) -> T:
     """Make a sync call on a thread of its own and wait for it at most so long.
 
     Raises:
         CallAbandonedError: It took longer; the thread is left to itself and keeps no process alive.
+        CallEndedError: It raised SystemExit or the like.
     """
     outcome: list[T] = []
-    raised: list[BaseException] = []
+    raised: list[Exception] = []
 
     def run() -> None:
         try:
             outcome.append(context.run(call))
-        except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread
+        except Exception as error:  # noqa: BLE001 - handed over to the caller's thread
             raised.append(error)
+        except BaseException as error:  # noqa: BLE001 - what ends a process or a task ends this call and no more
+            raised.append(CallEndedError(type(error).__name__))
 
     context = copy_context()
     thread = threading.Thread(target=run, daemon=True)
@@ -44,6 +51,7 @@ async def acall_within(seconds: float, call: Awaitable[T]) -> T:
 
     Raises:
         CallAbandonedError: It took longer.
+        CallEndedError: It raised SystemExit or the like; being cancelled from outside stays a cancellation.
     """
     try:
         async with asyncio.timeout(max(seconds, 0)) as limit:
@@ -52,3 +60,10 @@ async def acall_within(seconds: float, call: Awaitable[T]) -> T:
         if limit.expired():
             raise CallAbandonedError(f"abandoned after {seconds:.1f} s") from None
         raise
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise CallEndedError("CancelledError") from None
+    except SystemExit:
+        raise CallEndedError("SystemExit") from None

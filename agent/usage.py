@@ -47,7 +47,7 @@ def count_call(
     used = ModelUsage(calls=1, input_tokens=0, output_tokens=0, usd=None)
     if message is not None and (metadata := message.usage_metadata):
         cached = metadata.get("input_token_details", {}).get("cache_read") or 0
-        tokens = metadata["input_tokens"], metadata["output_tokens"]
+        tokens = max(metadata["input_tokens"], 0), max(metadata["output_tokens"], 0)
         used = ModelUsage(
             calls=1, input_tokens=tokens[0], output_tokens=tokens[1], usd=_price(name, *tokens, cached, prices)
         )
@@ -118,5 +118,5 @@ def _price(name: str, asked: int, said: int, cached: int, prices: Mapping[str, P
     try:
         usage = Usage(input_tokens=asked, output_tokens=said, cache_read_tokens=min(cached, asked) or None)
         return float(calc_price(usage, model_ref=name).total_price)
-    except LookupError:
+    except (LookupError, ValueError):
         return None

@@ -19,7 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.digest import READER
-from plan_execute.agent.executor import ExecutorState, file_report, open_scratchpad, with_sync
+from plan_execute.agent.executor import ExecutorState, as_callable, as_react_node, file_report, open_scratchpad
 from plan_execute.agent.guard import Guard
 from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.question import as_node
@@ -59,7 +59,7 @@ def build_executor(
     """Wire the executor for a graph that has its setup already."""
     react = create_agent(
         _Unresolved(),
-        [*map(with_sync, setup.tools.values()), READER],
+        [*map(as_callable, setup.tools.values()), READER],
         middleware=[Guard(setup), *middleware],
         response_format=ToolStrategy(MilestoneReport, tool_message_content="Report received."),
         state_schema=ScratchpadState,
@@ -68,7 +68,7 @@ def build_executor(
     )
     graph = StateGraph(ExecutorState, context_schema=Context, input_schema=ExecutorInput, output_schema=ExecutorOutput)
     graph.add_node("brief", partial(open_scratchpad, setup=setup))
-    graph.add_node("react", react)
+    graph.add_node("react", as_react_node(react))
     graph.add_node("report", as_node(partial(file_report, setup=setup), "report"))
     graph.add_edge(START, "brief")
     graph.add_edge("brief", "react")

@@ -32,6 +32,8 @@ class ScriptedModel(BaseChatModel):
     """Answers from a script, in order; the last answer is repeated. A function may answer by what was asked."""
 
     reports_usage: bool = True
+    tokens: tuple[int, int] = (10, 5)
+    """Input and output tokens it reports for each call."""
     copies: bool = True
     """Whether each answer is a message of its own; else the script's very object is given each time."""
     _script: Any = PrivateAttr()
@@ -76,9 +78,10 @@ class ScriptedModel(BaseChatModel):
             answer = tool_call(bound[-1], answer)
         if isinstance(answer, str):
             answer = AIMessage(answer)
-        usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15} if self.reports_usage else None
+        given, said = self.tokens
+        usage = {"input_tokens": given, "output_tokens": said, "total_tokens": given + said}
         if self.copies:
-            answer = answer.model_copy(update={"usage_metadata": usage})
+            answer = answer.model_copy(update={"usage_metadata": usage if self.reports_usage else None})
         return ChatResult(generations=[ChatGeneration(message=answer)])
 
 

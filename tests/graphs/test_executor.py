@@ -51,6 +51,10 @@ def run(model: ScriptedModel, tools: list[str] | None = None, **context: Any) ->
     return outcome
 
 
+def calls(outcome: dict[str, Any]) -> list[tuple[str, dict[str, Any], bool]]:
+    return [(call["tool"], call["args"], call["ok"]) for call in outcome["tool_calls"]]
+
+
 def failure(outcome: dict[str, Any]) -> str:
     assert outcome["status"] in {"failed", "blocked"}
     return str(outcome["failure"]["code"])
@@ -60,7 +64,7 @@ def test_milestone_with_evidence_is_completed_and_tracked() -> None:
     outcome = run(ScriptedModel(diligent))
     assert outcome["status"] == "completed"
     assert outcome["result"] == "result of: Find x."
-    assert outcome["tool_calls"] == [{"tool": "look_up", "args": {"subject": "x"}, "ok": True}]
+    assert calls(outcome) == [("look_up", {"subject": "x"}, True)]
     assert outcome["usage"]["executor"]["calls"] == 2
     assert outcome["usage"]["executor"]["models"].keys() == {"ScriptedModel"}
 
@@ -73,7 +77,8 @@ def test_model_is_shown_the_granted_tools_and_no_other() -> None:
 
 def test_tool_outside_the_grant_is_not_run() -> None:
     outcome = run(ScriptedModel([tool_call("delete_all", {}), report()]))
-    assert outcome["tool_calls"] == [{"tool": "delete_all", "args": {}, "ok": False}]
+    assert calls(outcome) == [("delete_all", {}, False)]
+    assert outcome["tool_calls"][0]["code"] == "permission"
     assert failure(outcome) == "no_evidence"
 
 

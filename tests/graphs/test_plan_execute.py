@@ -426,6 +426,15 @@ def test_log_tells_every_transition() -> None:
     assert all(entry["at"] and entry["revision"] in {1, 2} for entry in log)
 
 
+@pytest.mark.parametrize("subgraphs", [False, True])
+def test_custom_stream_tells_each_transition_once(subgraphs: bool) -> None:
+    agent = create_plan_execute_agent(heavy(plan(milestone("Find a."))), ScriptedModel(diligent), [look_up])
+    news = agent.stream(ASKED, stream_mode="custom", subgraphs=subgraphs)
+    kinds = [(event[1] if subgraphs else event)["type"] for event in news]  # type: ignore[index]
+    told = [kind for kind in kinds if not kind.startswith("tool_")]
+    assert told == ["plan_created", "milestone_started", "milestone_finished", "decision", "synthesized", "answer"]
+
+
 def test_recursion_limit_of_25_ends_in_a_status() -> None:
     agent = create_plan_execute_agent(
         heavy(plan(*[milestone(f"part {n}") for n in range(20)])), ScriptedModel(diligent), [look_up]
