@@ -28,10 +28,11 @@ from plan_execute.agent.scratchpad import (
     limit_reached,
     raised_failure,
     raised_message,
+    tally_of,
 )
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, now
-from plan_execute.agent.usage import Account, sum_usage, tallied
+from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, add_usage, now
+from plan_execute.agent.usage import Account, tallied
 
 _BRIEF = TypeAdapter(Brief)
 
@@ -66,7 +67,7 @@ def make_brief(state: RunState, key: str) -> Brief:
 def open_scratchpad(state: ExecutorState, setup: Setup) -> dict[str, Any]:
     """Begin a milestone: the brief is completed, and its prompt is all the conversation there is."""
     brief = _complete(state.get("brief"))
-    context = setup.context(state.get("settings"))
+    context = _context(state, setup)
     messages = prompts.executor_messages(brief, context.executor_instructions)
     # With ids, or what comes back from the ReAct loop would be added to these instead of replacing them.
     return {"brief": brief, "messages": [m.model_copy(update={"id": str(uuid.uuid4())}) for m in messages]}
@@ -97,21 +98,22 @@ def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
 def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
     """End a milestone: judge what was reported against what was done, by rules and, if asked for, by a model."""
     brief, messages = state["brief"], state["messages"]
-    context = setup.context(state.get("settings"))
+    context = _context(state, setup)
     report: dict[str, Any] | None = state.get("structured_response")
     failure = _find_failure(state, report, context)
     account = Account({}, 0.0)
     if failure is None and report is not None and context.verify == "model":
         failure, account = yield from tallied("verifier", context, _verify(brief, report, messages, context))
-    calls = state.get("tool_calls", [])
+    tally = tally_of(state)
+    usage, seconds = add_usage(tally["usage"], account.usage), tally["seconds"] + account.seconds
     milestone = Milestone(
         status="completed" if failure is None else "blocked" if failure["code"] == "missing" else "failed",
         result=report["result"] if report else "",
         values={value["name"]: value["value"] for value in report["values"]} if report else {},
         report=report,
         failure=failure,
-        tool_calls=calls,
-        usage=sum_usage([state["usage"], account.usage]),
+        tool_calls=tally["calls"],
+        usage=usage,
         finished_at=now(),
     )
     entry = make_entry(
@@ -123,12 +125,10 @@ def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
         code=failure["code"] if failure else None,
         reason=failure["message"] if failure else "",
         result=clip(milestone["result"], prompts.DIGEST_LIMIT),
-        tool_calls=calls,
+        tool_calls=tally["calls"],
         changes={brief["id"]: {"status": milestone["status"]}},
     )
-    return ExecutorOutput(
-        milestones={brief["id"]: milestone}, usage=account.usage, seconds=account.seconds, log=[entry]
-    )
+    return ExecutorOutput(milestones={brief["id"]: milestone}, usage=usage, seconds=seconds, log=[entry])
 
 
 def as_callable(tool: BaseTool) -> BaseTool:
@@ -152,13 +152,18 @@ def as_callable(tool: BaseTool) -> BaseTool:
     return tool.model_copy(update={"func": call})
 
 
+def _context(state: ExecutorState, setup: Setup) -> Context:
+    run = state.get("run")
+    return setup.context(run["settings"] if run else None)
+
+
 def _raised(error: Exception) -> dict[str, Any]:
     return {"messages": [raised_message(classify_error(error), describe_error(error))]}
 
 
 def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: Context) -> Failure | None:
     """The first reason, in this order, why a milestone is not done; None if it is."""
-    brief, messages, calls = state["brief"], state["messages"], state.get("tool_calls", [])
+    brief, messages, calls = state["brief"], state["messages"], tally_of(state)["calls"]
     failed = [call["error"] or "" for call in calls if not call["ok"]]
     evidence = "\n".join(dict.fromkeys(failed[-3:]))
     last = messages[-1] if messages else None

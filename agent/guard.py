@@ -32,11 +32,13 @@ from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.scratchpad import (
     REPORT,
     ScratchpadState,
+    Tally,
     has_evidence,
     limit_reached,
     pending_calls,
     raised_message,
     readable_texts,
+    tally_of,
     usage_of,
 )
 from plan_execute.agent.setup import Setup
@@ -171,7 +173,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         response = yield Ask(request, seconds)
         assert response is not None
         said = response.result[0]
-        may_nudge = state.get("turns", 0) + 2 < context.max_model_calls
+        may_nudge = tally_of(state)["turns"] + 2 < context.max_model_calls
         if isinstance(said, AIMessage) and not said.tool_calls and not limit and may_nudge:
             nudge = HumanMessage(prompts.NUDGE, id=str(uuid.uuid4()))
             again = yield Ask(request.override(messages=[*request.messages, said, nudge]), seconds)
@@ -186,7 +188,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
     def _answer_without_tool(self, request: ToolCallRequest) -> ToolMessage | None:
         """The answer to a call that no tool is to see: a refusal, or part of a long text; None for one that may run."""
         call, state = request.tool_call, request.state
-        brief, records = state["brief"], state.get("tool_calls", [])
+        brief, records = state["brief"], tally_of(state)["calls"]
         batch = pending_calls(state["messages"])
         place = next((i for i, other in enumerate(batch) if other["id"] == call["id"]), 0)
         same = {"tool": call["name"], "args": call["args"]}
@@ -218,18 +220,19 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
     ) -> ExtendedModelResponse[Any]:
         """Add the turn to the tallies: its calls, what they cost, the time it took."""
         prices = self._context(request.state).prices
-        tally = {
-            "turns": sum(isinstance(message, AIMessage) for message in response.result),
-            "usage": usage_of(response.result, prices),  # type: ignore[arg-type]  # messages all the same
-            "seconds": time.monotonic() - began,
-        }
-        return ExtendedModelResponse(response, Command(update=tally))
+        tally = Tally(
+            turns=sum(isinstance(message, AIMessage) for message in response.result),
+            usage=usage_of(response.result, prices),  # type: ignore[arg-type]  # messages all the same
+            seconds=time.monotonic() - began,
+        )
+        return ExtendedModelResponse(response, Command(update={"tally": tally}))
 
     def _seconds_left(self, state: Mapping[str, Any]) -> float:
-        return self._context(state).milestone_timeout - float(state.get("seconds", 0.0))
+        return self._context(state).milestone_timeout - tally_of(state)["seconds"]
 
     def _context(self, state: Any) -> Context:
-        return self.setup.context(state.get("settings"))
+        run = state.get("run")
+        return self.setup.context(run["settings"] if run else None)
 
 
 def executor_model(brief: Brief, context: Context) -> BaseChatModel:
@@ -352,8 +355,8 @@ def _recorded(
         error=None if ok else clip(message.text, ERROR_LIMIT),
     )
     message = message.model_copy(update={"id": str(uuid.uuid4())})
-    update = {**(more or {}), "messages": [message], "tool_calls": [record], "seconds": seconds}
-    return Command(update=update | ({"kept": dict(kept)} if kept else {}))
+    tally = Tally(calls=[record], kept=dict(kept or {}), seconds=seconds)
+    return Command(update={**(more or {}), "messages": [message], "tally": tally})
 
 
 def _unpacked(call: ToolCall, answer: ToolMessage | Command[Any]) -> tuple[ToolMessage, dict[str, Any]]:
@@ -375,7 +378,7 @@ def _next_reference(request: ToolCallRequest) -> str:
     state, call = request.state, request.tool_call
     batch = pending_calls(state["messages"])
     place = next((i for i, other in enumerate(batch) if other["id"] == call["id"]), 0)
-    return f"r{len(state.get('tool_calls', ())) + place + 1}"
+    return f"r{len(tally_of(state)['calls']) + place + 1}"
 
 
 def _read_on(call: ToolCall, texts: dict[str, str]) -> ToolMessage:

@@ -4,7 +4,6 @@ What limits a milestone and what bears out its report is counted beside the mess
 shorten; all of it is state, so it holds across a resume.
 """
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired, Required
 
@@ -14,12 +13,13 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolCall
 from langgraph.channels import DeltaChannel
 from langgraph.graph.message import add_messages
 from langgraph.managed.is_last_step import RemainingStepsManager
+from typing_extensions import TypedDict
 
 from plan_execute.agent.context import Context, Price
 from plan_execute.agent.failures import FailureCode
 from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.prompts import RESULT_LIMIT
-from plan_execute.agent.state import Brief, RoleUsage, Spent, ToolCallRecord, add_usage
+from plan_execute.agent.state import Brief, RoleUsage, RunSoFar, Spent, ToolCallRecord, add_usage
 from plan_execute.agent.usage import count_call, crossed_budget, sum_usage
 
 REPORT = MilestoneReport.__name__
@@ -36,41 +36,47 @@ def extend_messages(messages: Sequence[AnyMessage], writes: Sequence[Any]) -> li
     return merged
 
 
-def append_calls(calls: Sequence[ToolCallRecord], writes: Sequence[Sequence[ToolCallRecord]]) -> list[ToolCallRecord]:
-    """Append every written record."""
-    return [*calls, *(record for write in writes for record in write)]
+class Tally(TypedDict, total=False):
+    """What a ReAct loop has come to: `turns` are model calls, `seconds` those of its model and tool calls."""
+
+    turns: int
+    calls: list[ToolCallRecord]
+    """Every tool call that was answered, in order, reports aside."""
+    kept: dict[str, str]
+    """Tool results that were shown only in part, whole, by reference."""
+    usage: dict[str, RoleUsage]
+    seconds: float
 
 
-def merge_texts(texts: Mapping[str, str], writes: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Add every written text under its reference."""
-    merged = dict(texts)
-    for write in writes:
-        merged.update(write)
-    return merged
+def add_tallies(tally: Tally, writes: Sequence[Tally]) -> Tally:
+    """Sum tallies up."""
+    return Tally(
+        turns=sum(part.get("turns", 0) for part in (tally, *writes)),
+        calls=[call for part in (tally, *writes) for call in part.get("calls", ())],
+        kept={key: text for part in (tally, *writes) for key, text in part.get("kept", {}).items()},
+        usage=sum_usage(part.get("usage", {}) for part in (tally, *writes)),
+        seconds=sum(part.get("seconds", 0.0) for part in (tally, *writes)),
+    )
 
 
 class ScratchpadState(AgentState[Any]):
-    """The state of a ReAct loop: its brief, its messages, and the tallies its guard keeps."""
+    """The state of a ReAct loop: its brief, its messages, and the tally its guard keeps."""
 
     messages: Required[Annotated[list[AnyMessage], DeltaChannel(extend_messages, snapshot_frequency=1000)]]
     brief: Brief
-    settings: NotRequired[dict[str, Any]]
-    spent: NotRequired[Spent]
-    turns: NotRequired[Annotated[int, operator.add]]
-    """Model calls so far."""
-    tool_calls: NotRequired[Annotated[list[ToolCallRecord], DeltaChannel(append_calls, snapshot_frequency=1000)]]
-    """Every tool call that was answered, in order, reports aside."""
-    kept: NotRequired[Annotated[dict[str, str], DeltaChannel(merge_texts, snapshot_frequency=1000)]]
-    """Tool results that were shown only in part, whole, by reference."""
-    usage: Annotated[dict[str, RoleUsage], add_usage]
-    seconds: Annotated[float, operator.add]
-    """Working seconds: those of every model call and tool call."""
+    run: NotRequired[RunSoFar]
+    tally: NotRequired[Annotated[Tally, DeltaChannel(add_tallies, dict, snapshot_frequency=1000)]]
     remaining_steps: NotRequired[Annotated[int, PrivateStateAttr, RemainingStepsManager]]
+
+
+def tally_of(state: Mapping[str, Any]) -> Tally:
+    """The tally so far, with nothing missing."""
+    return add_tallies(state.get("tally", {}), ())
 
 
 def has_evidence(state: Mapping[str, Any]) -> bool:
     """Whether a granted tool has answered successfully."""
-    return any(call["ok"] and call["tool"] in state["brief"]["tools"] for call in state.get("tool_calls", ()))
+    return any(call["ok"] and call["tool"] in state["brief"]["tools"] for call in tally_of(state)["calls"])
 
 
 def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
@@ -82,8 +88,7 @@ def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
 def readable_texts(state: Mapping[str, Any]) -> dict[str, str]:
     """The long texts a model was shown only in part, by reference: cut tool results, and results it depends on."""
     inputs = state["brief"]["inputs"]
-    kept: dict[str, str] = state.get("kept", {})
-    return {key: text for key, text in inputs.items() if len(text) > RESULT_LIMIT} | kept
+    return {key: text for key, text in inputs.items() if len(text) > RESULT_LIMIT} | tally_of(state)["kept"]
 
 
 def usage_of(messages: Sequence[AnyMessage], prices: Mapping[str, Price]) -> dict[str, RoleUsage]:
@@ -96,20 +101,15 @@ def limit_reached(state: Mapping[str, Any], context: Context) -> str | None:
     """Name what leaves nothing to the model but to report, in words; None while there is room."""
     if state.get("remaining_steps", STEPS_FOR_TURN + 1) <= STEPS_FOR_TURN:
         return "LangGraph's recursion limit"
-    if state.get("turns", 0) >= context.max_model_calls - 1:
+    tally, run = tally_of(state), state.get("run")
+    if tally["turns"] >= context.max_model_calls - 1:
         return f"the limit of {context.max_model_calls} model calls"
-    if len(state.get("tool_calls", ())) >= context.tool_call_limit:
+    if len(tally["calls"]) >= context.tool_call_limit:
         return f"the limit of {context.tool_call_limit} tool calls"
-    spent = state.get("spent")
-    if spent is None:
+    if run is None:
         return None
-    return crossed_budget(
-        context.budget,
-        Spent(
-            usage=sum_usage([spent["usage"], state.get("usage", {})]),
-            seconds=spent["seconds"] + state.get("seconds", 0.0),
-        ),
-    )
+    spent = Spent(usage=add_usage(run["usage"], tally["usage"]), seconds=run["seconds"] + tally["seconds"])
+    return crossed_budget(context.budget, spent)
 
 
 def raised_failure(messages: Sequence[AnyMessage]) -> tuple[FailureCode, str, float | None] | None:

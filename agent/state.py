@@ -260,12 +260,17 @@ class Spent(TypedDict):
     seconds: float
 
 
+class RunSoFar(Spent):
+    """What an executor's limits need of the run it belongs to: its frozen settings, and what it has cost."""
+
+    settings: dict[str, Any]
+
+
 class ExecutorInput(TypedDict):
-    """What the executor graph takes: a brief; and from the run it belongs to, settings and what was spent."""
+    """What the executor graph takes: a brief, and what its limits need of the run it belongs to."""
 
     brief: Brief
-    settings: NotRequired[dict[str, Any]]
-    spent: NotRequired[Spent]
+    run: NotRequired[RunSoFar]
 
 
 class ExecutorOutput(TypedDict):

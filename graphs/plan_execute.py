@@ -30,7 +30,7 @@ from plan_execute.agent.planner import plan_run
 from plan_execute.agent.question import as_node
 from plan_execute.agent.replan_gate import decide
 from plan_execute.agent.setup import make_setup
-from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState, Spent
+from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunSoFar, RunState
 from plan_execute.agent.synthesizer import synthesize
 from plan_execute.graphs.executor import build_executor
 
@@ -130,5 +130,5 @@ def send_round(state: RunState) -> list[Send]:
     """One executor for each milestone of the round, with its brief and nothing else of the run."""
     decision = state["decision"]
     keys = decision["milestones"] if decision else []
-    run = {"settings": state["settings"], "spent": Spent(usage=state["usage"], seconds=state["seconds"])}
-    return [Send("executor", {"brief": make_brief(state, key), **run}) for key in keys]
+    run = RunSoFar(settings=state["settings"], usage=state["usage"], seconds=state["seconds"])
+    return [Send("executor", {"brief": make_brief(state, key), "run": run}) for key in keys]
