@@ -11,16 +11,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.tools import BaseTool
 
 from plan_execute.agent import compact_sql
 from plan_execute.agent.compact_arguments import argument_of, can_form, form_arguments, language_of
 from plan_execute.agent.compact_choice import Form, choose
-from plan_execute.agent.compact_words import ANAPHORA, content_words, nearest_sentences, operands
+from plan_execute.agent.compact_words import (
+    ANAPHORA,
+    content_words,
+    deed,
+    nearest_sentences,
+    operands,
+    overlap,
+    refers_back,
+    sentences,
+    stem,
+    stems,
+)
 from plan_execute.agent.plan import MilestoneReport
-from plan_execute.agent.question import Dialogue, Question
+from plan_execute.agent.question import Dialogue
 from plan_execute.agent.state import Brief, Milestone, Requirement
 
 REPORT = MilestoneReport.__name__
@@ -88,6 +99,11 @@ SENTENCE = Form(
         ),
     ),
 )
+ALONE = (
+    "A model in compact form does not converse and does not look back at earlier turns: "
+    "it answers a whole request with the tools it has."
+)
+"""What is said instead of small talk, and where a request makes no sense without the turns before it."""
 LABELS = {"arithmetic": "calculate", "sql": "database", "keywords": "search"}
 """What a tool is called when the model chooses, by the language of its argument; others by their own name."""
 
@@ -100,9 +116,10 @@ def draft_plan(
     objections: Sequence[str] = (),
     milestones: Mapping[str, Milestone] | None = None,
 ) -> Dialogue[dict[str, Any]]:
-    """Cut the request into milestones and choose a tool for each; talk gets a direct answer.
+    """Cut the request into milestones and choose a tool for each; talk gets the same direct answer every time.
 
-    In a replan, finished goals are left out and a tool that failed a goal is not offered for it again.
+    What no tool can do becomes a milestone without tools, which its executor reports as blocked. In a replan, finished
+    goals are left out and a tool that failed a goal is not offered for it again.
 
     Args:
         model: The planner's model.
@@ -115,9 +132,9 @@ def draft_plan(
     Returns:
         A dict that `PlanDraft` accepts.
     """
-    fitting = [tool for tool in tools if can_form(tool, objective, {}, follows=True)]
-    if not fitting or (yield from choose(model, KIND, objective, _kinds(objective, fitting))) == "talk":
-        return {"answer": (yield from _talk(model, objective)), "milestones": []}
+    if (yield from choose(model, KIND, objective, _kinds(objective, tools))) == "talk":
+        names = ", ".join(tool.name for tool in tools) or "none"
+        return {"answer": f"{ALONE} Its tools: {names}. Nothing was looked up or done.", "milestones": []}
     goals = [objective.strip()] if objections else (yield from _split(model, objective))
     past = milestones or {}
     done = {milestone["goal"]: f"done:{key}" for key, milestone in past.items() if milestone["status"] == "completed"}
@@ -129,16 +146,18 @@ def draft_plan(
         before = done.get(goal, f"m{number}")
         if goal in done:
             continue
-        offered = [tool for tool in tools if can_form(tool, goal, {}, follows=bool(needs))] or fitting
+        able = _able(tools, goal, follows=bool(needs))
+        offered = [tool for tool in able if can_form(tool, goal, {}, follows=bool(needs))]
         untried = [tool for tool in offered if (goal, tool.name) not in tried]
-        tool = yield from _choose_tool(model, goal, untried or offered)
-        depends = needs and (ANAPHORA.search(goal) or not can_form(tool, goal, {}))
+        chosen = [(yield from _choose_tool(model, goal, untried or offered))] if offered else []
+        pointing = ANAPHORA.search(goal) or refers_back(goal)
+        depends = needs and (pointing or not all(can_form(tool, goal, {}) for tool in chosen))
         drafted.append(
             {
                 "id": f"m{number}",
                 "goal": goal,
-                "done_when": f"{tool.name} has given the answer.",
-                "tools": [tool.name],
+                "done_when": "Its tool has given the answer.",
+                "tools": [tool.name for tool in chosen],
                 "depends_on": [needs] if depends else [],
                 "covers": [number],
             }
@@ -189,7 +208,8 @@ def synthesize(
         covering = [key for key, milestone in milestones.items() if number in milestone["covers"]]
         met = any(key in done for key in covering)
         note = None if met else "No milestone that covers it was completed."
-        verdicts.append({"number": number, "met": met, "milestones": covering if met else [], "note": note})
+        supporting = [key for key in covering if key in done] or covering
+        verdicts.append({"number": number, "met": met, "milestones": supporting, "note": note})
     return {"answer": answer or "Nothing was found.", "requirements": verdicts}
     yield  # a dialogue without a question, so far
 
@@ -225,13 +245,16 @@ def _next_call(
         kind = next((language_of(tool) for tool in tools if tool.name == good[-1].name), None)
         if kind == "sql" and not compact_sql.has_value(good[-1].text):
             return _report("failed", f"The database has nothing that answers: {goal}")
+        if kind == "keywords" and not _is_about(good[-1].text, goal):
+            return _report("failed", f"The texts that were found do not answer: {goal}")
         return _report("succeeded", (yield from _digest(model, goal, good[-1].text, kind)))
-    if found:
-        return _report("failed", found[-1].text)
-    offered = [tool for tool in tools if can_form(tool, goal, inputs)] or list(tools)
-    if not offered:
-        return _report("blocked", "", missing=f"A tool for: {goal}")
-    tool = yield from _choose_tool(model, goal, offered)
+    if answers and answers[-1].status == "error":
+        return _report("failed", answers[-1].text)
+    able = _able(tools, goal, follows=bool(inputs))
+    if not able:
+        lonely = refers_back(goal) and not inputs
+        return _report("blocked", "", missing=ALONE if lonely else f"A tool for: {goal}")
+    tool = yield from _choose_tool(model, goal, [tool for tool in able if can_form(tool, goal, inputs)] or able)
     values: dict[str, list[str]] = {}
     if language_of(tool) == "sql":
         schema = (tool.metadata or {}).get("schema", {})
@@ -239,7 +262,7 @@ def _next_call(
         if not looked_up and lookup is not None:
             return _call(tool.name, {argument_of(tool, "sql"): lookup})
         values = compact_sql.read_lookup(goal, looked_up[-1].text, schema) if looked_up else {}
-        if looked_up and (unknown := compact_sql.unknown_names(goal, values)):
+        if unknown := compact_sql.unknown_names(goal, values, schema):
             return _report("blocked", "", missing=f"The database has no {' and no '.join(unknown)}.")
     return _call(tool.name, (yield from form_arguments(model, tool, goal, inputs, values)))
 
@@ -253,24 +276,28 @@ def _choose_tool(model: BaseChatModel, goal: str, tools: Sequence[BaseTool]) -> 
     return named[(yield from choose(model, TOOL, goal, list(named)))]
 
 
-def _kinds(objective: str, fitting: Sequence[BaseTool]) -> list[str]:
-    """Numbers to reckon with and names of tables are no small talk."""
-    certain = any(language_of(tool) in {"sql", "arithmetic"} and can_form(tool, objective, {}) for tool in fitting)
-    return ["task"] if certain else ["task", "talk"]
+def _kinds(objective: str, tools: Sequence[BaseTool]) -> list[str]:
+    """Deeds, numbers to reckon with and names of tables are no small talk; words without content are nothing else."""
+    exact = [tool for tool in tools if language_of(tool) in {"sql", "arithmetic"}]
+    if deed(objective) or any(can_form(tool, objective, {}) for tool in exact):
+        return ["task"]
+    return ["task", "talk"] if content_words(objective) else ["talk"]
 
 
-def _talk(model: BaseChatModel, objective: str) -> Dialogue[str]:
-    schema = {
-        "title": "Answer",
-        "type": "object",
-        "properties": {"answer": {"type": "string", "maxLength": 200}},
-        "required": ["answer"],
-        "additionalProperties": False,
-    }
-    reply = yield Question(model, [HumanMessage(objective)], schema)
-    if reply.error is not None:
-        raise reply.error
-    return str((reply.data or {}).get("answer") or "Hello! What can I do for you?")
+def _able(tools: Sequence[BaseTool], goal: str, *, follows: bool) -> list[BaseTool]:
+    """Tools that a goal may go to: none if it needs an earlier turn, only one of its name if it wants a deed done."""
+    if refers_back(goal) and not follows:
+        return []
+    verb = deed(goal)
+    return [tool for tool in tools if verb is None or verb in stems(tool.name)]
+
+
+def _is_about(answer: str, goal: str) -> bool:
+    """Whether a text has the names in a goal, and a sentence with half of the goal's words, not all of them names."""
+    words = {stem(word) for word in content_words(goal)}
+    plain = [word for word in content_words(goal) if word.islower()]
+    near = [s for s in sentences(answer) if 2 * overlap(words, s) >= len(words) and (not plain or overlap(plain, s))]
+    return bool(near) and not compact_sql.unknown_names(goal, [answer], {})
 
 
 def _split(model: BaseChatModel, objective: str) -> Dialogue[list[str]]:

@@ -103,7 +103,7 @@ def can_form(tool: BaseTool, goal: str, inputs: Mapping[str, str], *, follows: b
     if language == "sql":
         return compact_sql.can_query(goal, (tool.metadata or {}).get("schema", {}))
     if language == "keywords":
-        return bool(content_words(goal))
+        return not all(word.isdecimal() for word in content_words(goal))
     about = {stem(word) for word in tool.name.split("_")[1:] or [tool.name]}
     return bool(about & stems(goal)) and all(_can_fill(field, goal) for field in _required_fields(tool).values())
 

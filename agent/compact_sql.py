@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
@@ -79,6 +79,8 @@ _AGGREGATES = {"total": "SUM", "average": "AVG"}
 _NUMERIC = re.compile(r"INT|NUM|DEC|REAL|FLOA|DOUB|MONEY", re.IGNORECASE)
 _TEXT = re.compile(r"CHAR|TEXT|CLOB|STRING|ENUM", re.IGNORECASE)
 _DATE = re.compile(r"DATE|TIME", re.IGNORECASE)
+_ADVICE = re.compile(r"\W*how (?:to|(?:do|can|should|could|may) (?:i|we|you|one))\b", re.IGNORECASE)
+_NAME = re.compile(r"(?<!^)\b[A-Z]\w+(?: [A-Z]\w+)*")
 
 
 class Filter(NamedTuple):
@@ -90,17 +92,18 @@ class Filter(NamedTuple):
     literal: str
 
 
-def unknown_names(text: str, values: Mapping[str, Sequence[str]]) -> list[str]:
-    """Names of two words or more that are stored nowhere: a query that leaves them out would answer something else."""
-    named = re.findall(r"(?<!^)\b[A-Z]\w+(?: [A-Z]\w+)+", text)
-    return [name for name in named if not any(stems(name) & stems(value) for value in values)]
+def unknown_names(text: str, known: Iterable[str], schema: Schema) -> list[str]:
+    """Names in a text that occur in nothing known: an answer that leaves them out would be one to something else."""
+    words = {word for value in known for word in stems(value)}
+    own = stems(" ".join([*schema, *(column for about in schema.values() for column in about["columns"])]))
+    names = {name: stems(" ".join(content_words(name))) - own for name in _NAME.findall(text)}
+    return [name for name, parts in names.items() if parts and not parts & words]
 
 
 def can_query(text: str, schema: Schema) -> bool:
-    """Whether a text names anything of a schema: a table, or a column that is not just a key."""
-    return any(mentions(text, name) for name in schema) or any(
-        mentions(text, column) for about in schema.values() for column in about["columns"] if not _is_key(column)
-    )
+    """Whether a text names anything of a schema, a table or a column that is not just a key, and asks for no advice."""
+    columns = (column for about in schema.values() for column in about["columns"] if not _is_key(column))
+    return not _ADVICE.match(text) and any(mentions(text, name) for name in (*schema, *columns))
 
 
 def lookup_query(text: str, schema: Schema) -> str | None:
@@ -262,7 +265,7 @@ def _number_filters(model: BaseChatModel, plain: str, table: str, schema: Schema
             year = int(number.digits)
             filters.append(Filter(table, column, ">=", f"'{year}-01-01'"))
             filters.append(Filter(table, column, "<", f"'{year + 1}-01-01'"))
-        elif measures and plain[number.start : number.end][:1].isdigit() | (plain[number.start] in "$€£"):
+        elif measures and re.search(r"\d", plain[number.start : number.end]):
             named = [column for column in measures if overlap(_parts(column), plain)]
             column = yield from choose(model, COLUMN, *_with_options(around, named or measures, table))
             comparison = yield from choose(model, COMPARISON, around, list(_COMPARED))

