@@ -1,7 +1,8 @@
 """The settings of a run: what a user may tune, and which setting wins."""
 
+import difflib
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
@@ -31,7 +32,7 @@ class Budget(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     heavy_calls: int | None = Field(default=None, ge=1, title="Heavy calls")
-    """Calls of the planner and the synthesizer together."""
+    """Calls of the planner and the synthesizer together; a milestone's last attempt counts as the executor's."""
     tokens: int | None = Field(default=None, ge=1, title="Tokens")
     """Input and output tokens of all models."""
     usd: float | None = Field(default=None, gt=0, title="US dollars")
@@ -78,6 +79,8 @@ class Context(BaseModel):
     """How often one milestone is tried when it fails for a passing reason; anything else goes to the planner."""
     max_parallel: int = Field(default=1, ge=1, title="Milestones at once")
     """How many independent milestones run at the same time; 1 is strictly sequential, in plan order."""
+    review: Literal["never", "first", "every"] = Field(default="never", title="Review of plans")
+    """Which plans a person sees before they run: none, the first, or every revision too. Needs a checkpointer."""
     max_model_calls: int = Field(default=25, ge=2, title="Most model calls in a milestone")
     """The executor's calls of its model within one milestone; on the last it can only report."""
     max_tool_calls: int | None = Field(default=None, ge=1, title="Most tool calls in a milestone")
@@ -98,13 +101,24 @@ class Context(BaseModel):
     prices: dict[str, Price] = Field(default={}, title="Prices")
     """Prices by model name, for models whose price is not known or is another for you."""
 
+    if not TYPE_CHECKING:  # type checkers keep the signature made of the fields
+
+        def __init__(self, **settings: Any) -> None:
+            """Read the settings; LangGraph, too, comes here with the dict that a run passes as `context=`.
+
+            Raises:
+                ConfigurationError: A field is unknown or its value will not do; one sentence says which and why.
+            """
+            try:
+                super().__init__(**settings)
+            except ValidationError as error:
+                raise ConfigurationError(_first_problem(error)) from None
+
     @field_validator(*MODEL_FIELDS)
     @classmethod
     def _named_with_provider(cls, value: object) -> object:
         if isinstance(value, str):
-            provider, _, model = value.partition(":")
-            if not provider.strip() or not model.strip():
-                raise ValueError(f"Unknown model {value!r}: write it as provider:model, for example 'openai:gpt-5'.")
+            check_model_name(value)
         return value
 
     @property
@@ -122,44 +136,74 @@ class Context(BaseModel):
         return other.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
     def freeze(self) -> dict[str, Any]:
-        """Write the settings as plain JSON for the state; model instances cannot be stored, so the graph keeps them."""
+        """Write the settings as plain JSON for the state, without what was left empty.
+
+        Model instances cannot be stored, so the graph keeps them.
+        """
         instances = {name for name in MODEL_FIELDS if isinstance(getattr(self, name), BaseChatModel)}
-        return self.model_dump(mode="json", exclude=instances)
+        empty = {name for name in Context.model_fields if getattr(self, name) is None} - self.model_fields_set
+        return self.model_dump(mode="json", exclude=instances | empty)
 
 
 def make_context(settings: Mapping[str, Any] | Context | None = None, **fields: Any) -> Context:
-    """Build a context, turning the first thing wrong with it into one sentence.
+    """Build a context from a mapping.
 
     Raises:
         ConfigurationError: A field is unknown or its value will not do.
     """
-    if isinstance(settings, Context):
-        return settings
-    try:
-        return Context(**{**(settings or {}), **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "context"
-        if first["type"] == "extra_forbidden":
-            raise ConfigurationError(
-                f"Unknown setting {name!r}: expected one of {', '.join(Context.model_fields)}."
-            ) from None
-        message = first["msg"].removeprefix("Value error, ")
-        if message.startswith("Unknown model"):
-            raise ConfigurationError(message) from None
-        if name in MODEL_FIELDS:
-            message = "expected provider:model, for example 'openai:gpt-5', or a chat model"
-        raise ConfigurationError(f"Bad value {first['input']!r} for {name!r}: {message}.") from None
+    return settings if isinstance(settings, Context) else Context(**{**(settings or {}), **fields})
 
 
 def effective_context(defaults: Context, frozen: Mapping[str, Any] | None, passed: object) -> Context:
     """Find the settings in force: the graph's, under those frozen when the run began, under those passed right now.
 
     `passed` is whatever LangGraph hands over: a `Context`, None on a resume, or a host graph's own object (ignored).
-    Of the frozen settings, a model that was an instance is missing and so remains the graph's.
+    Of the frozen settings, a model that was an instance is missing and so remains the graph's; None there was set on
+    purpose, to lift a limit of the graph's.
     """
     context = defaults
     if frozen:
-        known = {name: value for name, value in frozen.items() if name in Context.model_fields and value is not None}
-        context = Context(**known).over(context)
+        context = Context(**{name: frozen[name] for name in frozen if name in Context.model_fields}).over(context)
     return passed.over(context) if isinstance(passed, Context) else context
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that no model can have, without looking for the model.
+
+    Raises:
+        ConfigurationError: It is not `provider:model`, or LangChain knows no such provider.
+    """
+    provider, _, model = name.partition(":")
+    if not provider.strip() or not model.strip():
+        raise ConfigurationError(f"Unknown model {name!r}: write it as provider:model, for example 'openai:gpt-5'.")
+    from langchain.chat_models import base  # here, because most contexts name no model
+
+    providers = getattr(base, "_BUILTIN_PROVIDERS", None)
+    if providers is None or provider == "local" or provider.replace("-", "_").lower() in providers:
+        return
+    near = difflib.get_close_matches(provider.lower(), [*providers, "local"], n=1)
+    meant = f"did you mean '{near[0]}:{model}'?" if near else _EXAMPLES
+    raise ConfigurationError(f"Unknown provider {provider!r} in {name!r}: {meant}")
+
+
+_EXAMPLES = (
+    "write the model as provider:model, for example 'openai:gpt-5', 'anthropic:claude-sonnet-5', 'ollama:qwen3' or "
+    "'local:smollm2'."
+)
+_PARTS: Mapping[str, type[BaseModel]] = {"budget": Budget, "prices": Price}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Put the first thing that is wrong into one sentence."""
+    first = error.errors()[0]
+    top = str(first["loc"][0]) if first["loc"] else "context"
+    name = top if top in MODEL_FIELDS else ".".join(map(str, first["loc"])) or top
+    if first["type"] == "extra_forbidden":
+        known = _PARTS.get(top, Context)
+        return f"Unknown setting {name!r}: expected one of {', '.join(known.model_fields)}."
+    message = first["msg"].removeprefix("Value error, ")
+    if message.startswith("Unknown "):
+        return message
+    if top in MODEL_FIELDS:
+        message = "expected provider:model, for example 'openai:gpt-5', or a chat model"
+    return f"Bad value {first['input']!r} for {name!r}: {message}."

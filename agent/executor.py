@@ -19,9 +19,9 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.failures import MEANINGS, FailureCode, classify_error, describe_error, pause
-from plan_execute.agent.models import model_for
+from plan_execute.agent.models import BEYOND_COMPACT, is_compact, model_for
 from plan_execute.agent.plan import Verification
-from plan_execute.agent.question import Dialogue, Question, asking
+from plan_execute.agent.question import Dialogue, Question, asking, describe_silence
 from plan_execute.agent.scratchpad import (
     ScratchpadState,
     has_evidence,
@@ -196,13 +196,15 @@ def _verify(
     """Let the verifier judge `done_when` against the evidence; whatever keeps it from saying yes is a no."""
     try:
         model = model_for("verifier", context)
+        if is_compact(model):
+            raise ModelError(BEYOND_COMPACT["verifier"])
     except ModelError as error:
         return _failure("unverified", str(error), "")
     reply = yield Question(
         model, prompts.verifier_messages(brief, report["result"], messages), Verification, **asking(context)
     )
     if reply.error is not None:
-        return _failure("unverified", f"the verifier cannot be reached: {describe_error(reply.error)}", "")
+        return _failure("unverified", describe_silence("verifier", model, reply.error), "")
     try:
         verdict = Verification.model_validate(reply.data)
     except ValidationError:

@@ -1,6 +1,7 @@
 """The guard: holds a ReAct loop to its milestone's tools, limits and time, and to a report that can be believed."""
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -308,10 +309,15 @@ def _without_calls(response: ModelResponse[Any]) -> AIMessage:
     return AIMessage(
         said.text,
         id=said.id,
-        additional_kwargs={"rejected": rejected[0]} if rejected else {},
+        additional_kwargs={"rejected": _without_advice(rejected[0])} if rejected else {},
         response_metadata=said.response_metadata,
         usage_metadata=said.usage_metadata if isinstance(said, AIMessage) else None,
     )
+
+
+def _without_advice(text: str) -> str:
+    """LangChain's words about a report that does not fit, less what it says to the model."""
+    return re.split(r"\n\s*For further information|\n\s*Please fix", text)[0].removeprefix("Error: ").strip()
 
 
 def _raised(error: Exception) -> ModelResponse[Any]:

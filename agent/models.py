@@ -7,14 +7,22 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from plan_execute.agent.context import Context
-from plan_execute.agent.errors import ModelError
+from plan_execute.agent.context import Context, check_model_name
+from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.state import Role
 
 OPENAI_PLANNER = "openai:gpt-5"
 OPENAI_EXECUTOR = "openai:gpt-5-mini"
 EMBEDDED = "local:smollm2"
 """What a role gets when nobody names a model: OpenAI's where its key is set, else the embedded one."""
+
+BEYOND_COMPACT = {
+    "synthesizer": "A model in compact form, such as 'local:smollm2', cannot fill in a response_format: "
+    "name another synthesizer_model, or leave response_format out.",
+    "verifier": "A model in compact form, such as 'local:smollm2', cannot judge whether work is done: "
+    "name another verifier_model, or leave verify at its default.",
+}
+"""What such a model is not asked for, because it would fill in anything."""
 
 
 def model_for(role: Role, context: Context) -> BaseChatModel:
@@ -47,9 +55,10 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
     Raises:
         ModelError: Unknown name, package not installed, or no key.
     """
-    provider, _, model = name.partition(":")
-    if not provider or not model:
-        raise ModelError(f"Unknown model {name!r}: write it as provider:model, for example 'openai:gpt-5'.")
+    try:
+        check_model_name(name)
+    except ConfigurationError as error:
+        raise ModelError(str(error)) from None
     if options:
         return _load(name, **options)
     return _cached(name, os.environ.get("OPENAI_API_KEY"), _base_url())
@@ -70,8 +79,12 @@ def _cached(name: str, key: str | None, base_url: str | None) -> BaseChatModel:
 def _load(name: str, **options: Any) -> BaseChatModel:
     provider, _, model = name.partition(":")
     if provider == "local":
+        from plan_execute.agent.local_engine import find_weights
         from plan_execute.agent.local_model import LocalChatModel
 
+        find_weights(model)  # the weights are loaded on the first call; that they are missing is to be heard now
+        if not importlib.util.find_spec("xllamacpp"):
+            raise ModelError(f"Model {name!r} needs its runtime: pip install 'langgraph-plan-execute[local]'.")
         return LocalChatModel(model=model, **options)
 
     from langchain.chat_models import init_chat_model
@@ -91,13 +104,6 @@ def _load(name: str, **options: Any) -> BaseChatModel:
         loaded: BaseChatModel = init_chat_model(model, model_provider=provider, **options)
     except ImportError as error:
         raise ModelError(f"Model {name!r} needs a package that is not installed: {_first_line(error)}") from error
-    except ValueError as error:
-        if "nsupported" in str(error):
-            raise ModelError(
-                f"Unknown provider {provider!r} in {name!r}: write the model as provider:model, "
-                "for example 'openai:gpt-5', 'anthropic:claude-sonnet-5', 'ollama:qwen3' or 'local:smollm2'."
-            ) from error
-        raise ModelError(f"Model {name!r} cannot be used: {_first_line(error)}") from error
     except Exception as error:  # providers raise errors of their own when a key is missing; each becomes a sentence
         raise ModelError(f"Model {name!r} cannot be used: {_first_line(error)}") from error
     return loaded

@@ -5,10 +5,11 @@ sits in a validator before them, so that the schema a model reads stays strict.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
@@ -16,14 +17,28 @@ YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "ur
 
 NULL_WORDS = frozenset({"", "null", "none", "nil", "n/a"})
 """How models write nothing where they should write null."""
+YES_WORDS = frozenset({"true", "yes", "y", "1", "met", "done"})
+"""How models write true."""
+
+_NUMBER = re.compile(r"[\W_]*(?:r[a-z]*)?[\W_]*(\d+)(?:\W*$|[.:)]\s)", re.IGNORECASE)
+"""A requirement's number: 1, R1, requirement 1, 1: its text."""
+_ID = re.compile(r"(?:done:)?\W*(?:m|milestone)?[\W_]*(\d+)\b", re.IGNORECASE)
+"""A milestone's id: m1, M1, 1, done:m1, milestone 1, m1: its goal."""
+_AND = re.compile(r"\s*(?:[,;&]|\band\b)\s*", re.IGNORECASE)
 
 
 class _Lenient(BaseModel):
-    """Takes what weak models send: missing or null lists and texts, one item for a list, numbers for texts."""
+    """Takes what weak models send: missing or null lists and texts, one item for a list, numbers for texts.
+
+    A list may also come as JSON in a text, or as an object by the first field of its items, which then holds the rest
+    or the second field alone. Truth values are verdicts here: what is not clearly true is false.
+    """
 
     model_config = ConfigDict(extra="ignore")
     essential: ClassVar[frozenset[str]] = frozenset()
     """Texts that must be there."""
+    exact: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are taken as they are."""
 
     @model_validator(mode="before")
     @classmethod
@@ -32,6 +47,8 @@ class _Lenient(BaseModel):
             return data
         filled = dict(data)
         for name, field in cls.model_fields.items():
+            if name in cls.exact:
+                continue
             if filled.get(name) is None and name not in cls.essential:
                 filled |= _empty(name, field.annotation)
             elif name in filled:
@@ -62,7 +79,8 @@ class MilestoneDraft(_Lenient):
     essential: ClassVar[frozenset[str]] = frozenset({"goal"})
     id: str = Field(description="A short id such as m1, unique in this plan.")
     goal: str = Field(
-        description="What to achieve, self-contained: the executor sees neither the request nor the rest of the plan."
+        validation_alias=AliasChoices("goal", "description", "task", "title"),
+        description="What to achieve, self-contained: the executor sees neither the request nor the rest of the plan.",
     )
     done_when: str = Field(description="How one can tell from evidence that it is done.")
     pitfalls: list[str] = Field(description="What may go wrong here and how to avoid it.")
@@ -122,30 +140,46 @@ class RequirementVerdict(_Lenient):
     milestones: list[str] = Field(description="Ids of the milestones whose results show it.")
     note: str | None = Field(description="If unmet, what is missing; else null.")
 
+    @field_validator("milestones")
+    @classmethod
+    def _as_ids(cls, milestones: list[str]) -> list[str]:
+        """Read ids off what a model wrote; what is none stays as it is, and supports nothing."""
+        texts: list[str] = []
+        for text in milestones:
+            parts = _AND.split(text)
+            texts += parts if all(map(_ID.fullmatch, parts)) else [text]
+        return [f"m{found[1]}" if (found := _ID.match(text)) else text for text in texts]
+
 
 class Synthesis(_Lenient):
     """The answer to the request, and a verdict on each requirement."""
 
     essential: ClassVar[frozenset[str]] = frozenset({"answer"})
+    exact: ClassVar[frozenset[str]] = frozenset({"structured_response"})
     answer: str = Field(description="The complete answer for the person who asked.")
     requirements: list[RequirementVerdict] = Field(description="One verdict for each requirement.")
 
 
 def _empty(name: str, annotation: Any) -> dict[str, Any]:
-    """What stands for a missing field: an empty list or text, or null; for any other type there is nothing."""
+    """What stands for a missing field: an empty list or text, null, or false; for any other type there is nothing."""
     if get_origin(annotation) is list:
         return {name: []}
     if type(None) in get_args(annotation):
         return {name: None}
+    if annotation is bool:
+        return {name: False}
     return {name: ""} if annotation is str else {}
 
 
 def _coerce(value: Any, annotation: Any) -> Any:
     if get_origin(annotation) is list:
-        items = value if isinstance(value, list) else [value]
         (item_type,) = get_args(annotation)
-        return [_coerce(item, item_type) for item in items if item is not None]
-    if annotation == str | None and isinstance(value, str) and value.strip().casefold() in NULL_WORDS:
+        return [_coerce(item, item_type) for item in _items(value, item_type) if item is not None]
+    if annotation is bool:
+        return str(value).strip(" .!").casefold() in YES_WORDS
+    if annotation is int and isinstance(value, str) and (number := _NUMBER.match(value)):
+        return int(number[1])
+    if annotation == str | None and _is_nothing(value):
         return None
     if annotation in (str, str | None):
         if isinstance(value, str):
@@ -154,3 +188,33 @@ def _coerce(value: Any, annotation: Any) -> Any:
     if get_origin(annotation) is Literal and isinstance(value, str):
         return value.strip().lower()
     return value
+
+
+def _items(value: Any, item_type: Any) -> list[Any]:
+    """The items of what stands where a list should."""
+    value = _parsed(value)
+    if isinstance(value, str) and item_type is int and not _NUMBER.match(value):
+        value = _AND.split(value)
+    if isinstance(value, Mapping) and isinstance(item_type, type) and issubclass(item_type, BaseModel):
+        fields = item_type.model_fields.keys()
+        key, content, *_ = fields
+        if not value.keys() & fields:
+            whole = [v if isinstance(v, Mapping) and v.keys() & fields else {content: v} for v in value.values()]
+            value = [{key: name, **item} for name, item in zip(value, whole, strict=True)]
+    items = value if isinstance(value, list) else [value]
+    return [] if len(items) == 1 and _is_nothing(items[0]) else items
+
+
+def _parsed(value: Any) -> Any:
+    """The list or object that a text is the JSON of; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return parsed if isinstance(parsed, list | dict) else value
+
+
+def _is_nothing(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().casefold() in NULL_WORDS

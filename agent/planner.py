@@ -13,21 +13,32 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
 from plan_execute.agent.draft import adopt_draft, check_draft
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.failures import classify_error, describe_error
-from plan_execute.agent.models import is_compact, model_for
+from plan_execute.agent.models import BEYOND_COMPACT, is_compact, model_for
 from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished
 from plan_execute.agent.plan import PlanDraft
-from plan_execute.agent.question import Dialogue, Question, asking, replied
+from plan_execute.agent.question import Dialogue, Question, asking, describe_silence, may_come_again, replied
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.schedule import ready_milestones, start_milestones
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Decision, Milestone, Plan, Role, RunState, Spent, add_usage, merge_milestones
+from plan_execute.agent.state import (
+    Decision,
+    LogEntry,
+    Milestone,
+    Plan,
+    Role,
+    RunState,
+    Spent,
+    add_usage,
+    merge_milestones,
+)
 from plan_execute.agent.usage import Account, crossed_budget, heavy_calls, tallied
 
 REPAIRS = 2
 """How often one draft may be sent back, or its call repeated, before the planner is given up."""
 NOTHING_SPENT = Account({}, 0.0)
 """The account of a planner that was not asked."""
+REVIEW_DUE = "review_due"
+"""The rule by which a plan waits for a person before its first round."""
 OTHER_ROLES: tuple[Role, ...] = ("executor", "synthesizer", "verifier")
 """Roles whose models are looked for before the first call is paid for."""
 
@@ -46,8 +57,10 @@ def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
     except ModelError as error:
         return _give_up(state, Problem("planner_unavailable", str(error)), NOTHING_SPENT)
     try:
+        wanted = {"synthesizer": setup.response_format is not None, "verifier": context.verify == "model"}
         for role in OTHER_ROLES:
-            model_for(role, context)
+            if is_compact(model_for(role, context)) and wanted.get(role):
+                raise ModelError(BEYOND_COMPACT[role])
     except ModelError as error:
         return _give_up(state, Problem("model_unavailable", str(error)), NOTHING_SPENT)
     draft, account = yield from tallied("planner", context, _draft(state, setup, context, model))
@@ -58,7 +71,7 @@ def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
         return _give_up(state, Problem("budget", f"Crossed {crossed}."), account)
     if not draft.milestones:
         return _plan_nothing(state, setup, draft, account)
-    return _adopt(state, setup, context, draft, account)
+    return adopt(state, setup, context, draft, account)
 
 
 def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel) -> Dialogue[PlanDraft | Problem]:
@@ -81,8 +94,8 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
         else:
             reply = yield Question(model, [*asked, *repair], PlanDraft, **asking(context))
         if reply.error is not None:
-            problem = Problem("planner_unavailable", f"The planner cannot be reached: {describe_error(reply.error)}")
-            if classify_error(reply.error) == "model_unavailable":
+            problem = Problem("planner_unavailable", describe_silence("planner", model, reply.error))
+            if not may_come_again(reply.error):
                 break
             continue
         draft, objections = _read(reply, state, setup, context)
@@ -92,7 +105,8 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
         problem = Problem(code, f"The planner gave no usable plan in {1 + REPAIRS} attempts: {' '.join(objections)}")
         said = draft.model_dump_json() if draft else reply.text
         quoted = AIMessage(clip(said or "(nothing)", prompts.RESULT_LIMIT))
-        repair = [quoted, prompts.objection_message(objections)]
+        advice = [] if draft else [f"{reply.advice} Fill in the PlanDraft schema.".strip()]
+        repair = [quoted, prompts.objection_message([*objections, *advice])]
     return problem
 
 
@@ -113,7 +127,7 @@ def _question_messages(state: RunState, setup: Setup, context: Context) -> list[
 def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tuple[PlanDraft | None, list[str]]:
     """Turn a reply into a draft and what is wrong with it; no draft when it cannot be read as one."""
     if reply.data is None:
-        return None, [f"{reply.objection} Fill in the PlanDraft schema.".strip()]
+        return None, [reply.objection]
     try:
         draft = PlanDraft.model_validate(reply.data)
     except ValidationError as error:
@@ -129,8 +143,13 @@ def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tupl
     )
 
 
-def _adopt(state: RunState, setup: Setup, context: Context, draft: PlanDraft, account: Account) -> dict[str, Any]:
-    """Put a checked draft into the state and start its first round; what was still to come is skipped."""
+def adopt(
+    state: RunState, setup: Setup, context: Context, draft: PlanDraft, account: Account, *, reviewed: bool = False
+) -> dict[str, Any]:
+    """Put a checked draft into the state; what was still to come is skipped.
+
+    Its first round starts at once, unless a person is to see the plan first and has not `reviewed` it.
+    """
     before = state["plan"]
     plan = _next_plan(before, draft)
     new, plan["requirements"] = adopt_draft(
@@ -153,15 +172,23 @@ def _adopt(state: RunState, setup: Setup, context: Context, draft: PlanDraft, ac
         dropped=list(dropped),
         changes={**dropped, **new},
     )
-    keys = ready_milestones(merged, context.max_parallel)
+    waits = not reviewed and (context.review == "every" or (context.review == "first" and not approvals(state)))
+    keys = [] if waits else ready_milestones(merged, context.max_parallel)
+    rule = REVIEW_DUE if waits else "planned"
     started, log = start_milestones(merged, keys, plan["revision"])
     return {
         "plan": plan,
         "milestones": merge_milestones({}, [dropped, new, started]),
-        "decision": Decision(action="continue", rule="planned", reason="", code=None, milestones=keys),
+        "decision": Decision(action="continue", rule=rule, reason="", code=None, milestones=keys),
         **account._asdict(),
         "log": [entry, *log],
     }
+
+
+def approvals(state: RunState) -> list[LogEntry]:
+    """The log's entries of plans that a person approved in this run, as they were or as he edited them."""
+    reviews = (entry for entry in state["log"] if entry["type"] == "plan_reviewed")
+    return [entry for entry in reviews if entry["rule"] in {"approve", "edit"}]
 
 
 def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: Account) -> dict[str, Any]:

@@ -5,7 +5,9 @@ with the model's sync or async calls.
 """
 
 import asyncio
+import re
 import time
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -18,9 +20,10 @@ from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
 from plan_execute.agent.context import Context
-from plan_execute.agent.failures import classify_error, pause, retry_after, status_of
+from plan_execute.agent.failures import classify_error, describe_error, pause, retry_after, status_of
 from plan_execute.agent.prompts import in_words
 from plan_execute.agent.reply import Reply, json_schema_of, read_reply
+from plan_execute.agent.state import Role
 from plan_execute.agent.timeout import acall_within, call_within
 
 T = TypeVar("T")
@@ -30,6 +33,9 @@ Method = Literal["json_schema", "function_calling", "prompt"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 """In the order of what a provider guarantees."""
+
+_refused: dict[int, set[Method]] = {}
+"""By the id of a model, since models have no hash."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,20 @@ def replied(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
         return Reply(error=error)
 
 
+def may_come_again(error: Exception) -> bool:
+    """Whether asking the same again may bring a reply after this error."""
+    return not isinstance(error, ContextOverflowError) and classify_error(error) != "model_unavailable"
+
+
+def describe_silence(role: Role, model: BaseChatModel, error: Exception) -> str:
+    """Say why the model of a role gave no reply, in a sentence a person can act on."""
+    if isinstance(error, ContextOverflowError):
+        return f"The {role}'s prompt is too long for its model: {describe_error(error)}"
+    address = _address(model)
+    happened = "does not take the request" if _is_rejected(error) else "cannot be reached"
+    return f"The {role} {happened}{f' at {address}' if address else ''}: {describe_error(error)}"
+
+
 def as_node(talk: Callable[[Any], Dialogue[T]], name: str) -> RunnableLambda[Any, T]:
     """Make a graph node of a dialogue about the state; it runs in `invoke` and `ainvoke` alike.
 
@@ -138,10 +158,13 @@ def _steps(dialogue: Dialogue[T]) -> Generator[_Call | _Wait, Any, T]:
 
 
 def _put(question: Question, refused: set[Method]) -> Generator[_Call | _Wait, Any, Reply]:
-    """Put one question; by the next method where the model or its server does not take this one, now or before."""
+    """Put one question; by the next method where the model or its server does not take this one, now or before.
+
+    What is refused counts as no call: the question reached no model.
+    """
     reply = Reply()
-    methods = _methods(question)
-    for method in [m for m in methods if m not in refused] or methods[-1:]:
+    methods, known, before = _methods(question), _refused_by(question.model), set(refused)
+    for method in [m for m in methods if m not in refused | known] or methods[-1:]:
         try:
             call = _Call(_runnable(question, method), _messages(question, method), question.seconds)
         except Exception as error:  # noqa: BLE001 - no model takes every form; see `_is_rejected`
@@ -151,7 +174,19 @@ def _put(question: Question, refused: set[Method]) -> Generator[_Call | _Wait, A
         if not _is_rejected(reply.error):
             break
         refused.add(method)
+    if reply.error is None:
+        # Only now is it certain that the form was refused, not what was said in it.
+        known |= refused - before
     return reply
+
+
+def _refused_by(model: BaseChatModel) -> set[Method]:
+    """The methods that a model or its server has refused so far; kept as long as the model is."""
+    key = id(model)
+    if key not in _refused:
+        _refused[key] = set()
+        weakref.finalize(model, _refused.pop, key, None)
+    return _refused[key]
 
 
 def _take(step: _Call | _Wait, config: RunnableConfig | None) -> Any:
@@ -236,6 +271,14 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
     if "properties" in strict:
         strict |= {"required": list(strict["properties"]), "additionalProperties": False}
     return strict
+
+
+def _address(model: BaseChatModel) -> str | None:
+    """Where a model's server is, without what a URL may hold of a user's name and password."""
+    for holder in (getattr(model, "root_client", None), model):
+        if url := getattr(holder, "base_url", None):
+            return re.sub(r"//[^/@]*@", "//", str(url))
+    return None
 
 
 def _hidden(config: RunnableConfig) -> RunnableConfig:

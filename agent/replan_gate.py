@@ -158,7 +158,7 @@ RULES: tuple[Rule, ...] = (
     Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: s.reasons, "max_replans"),
     Rule("no_progress", lambda s: s.failed and s.seen_before, "abort", lambda s: _SAME + s.reasons, "no_progress"),
     Rule("failed", lambda s: s.failed, "replan", lambda s: s.reasons),
-    Rule("more_to_do", lambda s: s.ready, "continue", lambda s: f"{len(s.pending)} milestones are still to come."),
+    Rule("more_to_do", lambda s: s.ready, "continue", lambda s: _still_to_come(len(s.pending))),
     Rule("all_done", lambda s: s.round and not s.pending, "finish", lambda _: "Every milestone is completed."),
     Rule("unexpected", lambda _: True, "abort", lambda _: "No milestone has run or can run.", "unexpected_state"),
 )
@@ -209,6 +209,10 @@ def _abort(state: RunState, decision: Decision, failed: Milestone | None) -> dic
     return conclude(
         state, "aborted", code=decision["code"], message=message, milestone=failed["id"] if failed else None
     )
+
+
+def _still_to_come(count: int) -> str:
+    return "1 milestone is still to come." if count == 1 else f"{count} milestones are still to come."
 
 
 def _code(milestone: Milestone) -> str:

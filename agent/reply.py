@@ -17,6 +17,11 @@ REPAIR_LIMIT = 200_000
 """Most characters that are repaired: the time it takes grows faster than the text."""
 CUT_OFF = frozenset({"length", "max_tokens", "model_length", "content_filter"})
 """How providers say that a reply is not whole."""
+WRAPPERS = 2
+"""How many objects, one in another, may stand around the data."""
+CALLED = ("name", "tool", "tool_name", "action")
+ARGUMENTS = frozenset({"arguments", "args", "parameters", "input", "tool_input", "action_input"})
+"""Under which keys a call that is written out in words has its tool, and its arguments."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,12 @@ class Reply:
     error: Exception | None = None
     """What the model's call raised."""
     objection: str = ""
-    """What is wrong with a reply that came but holds no data, in a sentence fit for the model."""
+    """What is wrong with a reply that came but holds no data, in a sentence."""
+
+    @property
+    def advice(self) -> str:
+        """What the model can do about the objection, where that is not plain from it."""
+        return "Be brief." if self.message is not None and _ending(self.message) in CUT_OFF else ""
 
     @property
     def text(self) -> str:
@@ -55,22 +65,25 @@ def read_reply(output: Any, schema: type[BaseModel] | dict[str, Any]) -> Reply:
     else:
         message, objection = output if isinstance(output, AIMessage) else None, ""
     if message is None:
-        return Reply(data=parsed or _plain(output), objection=objection)
+        plain = parsed or _plain(output)
+        return Reply(data=plain, objection=objection or ("" if plain else "It is empty."))
     data = read_data(message, schema)
     if data is None and not message.text and not message.tool_calls:
         # A parser of somebody's own found it elsewhere; of text, LangChain's takes the part of a cut-off reply for all.
         data = parsed
-    return Reply(data=data, message=message, objection="" if data is not None else _objection(message))
+    return Reply(data=data, message=message, objection="" if data is not None else _objection(message, schema))
 
 
 def read_data(message: AIMessage, schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any] | None:
     """Find the filled-in schema in a raw reply: in a tool call's arguments, else in the text, repaired if need be.
 
-    What has no field of the schema is something else. Of a reply that was cut off only what is whole counts: repair
-    would pass a part off as everything.
+    What has no field of the schema, or is the call of another tool, is something else. Of a reply that was cut off only
+    what is whole counts: repair would pass a part off as everything.
     """
-    fields = json_schema_of(schema).get("properties", {}).keys()
-    return next((found for found in _candidates(message) if not fields or found.keys() & fields), None)
+    form = json_schema_of(schema)
+    fields = form.get("properties", {}).keys()
+    found = _candidates(message, form.get("title", ""))
+    return next((item for item in found if not fields or item.keys() & fields), None)
 
 
 def json_schema_of(schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
@@ -92,20 +105,37 @@ def _thrown_away(error: Exception) -> AIMessage | None:
     )
 
 
-def _candidates(message: AIMessage) -> Iterator[dict[str, Any]]:
-    """Every object in a reply that may be the data, those inside another one last."""
+def _candidates(message: AIMessage, title: str) -> Iterator[dict[str, Any]]:
+    """Every object in a reply that may be the data, those inside another one after it."""
     cut_off = _ending(message) in CUT_OFF
-    found: list[Any] = [] if cut_off else [call["args"] for call in message.tool_calls]
+    found: list[Any] = [] if cut_off else [c["args"] for c in message.tool_calls if _is_called(c["name"], title)]
+    broken = [c["args"] or "" for c in message.invalid_tool_calls if _is_called(c["name"], title)]
     said = re.sub(r"<think>.*?</think>", "", message.text, flags=re.DOTALL)
-    for text in [*(call["args"] or "" for call in message.invalid_tool_calls), said]:
+    for text in [*broken, said]:
         found.append(_first_whole(text))
         # An odd number of quotes means that it breaks off inside a text, which repair would pass off as whole.
         if "{" in text and not cut_off and text.count('"') % 2 == text.count('\\"') % 2:
             repaired = _repaired(text[text.index("{") :])
             found += repaired if isinstance(repaired, list) else [repaired]
-    outer = [item for item in found if isinstance(item, dict) and item]
-    yield from outer
-    yield from (value for item in outer for value in item.values() if isinstance(value, dict) and value)
+    # A schema in a wrapper, and that in another one; or a call in words.
+    for _ in range(1 + WRAPPERS):
+        outer = [item for item in found if isinstance(item, dict) and item]
+        yield from outer
+        found = [value for item in outer if _is_called(_name(item), title) for value in item.values()]
+
+
+def _is_called(name: str | None, title: str) -> bool:
+    """Whether a call is meant for the schema of this title; what bears no name may be."""
+    if not name or not title:
+        return True
+    said, meant = (re.sub(r"[\W_]", "", word).casefold() for word in (name.rpartition(".")[2], title))
+    return said == meant
+
+
+def _name(item: dict[str, Any]) -> str | None:
+    """The tool an object calls, if it is a call in words."""
+    names = (item[key] for key in CALLED if isinstance(item.get(key), str))
+    return next(names, None) if ARGUMENTS & item.keys() else None
 
 
 def _first_whole(text: str) -> Any:
@@ -133,16 +163,20 @@ def _ending(message: AIMessage) -> str:
     ).lower()
 
 
-def _objection(message: AIMessage) -> str:
+def _objection(message: AIMessage, schema: type[BaseModel] | dict[str, Any]) -> str:
     """What is wrong with a reply in which no data was found."""
     if refusal := message.additional_kwargs.get("refusal"):
         return f"It is a refusal: {refusal}"
     ending = _ending(message)
     if ending in CUT_OFF:
-        return f"It was cut off ({ending}): be brief."
-    if message.tool_calls:
-        return f"It calls {message.tool_calls[0]['name']!r} with nothing that belongs into the schema."
-    return "It holds no complete JSON object of that schema."
+        return f"It was cut off ({ending})."
+    title = json_schema_of(schema).get("title", "")
+    if not message.tool_calls:
+        return f"It holds no complete JSON object of the schema {title!r}."
+    name = message.tool_calls[0]["name"]
+    if _is_called(name, title):
+        return f"It calls {name!r} with nothing that belongs into that schema."
+    return f"It calls {name!r} instead of filling in the schema {title!r}."
 
 
 def _plain(value: Any) -> dict[str, Any] | None:

@@ -4,20 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.messages import BaseMessage
-from pydantic import Field, ValidationError, WithJsonSchema, create_model
+from langchain_core.utils.json_schema import dereference_refs
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, create_model
 
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record, record_decision
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
-from plan_execute.agent.errors import ModelError
+from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.models import is_compact, model_for
 from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished
 from plan_execute.agent.plan import RequirementVerdict, Synthesis
 from plan_execute.agent.prompts import DIGEST_LIMIT
-from plan_execute.agent.question import Dialogue, Question, asking, replied
+from plan_execute.agent.question import Dialogue, Question, asking, describe_silence, may_come_again, replied
 from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
+from plan_execute.agent.reply import Reply
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState
 from plan_execute.agent.usage import heavy_calls, tallied
@@ -39,11 +41,15 @@ def synthesize(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
 
 
 def synthesis_schema(response_format: Any) -> type[Synthesis]:
-    """The schema to fill in: with a `response_format` (a type or a JSON schema), it has a field of that form more."""
+    """The schema to fill in: with a `response_format` (a type or a JSON schema), it has a field of that form more.
+
+    Raises:
+        ConfigurationError: It is no valid JSON schema.
+    """
     if response_format is None:
         return Synthesis
     if isinstance(response_format, dict):
-        response_format = Annotated[dict[str, Any], WithJsonSchema(response_format)]
+        response_format = _of_json_schema(response_format)
     return create_model(
         "Synthesis",
         __base__=Synthesis,
@@ -71,27 +77,63 @@ def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialo
     for attempt in range(1 + REPAIRS):
         if budget is not None and made + attempt >= budget:
             return Problem("budget", f"the budget of {budget} heavy calls is used up")
-        if is_compact(model) and setup.response_format is None:
+        if is_compact(model):
             reply = yield from replied(
                 compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
             )
         else:
             reply = yield Question(model, [*messages, *repair], schema, **asking(context))
         if reply.error is not None:
-            problem = Problem("synthesis_failed", describe_error(reply.error))
+            problem = Problem("synthesis_failed", describe_silence("synthesizer", model, reply.error))
+            if not may_come_again(reply.error):
+                break
             continue
-        try:
-            synthesis = schema.model_validate(reply.data) if reply.data is not None else None
-            if synthesis is not None and synthesis.answer.strip():
-                return synthesis
-            missing = "Its answer is empty." if synthesis is not None else reply.objection
-            objection = f"{missing} Fill in the Synthesis schema.".strip()
-        except ValidationError as error:
-            first = error.errors()[0]
-            objection = f"It does not fit the schema at {'.'.join(map(str, first['loc']))}: {first['msg']}."
-        problem = Problem("synthesis_failed", objection)
-        repair = [prompts.objection_message([objection])]
+        synthesis, objection = _read(reply, schema)
+        if synthesis is not None:
+            return synthesis
+        message = f"The synthesizer gave no usable answer in {1 + REPAIRS} attempts: {objection}"
+        problem = Problem("synthesis_failed", message)
+        repair = [prompts.objection_message([objection, f"{reply.advice} Fill in the Synthesis schema.".strip()])]
     return problem
+
+
+def _read(reply: Reply, schema: type[Synthesis]) -> tuple[Synthesis | None, str]:
+    """Turn a reply into a synthesis, or say what is wrong with it."""
+    if reply.data is None:
+        return None, reply.objection
+    try:
+        synthesis = schema.model_validate(reply.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place, reason = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        return None, f"It does not fit the schema at {place}: {reason}."
+    return (synthesis, "") if synthesis.answer.strip() else (None, "Its answer is empty.")
+
+
+def _of_json_schema(form: dict[str, Any]) -> Any:
+    """A type for what fits a JSON schema."""
+    # Imported here because it takes long and only such a form needs it.
+    from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]  # it has no types
+    from jsonschema.validators import validator_for  # type: ignore[import-untyped]  # it has no types
+
+    kind = validator_for(form)
+    try:
+        kind.check_schema(form)
+        # The form becomes part of a larger schema, in which its references would lead nowhere.
+        shown = dereference_refs(form)
+    except (SchemaError, KeyError, ValueError) as error:
+        reason = error.message if isinstance(error, SchemaError) else describe_error(error)
+        raise ConfigurationError(f"`response_format` is no valid JSON schema: {reason}") from None
+    validator = kind(form)
+
+    def check(value: Any) -> Any:
+        misfit = best_match(validator.iter_errors(value))
+        if misfit is not None:
+            raise ValueError(f"{misfit.json_path}: {clip(misfit.message, DIGEST_LIMIT)}")
+        return value
+
+    shown = {key: value for key, value in shown.items() if key not in {"$defs", "definitions"}}
+    return Annotated[Any, AfterValidator(check), WithJsonSchema(shown)]
 
 
 def _settle(state: RunState, context: Context, synthesis: Synthesis) -> dict[str, Any]:

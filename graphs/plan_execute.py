@@ -1,6 +1,7 @@
 """The plan-execute graph.
 
-START -> intake -> planner -+-> executor x ready milestones -> replan_gate -+-> executor    continue, retry
+START -> intake -> planner -+-> review -> executor  a person is to see the plan first
+                            +-> executor x ready milestones -> replan_gate -+-> executor    continue, retry
                             |                                               +-> planner     replan
                             |                                               +-> synthesize  finish
                             |                                               +-> END         abort
@@ -26,12 +27,13 @@ from langgraph.types import Checkpointer, Send
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor import make_brief
 from plan_execute.agent.intake import begin_run
-from plan_execute.agent.planner import plan_run
+from plan_execute.agent.planner import REVIEW_DUE, plan_run
 from plan_execute.agent.question import as_node
 from plan_execute.agent.replan_gate import decide
+from plan_execute.agent.review import review_plan
 from plan_execute.agent.setup import make_setup
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunSoFar, RunState
-from plan_execute.agent.synthesizer import synthesize
+from plan_execute.agent.synthesizer import synthesis_schema, synthesize
 from plan_execute.graphs.executor import build_executor
 
 PlanExecuteAgent = CompiledStateGraph[RunState, Context, PlanExecuteInput, PlanExecuteOutput]
@@ -77,16 +79,19 @@ def create_plan_execute_agent(
     named = {"planner_model": planner_model, "executor_model": executor_model}
     settings = make_context({k: v for k, v in named.items() if v is not None}).over(settings)
     setup = make_setup(settings, tools or (), response_format)
+    synthesis_schema(response_format)  # refuses a form that no answer can take
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
     graph.add_node("intake", partial(begin_run, setup=setup))
     graph.add_node("planner", as_node(partial(plan_run, setup=setup), "planner"))
+    graph.add_node("review", partial(review_plan, setup=setup))
     graph.add_node("executor", build_executor(setup, middleware=middleware))
     graph.add_node("replan_gate", partial(decide, setup=setup))
     graph.add_node("synthesize", as_node(partial(synthesize, setup=setup), "synthesize"))
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", route_after_intake)
-    graph.add_conditional_edges("planner", route_after_planner, ["executor", "synthesize", END])
+    graph.add_conditional_edges("planner", route_after_planner, ["review", "executor", "synthesize", END])
+    graph.add_conditional_edges("review", route_after_review, ["executor", "planner", END])
     graph.add_edge("executor", "replan_gate")
     graph.add_conditional_edges("replan_gate", route_after_gate, ["executor", "planner", "synthesize", END])
     graph.add_conditional_edges("synthesize", route_after_synthesize)
@@ -98,11 +103,22 @@ def route_after_intake(state: RunState) -> Literal["planner", "__end__"]:
     return "planner" if state["status"] == "running" else "__end__"
 
 
-def route_after_planner(state: RunState) -> list[Send] | Literal["synthesize", "__end__"]:
-    """To the first round of the plan; or on without one."""
-    if state["status"] != "running":
+def route_after_planner(state: RunState) -> list[Send] | Literal["review", "synthesize", "__end__"]:
+    """To a person who is to see the plan, or its first round; or on without one."""
+    decision = state["decision"]
+    if state["status"] != "running" or decision is None:
         return "__end__"
+    if decision["rule"] == REVIEW_DUE:
+        return "review"
     return send_round(state) or "synthesize"
+
+
+def route_after_review(state: RunState) -> list[Send] | Literal["planner", "__end__"]:
+    """To the first round of an approved plan; back to the planner with a comment; or a rejected run's end."""
+    decision = state["decision"]
+    if state["status"] != "running" or decision is None:
+        return "__end__"
+    return "planner" if decision["action"] == "replan" else send_round(state)
 
 
 def route_after_gate(state: RunState) -> list[Send] | Literal["planner", "synthesize", "__end__"]:

@@ -46,6 +46,7 @@ AGENT_ORDER = [
     "compact_executor",
     "intake",
     "planner",
+    "review",
     "guard",
     "executor",
     "replan_gate",

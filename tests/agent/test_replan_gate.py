@@ -9,7 +9,7 @@ from plan_execute.agent.replan_gate import RULES, Situation
 
 
 def situation(decision: Any, **milestones: Any) -> Situation:
-    plain: dict[str, Any] = {"depends_on": [], "report": None, "failure": None, "revision": 1, "attempts": 1, "goal": "Do it."}
+    plain: dict[str, Any] = {"goal": "Do it.", "depends_on": [], "report": None, "failure": None, "revision": 1}
     state: Any = {
         "plan": {"revision": 1},
         "milestones": {key: {**plain, "id": key, **fields} for key, fields in milestones.items()},

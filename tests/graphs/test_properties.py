@@ -30,7 +30,10 @@ CODES = {
     "unexpected_state",
 }
 OUTCOMES = ("success", "success", "success", "fail", "block", "lie", "raise", "prose", "surprise", "loop", "stray")
-DRAFTS = ("good", "good", "good", "good", "prose", "raise", "cycle", "unknown tool", "empty", "answer")
+DRAFTS = (
+    *("good", "good", "good", "again", "again", "again"),
+    *("prose", "raise", "cycle", "unknown tool", "empty", "answer"),
+)
 
 
 @tool
@@ -45,7 +48,9 @@ class World:
     def __init__(self, draw: Iterator[Any]) -> None:
         self.draw = draw
         self.drafts = 0
-        self.started: list[str] = []
+        self.goals: list[str] = []
+        self.done: set[str] = set()
+        self.done_again: list[str] = []
 
     def heavy(self, asked: Asked) -> Answer:
         """Plan or synthesize in a way drawn at random."""
@@ -53,10 +58,11 @@ class World:
             return next(self.draw)["synthesis"]  # type: ignore[no-any-return]
         self.drafts += 1
         drawn = next(self.draw)
-        goals = [f"goal {self.drafts}.{n} {outcome}" for n, outcome in enumerate(drawn["outcomes"])]
+        if drawn["draft"] != "again" or not self.goals:
+            self.goals = [f"goal {self.drafts}.{n} {outcome}" for n, outcome in enumerate(drawn["outcomes"])]
         milestones = [
             milestone(goal, depends_on=[f"m{k + 1}" for k in range(n) if (k + n) % drawn["density"] == 0])
-            for n, goal in enumerate(goals)
+            for n, goal in enumerate(self.goals)
         ]
         match drawn["draft"]:
             case "prose":
@@ -77,8 +83,8 @@ class World:
         """Carry a milestone out as its goal says."""
         goal = goal_of(asked)
         answered = any(message.type == "tool" for message in asked.messages)
-        if not answered:
-            self.started.append(goal)
+        if goal in self.done:
+            self.done_again.append(goal)
         match goal.split()[-1]:
             case "raise":
                 return TimeoutError("slow") if not answered else report()
@@ -98,7 +104,9 @@ class World:
             case "block":
                 return report("", "blocked", missing="a name")
             case "surprise":
+                self.done.add(goal)
                 return report("found", surprise="all is different")
+        self.done.add(goal)
         return report("found")
 
 
@@ -108,7 +116,10 @@ ROUNDS = st.fixed_dictionaries(
         "outcomes": st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=4),
         "density": st.integers(1, 3),
         "synthesis": st.sampled_from(
-            [synthesis(), synthesis(), synthesis(met=[False]), "No.", ConnectionError("down")]
+            [
+                *(synthesis(), synthesis(), synthesis(met=[False]), "No.", ConnectionError("down")),
+                synthesis(requirements=[{"number": 1, "met": True, "milestones": ["m99"]}]),
+            ]
         ),
     }
 )
@@ -149,6 +160,12 @@ def test_every_run_ends_and_says_truthfully_how(drawn: list[Any], limits: dict[s
         assert output["error"]["message"]
     assert output["messages"][-1].type == "ai"
     assert output["messages"][-1].text
+
+    assert world.done_again == []
+    for done in (m for m in milestones.values() if m["status"] == "completed"):
+        assert done["goal"].split()[-1] in {"success", "surprise"}
+    for requirement in output["plan"]["requirements"] if output["plan"] else ():
+        assert not requirement["met"] or {milestones[k]["status"] for k in requirement["milestones"]} == {"completed"}
 
     if output["status"] == "completed" and output["plan"]:
         assert all(requirement["met"] for requirement in output["plan"]["requirements"])

@@ -1,14 +1,19 @@
 """Models that break the rules of the protocol: ids repeated or missing, the same object again, odd overrides."""
 
-from typing import Any
+import json
+from typing import Any, Literal
 
 import pytest
 from langchain.agents.middleware import AgentMiddleware
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, RemoveMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
+from plan_execute.agent.context import Context
+from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.state import Brief, PlanExecuteInput
 from plan_execute.graphs import create_executor, create_plan_execute_agent
 from tests.fakes import (
@@ -175,3 +180,165 @@ def test_partial_end_names_what_is_unmet() -> None:
     output = create_plan_execute_agent(heavy(draft, "I cannot."), executor, [look_up]).invoke(ASKED)
     assert (output["status"], output["error"]["code"]) == ("partial", "plan_unparsable")
     assert "Unmet: 2. Two." in output["error"]["message"]
+
+
+def run(planner: ScriptedModel, response_format: Any = None) -> dict[str, Any]:
+    executor = ScriptedModel(diligent)
+    output: dict[str, Any] = create_plan_execute_agent(
+        planner, executor, [look_up], context={"max_replans": 0}, response_format=response_format
+    ).invoke(ASKED)
+    return output
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        {"plan": {"PlanDraft": plan(milestone("a"))}},
+        plan(milestone("a", tools="look_up", depends_on="none", covers="R1")),
+        {**plan(), "milestones": {"m1": milestone("a")}},
+        {**plan(), "milestones": json.dumps([milestone("a")])},
+        {
+            "requirements": "Answer it.",
+            "milestones": {"description": "a", "tools": "look_up", "covers": "requirement 1"},
+        },
+    ],
+)
+def test_plan_in_a_form_of_the_models_own_is_carried_out_at_once(draft: dict[str, Any]) -> None:
+    planner = heavy(draft)
+    output = run(planner)
+    assert (output["status"], [m["goal"] for m in output["milestones"].values()]) == ("completed", ["a"])
+    assert len(planner.asked) == 2
+
+
+@pytest.mark.parametrize("milestones", [["M1"], [1], "m1: a", "done:m1", ["Milestone 1"]])
+def test_verdict_is_believed_however_it_names_the_milestones(milestones: Any) -> None:
+    verdict = {"number": "R1", "met": "yes", "milestones": milestones}
+    output = run(heavy(plan(milestone("a")), end={"answer": "Yes.", "requirements": [verdict]}))
+    assert output["status"] == "completed"
+    assert output["plan"]["requirements"][0]["milestones"] == ["m1"]
+
+
+@pytest.mark.parametrize("met", [None, "partially", "?", "no"])
+def test_unclear_verdict_is_a_no_and_leaves_the_rest_of_the_synthesis(met: Any) -> None:
+    draft = plan(milestone("a", covers=[1, 2]), requirements=["One.", "Two."])
+    planner = heavy(draft, end={"answer": "Half.", "requirements": {"1": {"met": True}, "2": {"met": met}}})
+    output = run(planner)
+    assert (output["status"], output["answer"]) == ("partial", "Half.")
+    assert [requirement["met"] for requirement in output["plan"]["requirements"]] == [True, False]
+    assert len(planner.asked) == 2
+
+
+def test_call_of_a_catalogue_tool_is_no_plan_and_no_synthesis() -> None:
+    def answer(asked: Asked) -> Answer:
+        given = plan(milestone("a")) if asked.tools == ["PlanDraft"] else synthesis()
+        return given if "instead of filling in" in asked.text else tool_call("look_up", given)
+
+    planner = ScriptedModel(answer)
+    assert run(planner)["status"] == "completed"
+    assert "It calls 'look_up' instead of filling in the schema 'PlanDraft'." in planner.asked[1].text
+    assert "It calls 'look_up' instead of filling in the schema 'Synthesis'." in planner.asked[3].text
+    assert len(planner.asked) == 4
+
+
+CUT_OFF = AIMessage('{"answer": "4', response_metadata={"finish_reason": "length"})
+
+
+@pytest.mark.parametrize(
+    ("planner", "code"),
+    [(heavy(CUT_OFF), "plan_unparsable"), (heavy(plan(milestone("a")), end=CUT_OFF), "synthesis_failed")],
+)
+def test_what_is_meant_for_the_model_is_not_said_to_the_user(planner: ScriptedModel, code: str) -> None:
+    output = run(planner)
+    assert output["error"]["code"] == code
+    assert "It was cut off (length)." in output["error"]["message"]
+    assert "Be brief. Fill in the" in planner.asked[-1].text
+    for said in (output["error"]["message"], output["messages"][-1].text):
+        assert not any(word in said for word in ("rief", "Fill in", "Send the whole"))
+
+
+class Served(ScriptedModel):
+    """A model with an address."""
+
+    def __init__(self, script: Any) -> None:
+        super().__init__(script)
+
+    @property
+    def base_url(self) -> str:
+        return "http://me:secret@127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "attempts"),
+    [
+        (ContextOverflowError("9 > 8"), "prompt is too long for its model", 1),
+        (ValueError("down"), "cannot be reached at http://127.0.0.1:9/v1: ValueError: down", 2),
+    ],
+)
+def test_silence_is_explained(error: Exception, said: str, attempts: int) -> None:
+    assert said in run(Served([error]))["error"]["message"]
+    planner = Served(lambda asked: plan(milestone("a")) if asked.tools == ["PlanDraft"] else error)
+    output = run(planner)
+    assert (output["status"], output["error"]["code"]) == ("partial", "synthesis_failed")
+    assert said in output["error"]["message"]
+    assert len(planner.asked) == 1 + attempts
+
+
+FORM = {
+    "type": "object",
+    "properties": {"total": {"$ref": "#/$defs/Whole"}},
+    "required": ["total"],
+    "$defs": {"Whole": {"type": "integer"}},
+}
+
+
+def with_total(total: Any) -> dict[str, Any]:
+    return synthesis("Three.", structured_response={"total": total})
+
+
+def test_answer_that_violates_the_json_schema_goes_back() -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.tools == ["PlanDraft"]:
+            return plan(milestone("a"))
+        return with_total(3 if "$.total: 'three' is not of type 'integer'" in asked.text else "three")
+
+    planner = ScriptedModel(answer)
+    output = run(planner, FORM)
+    assert (output["status"], output["structured_response"], len(planner.asked)) == ("completed", {"total": 3}, 3)
+
+
+@pytest.mark.parametrize("response", [{"total": "three"}, {}, [3], "3", None])
+def test_answer_that_never_fits_the_json_schema_ends_in_a_typed_partial(response: Any) -> None:
+    planner = heavy(plan(milestone("a")), end=synthesis("Three.", structured_response=response))
+    output = run(planner, FORM)
+    assert (output["status"], output["error"]["code"]) == ("partial", "synthesis_failed")
+    assert "structured_response: $" in output["error"]["message"]
+    assert (output["structured_response"], len(planner.asked)) == (None, 3)
+
+
+@pytest.mark.parametrize("form", [{"type": "objekt"}, {"$ref": "#/$defs/nowhere"}, {"pattern": "("}])
+def test_response_format_that_is_no_json_schema_is_refused_at_once(form: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="`response_format` is no valid JSON schema"):
+        create_plan_execute_agent(response_format=form)
+
+
+def test_response_format_is_taken_as_it_is() -> None:
+    end = synthesis("Yes.", structured_response="A")
+    assert run(heavy(plan(milestone("a")), end=end), Literal["A", "B"])["structured_response"] == "A"
+
+
+@pytest.mark.parametrize(
+    ("options", "context", "said"),
+    [
+        ({"response_format": {"title": "Out", "type": "object"}}, Context(), "response_format"),
+        ({}, Context(verify="model"), "verifier_model"),
+    ],
+)
+def test_compact_model_is_not_asked_for_what_it_would_make_up(
+    options: dict[str, Any], context: Context, said: str
+) -> None:
+    model = FakeListChatModel(responses=[], metadata={"compact": True})
+    agent = create_plan_execute_agent(model, tools=[], **options)
+    ended = agent.invoke(ASKED, context=context)
+    assert ended["error"] is not None
+    assert (ended["status"], ended["error"]["code"]) == ("aborted", "model_unavailable")
+    assert said in ended["error"]["message"]
