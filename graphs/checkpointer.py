@@ -1,11 +1,12 @@
 """Where threads are kept: a checkpointer from a URL."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -21,7 +22,14 @@ CONNECT_SECONDS = 10
 """How long to wait for a database server."""
 
 
-def open_checkpointer(url: str | None = None) -> "OpenedCheckpointer":
+class Dropped(NamedTuple):
+    """What was deleted: rows, and the bytes of their content."""
+
+    rows: int
+    bytes: int
+
+
+def open_checkpointer(url: str | None = None, *, create: bool = True) -> "OpenedCheckpointer":
     """Open a checkpointer, with `with` for a graph that is invoked, with `async with` for one that is awaited.
 
     What is read back is held to plain data and messages: no other type is ever built from a stored checkpoint.
@@ -29,25 +37,27 @@ def open_checkpointer(url: str | None = None) -> "OpenedCheckpointer":
     Args:
         url: `sqlite:///threads.sqlite` or the path of a SQLite file, made if it does not exist; `memory`;
             `postgresql://user@host/name` (needs the extra `postgres`). None: a file in the user's data folder.
+        create: Whether a SQLite file that does not exist is made.
 
     Raises:
         ConfigurationError: On entering, when it cannot be opened; one sentence says why, without the password.
     """
-    return OpenedCheckpointer(url)
+    return OpenedCheckpointer(url, create=create)
 
 
 class OpenedCheckpointer:
     """A context, sync and async, that gives the checkpointer and closes its connection at the end."""
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, *, create: bool) -> None:
         """Remember what is to be opened."""
         self._url = url
+        self._create = create
         self._open = ExitStack()
         self._aopen = AsyncExitStack()
 
     def __enter__(self) -> Saver:
         """Open for sync use."""
-        return self._open.enter_context(_opened(self._url))
+        return self._open.enter_context(_opened(self._url, create=self._create))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -57,7 +67,7 @@ class OpenedCheckpointer:
 
     async def __aenter__(self) -> Saver:
         """Open for async use."""
-        return await self._aopen.enter_async_context(_aopened(self._url))
+        return await self._aopen.enter_async_context(_aopened(self._url, create=self._create))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -71,8 +81,43 @@ def default_file() -> Path:
     return platformdirs.user_data_path("plan-execute", appauthor=False) / "threads.sqlite"
 
 
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a checkpointer opened here raises when its database fails it."""
+    if "psycopg" not in sys.modules:
+        return (sqlite3.Error,)
+    import psycopg
+
+    return (sqlite3.Error, psycopg.Error)
+
+
+def drop_scratchpads(checkpointer: Saver, thread: str) -> Dropped:
+    """Delete the checkpoints that a thread's milestones left; those of the thread itself, all it is read from, stay.
+
+    By hand, because SQLite's checkpointer can only delete whole threads, and the `prune` of PostgreSQL's refuses
+    graphs whose state is kept by delta.
+
+    Raises:
+        ConfigurationError: The checkpointer is of neither kind.
+    """
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    if isinstance(checkpointer, SqliteSaver):
+        with checkpointer.cursor() as cursor:
+            dropped = _delete_scratchpads(cursor, _SQLITE_SIZES, thread, "?")
+        with suppress(sqlite3.OperationalError):  # while somebody else reads the file it keeps its size
+            checkpointer.conn.execute("VACUUM")
+        return dropped
+    connection: Any = getattr(checkpointer, "conn", None)
+    if connection is None:
+        raise ConfigurationError("Only threads in SQLite and PostgreSQL can be pruned: name their place.")
+    from psycopg.rows import tuple_row
+
+    with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        return _delete_scratchpads(cursor, _POSTGRES_SIZES, thread, "%s")
+
+
 @contextmanager
-def _opened(url: str | None) -> Iterator[Saver]:
+def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
     if url == "memory":
         yield InMemorySaver(serde=_serde())
     elif _is_postgres(url):
@@ -81,7 +126,7 @@ def _opened(url: str | None) -> Iterator[Saver]:
     else:
         from langgraph.checkpoint.sqlite import SqliteSaver
 
-        path = _sqlite_path(url)
+        path = _sqlite_path(url, create=create)
         try:
             connection = sqlite3.connect(path, check_same_thread=False)
         except sqlite3.Error as error:
@@ -96,7 +141,7 @@ def _opened(url: str | None) -> Iterator[Saver]:
 
 
 @asynccontextmanager
-async def _aopened(url: str | None) -> AsyncIterator[Saver]:
+async def _aopened(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
     if url == "memory":
         yield InMemorySaver(serde=_serde())
     elif _is_postgres(url):
@@ -106,7 +151,7 @@ async def _aopened(url: str | None) -> AsyncIterator[Saver]:
         import aiosqlite
         from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-        path = _sqlite_path(url)
+        path = _sqlite_path(url, create=create)
         try:
             connection = await aiosqlite.connect(path)
         except sqlite3.Error as error:
@@ -162,6 +207,30 @@ async def _apostgres(url: str) -> AsyncIterator[Saver]:
         yield saver
 
 
+_SQLITE_SIZES = {
+    "checkpoints": "coalesce(length(checkpoint), 0) + coalesce(length(metadata), 0)",
+    "writes": "coalesce(length(value), 0)",
+}
+_POSTGRES_SIZES = {
+    "checkpoints": "pg_column_size(checkpoint) + pg_column_size(metadata)",
+    "checkpoint_blobs": "coalesce(octet_length(blob), 0)",
+    "checkpoint_writes": "octet_length(blob)",
+}
+"""The tables that hold checkpoints, with the bytes that a row takes."""
+
+
+def _delete_scratchpads(cursor: Any, sizes: Mapping[str, str], thread: str, mark: str) -> Dropped:
+    """Delete them from all tables; `mark` stands for a value in the SQL of this database."""
+    rows = size = 0
+    for table, content in sizes.items():
+        where = f"FROM {table} WHERE thread_id = {mark} AND checkpoint_ns <> ''"
+        cursor.execute(f"SELECT count(*), coalesce(sum({content}), 0) {where}", (thread,))
+        found = cursor.fetchone()
+        rows, size = rows + int(found[0]), size + int(found[1])
+        cursor.execute(f"DELETE {where}", (thread,))
+    return Dropped(rows, size)
+
+
 def _serde() -> JsonPlusSerializer:
     """Strict whatever LANGGRAPH_STRICT_MSGPACK says: None allows LangGraph's list of safe types and nothing else."""
     return JsonPlusSerializer(allowed_msgpack_modules=None)
@@ -171,23 +240,24 @@ def _is_postgres(url: str | None) -> bool:
     return url is not None and url.startswith(("postgresql://", "postgres://"))
 
 
-def _sqlite_path(url: str | None) -> Path:
+def _sqlite_path(url: str | None, *, create: bool) -> Path:
     if url is None:
         path = default_file()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable_file(path, error) from None
-        return path
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return Path(url).expanduser()
-    if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
-        raise ConfigurationError(
-            f"Unknown checkpointer {_place(url)!r}: write it as sqlite:///threads.sqlite, "
-            "postgresql://user@host/name, memory, or the path of a file."
-        )
-    return Path(rest[1:])
+    else:
+        scheme, separator, rest = url.partition("://")
+        if separator and (scheme != "sqlite" or not rest.startswith("/") or rest == "/"):
+            raise ConfigurationError(
+                f"Unknown checkpointer {_place(url)!r}: write it as sqlite:///threads.sqlite, "
+                "postgresql://user@host/name, memory, or the path of a file."
+            )
+        path = Path(rest[1:]) if separator else Path(url).expanduser()
+    if not create and not path.is_file():
+        raise ConfigurationError(f"There is no file {str(path)!r}: name the one that the threads are kept in.")
+    return path
 
 
 def _unusable_file(path: Path, error: Exception) -> ConfigurationError:

@@ -4,38 +4,48 @@ Nothing heavy is imported before the arguments are known to be good, so `--help`
 """
 
 import argparse
-import importlib.util
-import json
 import os
 import queue
-import signal
-import sqlite3
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from importlib.metadata import version
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, TextIO
+
+from plan_execute.graphs.command import (
+    COMPLETED,
+    UNFINISHED,
+    Parser,
+    document,
+    leave,
+    print_json,
+    refuse,
+    sigterm_heard,
+)
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langchain_core.tools import BaseTool
 
     from plan_execute.agent.context import Context
     from plan_execute.agent.state import RunState
     from plan_execute.graphs.display import Screen
     from plan_execute.graphs.plan_execute import PlanExecuteAgent
 
-COMPLETED, UNFINISHED, MISUSE = 0, 1, 2
-"""Exit status: the request was carried out; the run was aborted or is partial; the call cannot work."""
-INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
-"""Exit status after a signal, as a shell counts it."""
-
 MODELS = ("planner_model", "executor_model", "synthesizer_model")
 """The options that name a model."""
+
+NEEDED = {
+    "db": "a SQLAlchemy URL or a SQLite file",
+    "docs": "a folder",
+    "thread": "a name",
+    "checkpointer": "a URL or a file",
+}
+"""What an option may not lack if it is given."""
+
+PLACES = "a SQLite file, sqlite:///... or postgresql://... (default: a file of yours)"
 
 EXAMPLES = """\
 examples:
@@ -47,8 +57,25 @@ examples:
   plan-execute "And by country?" --thread sales
   plan-execute - --json < request.txt
 
+threads kept with --thread:
+  plan-execute threads          which there are
+  plan-execute show THREAD      what the last run of one did
+  plan-execute prune THREAD     make its file smaller
+A request that is just one of these words: plan-execute -- threads
+
+environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
+
 exit status: 0 completed, 1 aborted or partial, 2 misuse, 130 interrupted
+--json prints one document in every case: its "status" is null where no run came to an end, "interrupted" after Ctrl-C,
+and "error" says why.
 """
+
+COMMANDS = {
+    "threads": "List the threads that are kept, newest first.",
+    "show": "Show what the last run of a thread planned, did, decided and answered.",
+    "prune": "Delete what the milestones of a finished thread noted on their way; plan, log and results stay.",
+}
+"""What is a command when it is the first word, and what it does."""
 
 
 class Options(argparse.Namespace):
@@ -66,11 +93,8 @@ class Options(argparse.Namespace):
     max_replans: int | None = None
     max_parallel: int | None = None
     thread: str | None = None
+    checkpointer: str | None = None
     json: bool = False
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,22 +103,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     Whatever the user caused is told in one sentence on stderr. After Ctrl-C, SIGTERM or a closed pipe the process ends
     here: a call that waits for its model could otherwise keep it for minutes.
     """
+    words = sys.argv[1:] if argv is None else argv
     try:
-        with _sigterm_heard():
-            return _carry_out(parse(argv))
-    except (KeyboardInterrupt, BrokenPipeError) as stop:
-        _leave(stop)
+        with sigterm_heard():
+            try:
+                if words and words[0] in COMMANDS:
+                    return _carry_out_command(words)
+                return _carry_out(parse(words))
+            finally:
+                sys.stdout.flush()
+    except (KeyboardInterrupt, OSError) as stop:
+        leave(stop, as_json="--json" in words)
 
 
-def parse(argv: Sequence[str] | None = None) -> Options:
+def parse(argv: Sequence[str]) -> Options:
     """Read the command line; leaves with status 2 and a sentence when it makes no sense."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
+        as_json="--json" in argv,
         prog="plan-execute",
         usage='plan-execute [options] "request"',
         description="Plans a request with a heavy model, carries it out with a light one, and answers.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("request", help="what is to be done, in quotes; - reads it from standard input")
     parser.add_argument("--version", action="version", version=f"plan-execute {version('langgraph-plan-execute')}")
@@ -112,8 +141,10 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     run.add_argument("--max-replans", metavar="N", type=_whole, help="how often a failing plan is revised (3)")
     run.add_argument("--max-parallel", metavar="N", type=_positive, help="milestones that run at the same time (1)")
     run.add_argument("--thread", metavar="NAME", help="go on with a kept conversation of that name, or begin it")
+    run.add_argument("--checkpointer", metavar="URL", help=f"where threads are kept: {PLACES}")
     run.add_argument("--json", action="store_true", help="print one JSON document instead of progress and answer")
-    options, rest = parser.parse_known_args(argv, namespace=Options())
+    defaults = {"db": os.environ.get("PLAN_EXECUTE_DB") or None, "docs": os.environ.get("PLAN_EXECUTE_DOCS") or None}
+    options, rest = parser.parse_known_args(argv, namespace=Options(**defaults))
     if rest and not rest[0].startswith("-"):
         parser.error(f"unexpected {rest[0]!r} after the request: put the whole request in quotes")
     if rest:
@@ -121,8 +152,11 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     options.request = _read_request(options.request)
     if not options.request.strip():
         parser.error("the request is empty: say what the agent is to do")
-    if options.thread is not None and not options.thread.strip():
-        parser.error("--thread needs a name")
+    for option, lacking in NEEDED.items():
+        if (given := getattr(options, option)) is not None and not given.strip():
+            parser.error(f"--{option} needs {lacking}")
+    if options.checkpointer and not options.thread:
+        parser.error("--checkpointer needs --thread NAME: without it nothing is kept")
     if options.base_url and not any(str(getattr(options, name)).startswith("openai:") for name in MODELS):
         parser.error("--base-url needs the name of an openai: model, for example --planner-model openai:qwen3")
     return options
@@ -131,6 +165,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
 def run_request(agent: "PlanExecuteAgent", options: Options, screen: "Screen") -> int:
     """Pursue the request with a ready agent (it needs a checkpointer) and give the exit status."""
     from plan_execute.agent.errors import PlanExecuteError
+    from plan_execute.graphs.checkpointer import storage_errors
 
     config: RunnableConfig = {"configurable": {"thread_id": options.thread or "request"}}
     begun = time.monotonic()
@@ -141,45 +176,73 @@ def run_request(agent: "PlanExecuteAgent", options: Options, screen: "Screen") -
                     screen.refresh()
                 else:
                     screen.take(event)
-    except (KeyboardInterrupt, BrokenPipeError) as stop:
-        _leave(stop, _where_it_stopped(screen, options))
+    except (KeyboardInterrupt, OSError) as stop:
+        leave(stop, _where_it_stopped(screen, options), as_json=options.json, thread=options.thread)
     except PlanExecuteError as error:
-        return _refuse(error)
-    except sqlite3.Error as error:
-        print(f"plan-execute: the run could not be stored: {error}", file=sys.stderr)
-        return UNFINISHED
+        return refuse(error, as_json=options.json)
+    except storage_errors() as error:
+        words = f"the run could not be stored: {error}"
+        return refuse(words, as_json=options.json, code="storage", status=UNFINISHED)
     state: RunState = agent.get_state(config).values  # type: ignore[assignment]  # LangGraph types it as a plain dict
     if options.json:
-        print(json.dumps(_document(state, options.thread), indent=2))
+        print_json(document(state, options.thread))
     else:
         screen.end(state, time.monotonic() - begun)
     return COMPLETED if state["status"] == "completed" else UNFINISHED
 
 
 def _carry_out(options: Options) -> int:
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
+    _announce_start(sys.stderr if options.json else sys.stdout)
     from plan_execute.agent.models import model_for
     from plan_execute.agent.usage import model_name
     from plan_execute.graphs.checkpointer import open_checkpointer
     from plan_execute.graphs.display import Screen
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
+    from plan_execute.graphs.toolbox import make_tools
 
     with ExitStack() as stack:
         try:
             context = _make_context(options)
             planner, executor = model_for("planner", context), model_for("executor", context)
             model_for("synthesizer", context)
-            tools = _make_tools(options)
-            checkpointer = stack.enter_context(open_checkpointer(None if options.thread else "memory"))
+            tools = make_tools(options.db, options.docs, web=options.web)
+            place = options.checkpointer if options.thread else "memory"
+            checkpointer = stack.enter_context(open_checkpointer(place))
             agent = create_plan_execute_agent(tools=tools, context=context, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
-            return _refuse(error)
+            return refuse(error, as_json=options.json)
         screen = Screen(sys.stderr if options.json else sys.stdout)
         screen.note(f"{model_name(planner)} plans, {model_name(executor)} carries out.")
         if not (options.db or options.docs or options.web):
             screen.note("Using the database and documents of a sample shop; yours: --db URL, --docs DIR.")
         return run_request(agent, options, screen)
+
+
+def _carry_out_command(words: Sequence[str]) -> int:
+    command = words[0]
+    parser = Parser(as_json="--json" in words, prog=f"plan-execute {command}", description=COMMANDS[command])
+    if command != "threads":
+        parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
+    parser.add_argument("--checkpointer", metavar="URL", help=f"where threads are kept: {PLACES}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(words[1:], namespace=Options())
+    _announce_start(sys.stderr if options.json else sys.stdout)
+    from plan_execute.graphs.threads import list_threads, prune_thread, show_thread
+
+    match command, options.thread:
+        case "show", str(thread):
+            return show_thread(thread, options.checkpointer, as_json=options.json)
+        case "prune", str(thread):
+            return prune_thread(thread, options.checkpointer, as_json=options.json)
+    return list_threads(options.checkpointer, as_json=options.json)
+
+
+def _announce_start(stream: TextIO) -> None:
+    """Say at once that something happens, because the imports take seconds; what comes next is written over it."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    if stream.isatty():
+        print("Starting ...", end="\r", file=stream, flush=True)
 
 
 def _make_context(options: Options) -> "Context":
@@ -194,31 +257,6 @@ def _make_context(options: Options) -> "Context":
             if str(said.get(name, "")).startswith("openai:"):
                 said[name] = load_model(said[name], base_url=options.base_url)
     return make_context(said)
-
-
-def _make_tools(options: Options) -> "list[BaseTool]":
-    """The calculator, and what looks into the data named; the sample data when none is."""
-    from plan_execute.tools import (
-        calculate,
-        database_tools,
-        document_tools,
-        read_page,
-        sample_database,
-        sample_documents,
-        search_web,
-    )
-
-    own = options.db or options.docs or options.web
-    tools: list[BaseTool] = [calculate]
-    if options.db or not own:
-        tools += database_tools(options.db or sample_database())
-    if options.docs or not own:
-        tools += document_tools(options.docs or sample_documents())
-    if options.web:
-        if not (importlib.util.find_spec("ddgs") and importlib.util.find_spec("trafilatura")):
-            raise ValueError("--web needs more packages: pip install 'langgraph-plan-execute[web]'.")
-        tools += [search_web, read_page]
-    return tools
 
 
 def _events(agent: "PlanExecuteAgent", request: str, config: "RunnableConfig") -> Iterator[dict[str, Any] | None]:
@@ -254,22 +292,11 @@ def _events(agent: "PlanExecuteAgent", request: str, config: "RunnableConfig") -
             yield item
 
 
-def _document(state: "RunState", thread: str | None) -> dict[str, Any]:
-    """What --json prints."""
-    keys = ("status", "answer", "error", "objective", "plan", "milestones", "usage", "log")
-    return {**{key: state.get(key) for key in keys}, "thread": thread}
-
-
 def _read_request(given: str) -> str:
     """The request as text; what is not UTF-8 becomes a replacement character."""
     if given == "-":
         return sys.stdin.buffer.read().decode("utf-8", "replace")
     return given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _refuse(error: Exception) -> int:
-    print(f"plan-execute: {error}", file=sys.stderr)
-    return MISUSE
 
 
 def _where_it_stopped(screen: "Screen", options: Options) -> str:
@@ -278,38 +305,6 @@ def _where_it_stopped(screen: "Screen", options: Options) -> str:
     running = f", {', '.join(progress.running)} not" if progress.running else ""
     kept = f" Thread {options.thread!r} is kept." if options.thread else ""
     return f"Interrupted: {done}{running}.{kept}"
-
-
-@contextmanager
-def _sigterm_heard() -> Iterator[None]:
-    """Make SIGTERM end the run as Ctrl-C does; outside the main thread the signals are somebody else's."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(_signum: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
-
-
-def _leave(stop: BaseException, words: str = "Interrupted.") -> NoReturn:
-    """End the process at once, because threads that wait for a model or hold the checkpointer cannot be stopped."""
-    with suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    status = BROKEN_PIPE
-    if isinstance(stop, KeyboardInterrupt):
-        status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-        with suppress(OSError):
-            print(words, file=sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(status)
 
 
 def _whole(text: str) -> int:

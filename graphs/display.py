@@ -98,6 +98,9 @@ class Progress:
     def _planned(self, event: Mapping[str, Any]) -> list[Line]:
         revision, self.phase, self.since = event["revision"], "Writing the answer", time.monotonic()
         title = "Plan" if revision == 1 else f"Plan, revision {revision}"
+        if not event["added"]:
+            given_up = f" Given up: {', '.join(event['dropped'])}." if event["dropped"] else ""
+            return [Line(f"{title}: nothing is left to do.{given_up}", style="bold")]
         lines = [Line(f"{title}: {clip(event['plan']['strategy'], STRATEGY_WIDTH)}", style="bold")]
         for key in event["added"]:
             milestone = event["changes"][key]
@@ -116,7 +119,7 @@ class Progress:
 
     def _called(self, event: Mapping[str, Any]) -> list[Line]:
         if activity := self.running.get(event["milestone"]):
-            activity.calls.append((event["call"], f"{clip(event['tool'])}({_worded(event['args'])})"))
+            activity.calls.append((event["call"], word_call(event["tool"], event["args"])))
         return []
 
     def _returned(self, event: Mapping[str, Any]) -> list[Line]:
@@ -140,7 +143,7 @@ class Progress:
         if event["status"] == "completed":
             self.finished.append(key)
             return [Line(f"{key} completed{took}", mark=self.marks.done, style="green")]
-        code = f" ({event['code']})" if event["code"] else ""
+        code = f" ({event['code']})" if event["code"] not in {None, event["status"]} else ""
         return [Line(f"{key} {event['status']}{code}{took}", mark=self.marks.failed, style="red")]
 
     def _decided(self, event: Mapping[str, Any]) -> list[Line]:
@@ -186,12 +189,12 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Say something quietly."""
-        self._print(Line(clean(text), style="dim"))
+        self.say(Line(clean(text), style="dim"))
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Show an event."""
         for line in self.progress.take(event):
-            self._print(line)
+            self.say(line)
 
     def refresh(self) -> None:
         """Let the spinner turn and the clock go on."""
@@ -201,8 +204,12 @@ class Screen:
     def end(self, state: RunState, seconds: float) -> None:
         """Show the answer, the requirements and what the run cost."""
         self.__exit__()
-        status, error = state["status"], state["error"]
-        answer = clean(state["answer"] if state["answer"] is not None else state["messages"][-1].text, lines=True)
+        status, reason = state["status"], _reason(state)
+        text = state["answer"]
+        if text is None:  # the last message is the error's, with what was finished below it
+            said = state["messages"][-1].text
+            text = said.replace(state["error"]["message"], reason, 1) if state["error"] else said
+        answer = clean(text, lines=True)
         title = "Answer" if state["answer"] is not None else "No answer"
         if self.live:
             colour = {"completed": "green", "partial": "yellow"}.get(status, "red")
@@ -212,13 +219,14 @@ class Screen:
             self.live.console.print()
             self.live.console.print(Panel(body, title=title, title_align="left", border_style=colour, padding=(1, 2)))
         else:
-            self._print(Line(f"\n{title}:\n{answer}\n"))
+            self.say(Line(f"\n{title}:\n{answer}\n"))
         for line in summary(state, seconds, self.progress.marks):
-            self._print(line)
-        if error and state["answer"] is not None:
-            self._print(Line(clip(error["message"], 2_000), style="yellow"))
+            self.say(line)
+        if reason and state["answer"] is not None:
+            self.say(Line(clip(reason, 2_000), style="yellow"))
 
-    def _print(self, line: Line) -> None:
+    def say(self, line: Line) -> None:
+        """Print a line."""
         if self.live:
             self.live.console.print(_rich(line))
         else:
@@ -264,6 +272,14 @@ def summary(state: RunState, seconds: float, marks: Marks) -> Iterator[Line]:
         yield Line(f"{role}: {describe_usage(usage)}", style="dim", indent=2)
 
 
+def _reason(state: RunState) -> str:
+    """Why a run did not complete, without the unmet requirements at its end: the summary lists them anyway."""
+    message = state["error"]["message"] if state["error"] else ""
+    requirements = state["plan"]["requirements"] if state["plan"] else []
+    first = next((f"{r['number']}. {r['text']}" for r in requirements if r["met"] is False), None)
+    return message.rpartition(f"Unmet: {first}")[0].strip() if first and f"Unmet: {first}" in message else message
+
+
 def describe_usage(usage: RoleUsage) -> str:
     """Word what a role cost; what nobody reported is left out."""
     calls = f"{usage['calls']:,} {'call' if usage['calls'] == 1 else 'calls'}"
@@ -277,6 +293,13 @@ def is_live(stream: TextIO) -> bool:
     """Whether a stream is a terminal on which lines may move and have colours."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in {"dumb", "unknown"}
     return stream.isatty() and not plain
+
+
+def word_call(tool: str, args: Mapping[str, Any]) -> str:
+    """Word a tool call as a person reads it: texts without quotes, a single argument without its name."""
+    texts = {name: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for name, v in args.items()}
+    named = [text if len(texts) == 1 else f"{name}={text}" for name, text in texts.items()]
+    return f"{clip(tool)}({clip(', '.join(named), ARGS_WIDTH)})"
 
 
 def clip(text: str, limit: int = 300) -> str:
@@ -304,13 +327,6 @@ def duration(seconds: float) -> str:
 def seconds_between(start: str, end: str) -> float:
     """The time between two transitions of a run."""
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-
-
-def _worded(args: Mapping[str, Any]) -> str:
-    """A tool's arguments as a person reads them: texts without quotes, a single one without its name."""
-    texts = {name: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for name, v in args.items()}
-    named = [text if len(texts) == 1 else f"{name}={text}" for name, text in texts.items()]
-    return clip(", ".join(named), ARGS_WIDTH)
 
 
 def _rich(line: Line) -> Padding:

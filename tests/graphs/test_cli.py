@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from langchain_core.tools import tool
@@ -83,12 +83,12 @@ def command(start: Start) -> Run:
     return run
 
 
-def agent_of(heavy: Sequence[Answer], light: ScriptedModel | None = None, **context: int) -> PlanExecuteAgent:
+def agent_of(heavy: Sequence[Answer], light: ScriptedModel | None = None, **context: object) -> PlanExecuteAgent:
     return create_plan_execute_agent(
         ScriptedModel(heavy),
         light or ScriptedModel(diligent),
         [look_up],
-        context=Context(**context),  # type: ignore[arg-type]  # the integers among the settings
+        context=Context(**context),  # type: ignore[arg-type]  # whatever the test sets
         checkpointer=InMemorySaver(),
     )
 
@@ -122,6 +122,7 @@ def test_aborted_run_ends_in_status_1_with_its_reason(capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "No answer:\nAborted after 0 replans, the most allowed." in printed
     assert "✗ 1. Answer it.: not reached" in printed
+    assert printed.count("Answer it.") == 1
     assert "Aborted (max_replans) in" in printed
 
 
@@ -131,6 +132,15 @@ def test_partial_run_ends_in_status_1_with_what_is_unmet(capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert "Half of it." in printed
     assert "Partial (unmet_requirements) in" in printed
+    assert printed.count("Answer it.") == 1
+
+
+def test_why_a_run_stopped_early_is_told_and_what_is_unmet_only_once(capsys: pytest.CaptureFixture[str]) -> None:
+    heavy = [plan(milestone("Find a"), milestone("Find b")), synthesis("Half of it.", met=[False])]
+    assert ended(agent_of(heavy, budget={"tokens": 40})) == 1
+    printed = capsys.readouterr().out
+    assert "Stopped early: Crossed" in printed
+    assert printed.count("Answer it.") == 1
 
 
 def test_json_is_one_document_with_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +153,21 @@ def test_json_is_one_document_with_the_whole_run(capsys: pytest.CaptureFixture[s
     assert document["milestones"]["m1"]["status"] == "completed"
     assert document["usage"]["planner"]["calls"] == 1
     assert document["log"][0]["type"] == "plan_created"
+
+
+@pytest.mark.parametrize("kind", ["sqlite3", "psycopg"])
+def test_run_that_cannot_be_stored_says_so(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    raised = pytest.importorskip(kind).OperationalError("disk I/O error")
+
+    class Failing(InMemorySaver):
+        def put(self, *args: Any, **kwargs: Any) -> Any:
+            raise raised
+
+    agent = create_plan_execute_agent(ScriptedModel([plan(milestone("Find a"))]), checkpointer=Failing())
+    assert run_request(agent, Options(request="Find a.", json=True), Screen(sys.stderr)) == 1
+    told = capsys.readouterr()
+    assert told.err == "plan-execute: the run could not be stored: disk I/O error\n"
+    assert json.loads(told.out)["error"]["code"] == "storage"
 
 
 def test_help_shows_examples_and_the_defaults_that_hold(capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,13 +199,39 @@ def test_heavy_packages_wait_until_the_arguments_are_good(command: Run, argument
         (["hi", "--max-parallel", "0"], "expected a whole number of at least 1"),
         (["hi", "--granularity", "tiny"], "invalid choice: 'tiny'"),
         (["hi", "--thread", " "], "--thread needs a name"),
+        (["hi", "--db", ""], "--db needs a SQLAlchemy URL or a SQLite file"),
+        (["hi", "--docs", ""], "--docs needs a folder"),
+        (["hi", "--checkpointer", "", "--thread", "a"], "--checkpointer needs a URL or a file"),
+        (["hi", "--checkpointer", "x.sqlite"], "--checkpointer needs --thread NAME"),
         (["hi", "--base-url", "http://127.0.0.1:1"], "--base-url needs the name of an openai: model"),
     ],
 )
 def test_misuse_is_refused_with_a_sentence(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         parse(args)
-    assert said in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert said in told.err
+    with pytest.raises(SystemExit, match="2"):
+        parse([*args, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["error"]["code"]) == (None, "misuse")
+    assert said in document["error"]["message"]
+
+
+def test_environment_names_the_data_that_the_command_line_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAN_EXECUTE_DB", "shop.db")
+    monkeypatch.setenv("PLAN_EXECUTE_DOCS", "handbook")
+    options = parse(["hi", "--docs", "rules"])
+    assert (options.db, options.docs) == ("shop.db", "rules")
+    monkeypatch.setenv("PLAN_EXECUTE_DB", "")
+    assert parse(["hi"]).db is None
+
+
+@pytest.mark.parametrize("request_", ["threads of a screw", "show me the way", "prune it"])
+def test_request_that_begins_like_a_command_is_a_request(request_: str) -> None:
+    assert parse([request_]).request == request_
+    assert parse(["--", "threads"]).request == "threads"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +243,10 @@ def test_misuse_is_refused_with_a_sentence(args: list[str], said: str, capsys: p
         (["--planner-model", "openai:gpt-5"], "No key for 'openai:gpt-5'"),
         ([*UNREACHABLE, "--db", "sqlite:////nowhere/shop.db"], "There is no database file '/nowhere/shop.db'"),
         ([*UNREACHABLE, "--db", "nonsense://me:secret@host/shop"], "Unknown kind of database 'nonsense'"),
+        ([*UNREACHABLE, "--db", "mysql://me:secret@host/shop"], "need a driver: pip install mysqlclient."),
         ([*UNREACHABLE, "--docs", "/nowhere"], "There is no folder '/nowhere'"),
+        (["--planner-model", "opnai:gpt-5"], "did you mean 'openai:gpt-5'?"),
+        (["--planner-model", "local:/nowhere/model.gguf"], "No model file at '/nowhere/model.gguf'"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_run(
@@ -206,6 +260,10 @@ def test_what_cannot_work_is_refused_before_the_run(
     assert said in refusal
     assert refusal.count("\n") == 1
     assert "secret" not in refusal
+    assert main(["Find it out.", *args, "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["status"] is None
+    assert said in document["error"]["message"]
 
 
 def test_model_that_does_not_answer_ends_the_run_without_a_traceback(command: Run) -> None:
@@ -246,7 +304,8 @@ def light(asked):
 
 drafted = plan(milestone("first", tools=[]), milestone("second", tools=[]))
 agent = create_plan_execute_agent(ScriptedModel([drafted]), ScriptedModel(light), checkpointer=InMemorySaver())
-run_request(agent, Options(request="Find it out.", thread="sales"), Screen(sys.stdout))
+options = Options(request="Find it out.", thread="sales", json="--json" in sys.argv)
+run_request(agent, options, Screen(sys.stderr if options.json else sys.stdout))
 """
 
 
@@ -258,6 +317,18 @@ def test_ctrl_c_ends_the_run_at_once_and_says_what_was_done(start: Start) -> Non
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == b"Interrupted: m1 finished, m2 not. Thread 'sales' is kept.\n"
+
+
+def test_ctrl_c_leaves_a_json_document_behind(start: Start) -> None:
+    process = start("-c", SLOW, "--json")
+    assert process.stdout is not None
+    next(line for line in process.stdout if line == b"waiting\n")
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    document = json.loads(printed)
+    assert (document["status"], document["error"]["code"]) == ("interrupted", "interrupted")
+    assert document["error"]["message"] == "Interrupted: m1 finished, m2 not. Thread 'sales' is kept."
+    assert document["thread"] == "sales"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -279,3 +350,29 @@ def test_closed_pipe_ends_the_run_quietly(command: Run) -> None:
     done = command("Find it out.", *UNREACHABLE, before=close)
     assert done.returncode == 141
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_full_disk_is_told_in_a_sentence(command: Run, form: list[str]) -> None:
+    done = command(
+        "Find it out.", *UNREACHABLE, *form, before="import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1)\n"
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "plan-execute: reading or writing failed: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+def test_terminal_hears_at_once_that_something_happens(command: Run) -> None:
+    terminal = "import sys; sys.stdout.isatty = lambda: True; sys.modules['langgraph'] = None\n"
+    done = command("Find it out.", before=terminal)
+    assert done.stdout == "Starting ...\r"
+
+
+def test_thread_goes_where_the_checkpointer_option_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = str(tmp_path / "threads.sqlite")
+    assert main(["Find it out.", *UNREACHABLE, "--thread", "sales", "--checkpointer", place]) == 1
+    capsys.readouterr()
+    assert main(["threads", "--checkpointer", place, "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(thread["thread"], thread["status"]) for thread in listed] == [("sales", "aborted")]

@@ -84,6 +84,15 @@ def test_replan_tells_its_reason_and_what_was_given_up() -> None:
     ]
 
 
+def test_revision_that_plans_nothing_is_one_line() -> None:
+    revised = event("plan_revised", revision=2, plan={"strategy": "Answer."}, added=[], dropped=["m2"], changes={})
+    assert told(revised) == ["Plan, revision 2: nothing is left to do. Given up: m2."]
+
+
+def test_class_of_failure_that_says_no_more_than_the_status_is_left_out() -> None:
+    assert told(started(), finished(status="failed", code="failed"))[-1] == "✗ m1 failed, 1 min 5 s"
+
+
 def test_unknown_events_are_passed_over() -> None:
     assert told({"type": "answer_delta", "text": "x"}, {"anything": 1}) == []
 

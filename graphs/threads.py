@@ -1,0 +1,202 @@
+"""What can be done with kept threads: list them, show what the last run of one did, make one smaller."""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import cast
+
+from langchain_core.runnables import RunnableConfig
+from rich.cells import cell_len, set_cell_size
+from typing_extensions import TypedDict
+
+from plan_execute.agent.errors import PlanExecuteError, RequestError
+from plan_execute.agent.state import Milestone, RunState
+from plan_execute.graphs.checkpointer import Saver, drop_scratchpads, open_checkpointer, storage_errors
+from plan_execute.graphs.command import COMPLETED, UNFINISHED, document, print_json, refuse
+from plan_execute.graphs.display import (
+    RESULT_WIDTH,
+    STRATEGY_WIDTH,
+    Line,
+    Marks,
+    Progress,
+    Screen,
+    clip,
+    duration,
+    seconds_between,
+    summary,
+    word_call,
+)
+from plan_execute.graphs.plan_execute import create_plan_execute_agent
+
+
+class Thread(TypedDict):
+    """One line of the list of threads; `at` is when it was last written, ISO 8601; `usd` null where unknown."""
+
+    thread: str
+    objective: str
+    at: str
+    status: str
+    usd: float | None
+    tokens: int
+
+
+def list_threads(place: str | None, *, as_json: bool) -> int:
+    """Print which threads are kept, newest first, and give the exit status."""
+
+    def run(checkpointer: Saver) -> None:
+        threads = find_threads(checkpointer)
+        if as_json:
+            print_json(threads)
+            return
+        screen = Screen(sys.stdout)
+        if not threads:
+            screen.say(Line("No threads are kept yet: --thread NAME begins one."))
+            return
+        rows = [("THREAD", "WHEN", "STATUS", "COST", "OBJECTIVE"), *map(_row, threads)]
+        widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for row in rows:
+            screen.say(Line("  ".join(map(set_cell_size, row, widths)).rstrip(), cut=True))
+
+    return _with_checkpointer(place, run, as_json=as_json)
+
+
+def show_thread(thread: str, place: str | None, *, as_json: bool) -> int:
+    """Print what the last run of a thread did and decided, and give the exit status."""
+
+    def run(checkpointer: Saver) -> None:
+        state = read_thread(checkpointer, thread)
+        if as_json:
+            print_json(document(state, thread))
+            return
+        screen = Screen(sys.stdout)
+        for line in describe_run(state, screen.progress.marks):
+            screen.say(line)
+        if state["status"] != "running":
+            screen.end(state, state["seconds"])
+            return
+        for line in summary(state, state["seconds"], screen.progress.marks):
+            screen.say(line)
+        why = "it was interrupted, waits for a person, or goes on elsewhere"
+        screen.say(Line(f"It has not finished: {why}.", style="yellow"))
+
+    return _with_checkpointer(place, run, as_json=as_json)
+
+
+def prune_thread(thread: str, place: str | None, *, as_json: bool) -> int:
+    """Delete what the milestones of a finished thread left, say how much it was, and give the exit status."""
+
+    def run(checkpointer: Saver) -> None:
+        if read_thread(checkpointer, thread)["status"] == "running":
+            raise RequestError(f"Thread {thread!r} has not finished: it is pruned when its run has come to an end.")
+        dropped = drop_scratchpads(checkpointer, thread)
+        if as_json:
+            print_json({"thread": thread, **dropped._asdict()})
+        else:
+            Screen(sys.stdout).say(Line(f"Thread {thread!r}: {dropped.rows:,} rows, {dropped.bytes:,} bytes deleted."))
+
+    return _with_checkpointer(place, run, as_json=as_json)
+
+
+def find_threads(checkpointer: Saver) -> list[Thread]:
+    """Find the threads of this package's graph, newest first."""
+    # Every run begins with a checkpoint of its input; the namespace of a milestone's own is not empty.
+    begun = {
+        str(found.config["configurable"]["thread_id"])
+        for found in checkpointer.list(None, filter={"source": "input"})
+        if not found.config["configurable"].get("checkpoint_ns")
+    }
+    threads = [thread for key in begun if (thread := _latest(checkpointer, key))]
+    return sorted(threads, key=lambda thread: thread["at"], reverse=True)
+
+
+def read_thread(checkpointer: Saver, thread: str) -> RunState:
+    """Read the latest state of a thread, put together from its history by the graph it belongs to.
+
+    Raises:
+        RequestError: There is no such thread.
+    """
+    if _latest(checkpointer, thread) is None:
+        raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are kept.")
+    agent = create_plan_execute_agent(checkpointer=checkpointer)
+    return cast("RunState", agent.get_state(_config(thread)).values)
+
+
+def describe_run(state: RunState, marks: Marks) -> Iterator[Line]:
+    """Tell the plans of a run with what was decided on each, then what became of its milestones."""
+    yield Line(f"Objective: {clip(state['objective'], STRATEGY_WIDTH)}", style="bold")
+    progress = Progress(marks)
+    for entry in state["log"]:
+        if entry["type"] in {"plan_created", "plan_revised"}:
+            yield Line("")
+            yield from (line for line in progress.take(entry) if line.text)
+        elif "rule" in entry:  # a decision of the gate's or of a person's
+            what = cast("dict[str, object]", entry).get("action", "review")
+            reason = clip(entry.get("reason") or "", STRATEGY_WIDTH)
+            yield Line(f"{what} ({entry['rule']}): {reason}", marks.gives, style="yellow", indent=2)
+    if state["milestones"]:
+        yield Line("\nMilestones:", style="bold")
+    for key, milestone in state["milestones"].items():
+        yield from _describe_milestone(key, milestone, marks)
+
+
+def _describe_milestone(key: str, milestone: Milestone, marks: Marks) -> Iterator[Line]:
+    status, failure = milestone["status"], milestone["failure"]
+    mark, style = {
+        "completed": (marks.done, "green"),
+        "failed": (marks.failed, "red"),
+        "blocked": (marks.failed, "red"),
+    }.get(status, (marks.unknown, "dim"))
+    attempts = f", {milestone['attempts']} attempts" if milestone["attempts"] > 1 else ""
+    started, finished = milestone["started_at"], milestone["finished_at"]
+    took = f", {duration(seconds_between(started, finished))}" if started and finished else ""
+    code = f" ({failure['code']})" if failure and failure["code"] != status else ""
+    yield Line(f"{key} {status}{code}{attempts}{took}: {clip(milestone['goal'])}", mark, style, indent=2)
+    for call in milestone["tool_calls"]:
+        failed = "" if call["ok"] else f" {marks.failed} {clip(call['error'] or call['code'] or '', RESULT_WIDTH)}"
+        yield Line(f"{word_call(call['tool'], call['args'])}{failed}", style="dim", indent=6, cut=True)
+    if failure:
+        yield Line(clip(failure["message"]), marks.failed, style="red", indent=6)
+    elif milestone["result"]:
+        yield Line(clip(milestone["result"], RESULT_WIDTH), marks.gives, style="dim", indent=6)
+
+
+def _latest(checkpointer: Saver, thread: str) -> Thread | None:
+    """What the list says of a thread; None if there is none of that name, or it is another graph's."""
+    found = checkpointer.get_tuple(_config(thread))
+    values = found.checkpoint["channel_values"] if found else {}
+    if found is None or not {"objective", "status", "usage"} <= set(values):
+        return None
+    usage = values["usage"].values()
+    prices = [role["usd"] for role in usage]
+    return Thread(
+        thread=thread,
+        objective=values["objective"],
+        at=found.checkpoint["ts"],
+        status=values["status"],
+        usd=None if None in prices else sum(prices),
+        tokens=sum(role["input_tokens"] + role["output_tokens"] for role in usage),
+    )
+
+
+def _row(thread: Thread) -> tuple[str, ...]:
+    when = datetime.fromisoformat(thread["at"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    status = "unfinished" if thread["status"] == "running" else thread["status"]
+    cost = f"${thread['usd']:.4f}" if thread["usd"] is not None else f"{thread['tokens']:,} tokens"
+    return clip(thread["thread"], 30), when, status, cost, clip(thread["objective"], 80)
+
+
+def _config(thread: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread}}
+
+
+def _with_checkpointer(place: str | None, run: Callable[[Saver], None], *, as_json: bool) -> int:
+    try:
+        # Only the default file may be new: another that does not exist is a slip of the pen.
+        with open_checkpointer(place, create=place is None) as checkpointer:
+            run(checkpointer)
+    except PlanExecuteError as error:
+        return refuse(error, as_json=as_json)
+    except storage_errors() as error:
+        words = f"the threads could not be read: {error}"
+        return refuse(words, as_json=as_json, code="storage", status=UNFINISHED)
+    return COMPLETED
