@@ -12,10 +12,12 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
@@ -110,17 +112,23 @@ def describe_silence(role: Role, model: BaseChatModel, error: Exception) -> str:
     return f"The {role} {happened}{f' at {address}' if address else ''}: {describe_error(error)}"
 
 
-def as_node(talk: Callable[[Any], Dialogue[T]], name: str) -> RunnableLambda[Any, T]:
+def as_node(
+    talk: Callable[[Any], Dialogue[T]], name: str, listener: Callable[[Any], BaseCallbackHandler] | None = None
+) -> RunnableLambda[Any, T]:
     """Make a graph node of a dialogue about the state; it runs in `invoke` and `ainvoke` alike.
 
-    The tag keeps the tokens of what is asked here (JSON, not prose) out of the `messages` stream.
+    The tag keeps the tokens of what is asked here (JSON, not prose) out of the `messages` stream; a listener, made for
+    the state, hears them.
     """
 
+    def quietly(state: Any, config: RunnableConfig) -> RunnableConfig:
+        return merge_configs(config, {"tags": ["nostream"], "callbacks": [listener(state)] if listener else None})
+
     def run(state: Any, config: RunnableConfig) -> T:
-        return ask(talk(state), _hidden(config))
+        return ask(talk(state), quietly(state, config))
 
     async def arun(state: Any, config: RunnableConfig) -> T:
-        return await aask(talk(state), _hidden(config))
+        return await aask(talk(state), quietly(state, config))
 
     return RunnableLambda(run, arun, name=name)
 
@@ -279,7 +287,3 @@ def _address(model: BaseChatModel) -> str | None:
         if url := getattr(holder, "base_url", None):
             return re.sub(r"//[^/@]*@", "//", str(url))
     return None
-
-
-def _hidden(config: RunnableConfig) -> RunnableConfig:
-    return {**config, "tags": [*(config.get("tags") or []), "nostream"]}

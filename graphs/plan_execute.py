@@ -24,6 +24,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer, Send
 
+from plan_execute.agent.answer_stream import listen_for_answer
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor import make_brief
 from plan_execute.agent.intake import begin_run
@@ -87,7 +88,7 @@ def create_plan_execute_agent(
     graph.add_node("review", partial(review_plan, setup=setup))
     graph.add_node("executor", build_executor(setup, middleware=middleware))
     graph.add_node("replan_gate", partial(decide, setup=setup))
-    graph.add_node("synthesize", as_node(partial(synthesize, setup=setup), "synthesize"))
+    graph.add_node("synthesize", as_node(partial(synthesize, setup=setup), "synthesize", listen_for_answer))
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", route_after_intake)
     graph.add_conditional_edges("planner", route_after_planner, ["review", "executor", "synthesize", END])

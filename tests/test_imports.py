@@ -23,6 +23,7 @@ AGENT_ORDER = [
     "timeout",
     "failures",
     "audit",
+    "answer_stream",
     "context",
     "plan",
     "draft",
