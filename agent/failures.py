@@ -14,6 +14,7 @@ from plan_execute.agent.errors import ModelError
 FailureCode = Literal[
     "transient",
     "timeout",
+    "interrupted",
     "bad_arguments",
     "missing",
     "not_found",
@@ -33,6 +34,7 @@ MEANINGS: dict[FailureCode, str] = {
     "transient": "the service did not answer this time",
     "model_unavailable": "the model cannot be used",
     "timeout": "the time for it ran out; whether a call under way had an effect is unknown",
+    "interrupted": "the run was stopped during a call; whether it had an effect is unknown",
     "bad_arguments": "a tool was called with arguments it does not take",
     "missing": "information is missing",
     "not_found": "what was looked for does not exist",

@@ -20,6 +20,7 @@ from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference
+from plan_execute.agent.effects import has_effect
 from plan_execute.agent.failures import (
     FailureCode,
     classify_error,
@@ -356,6 +357,7 @@ def _recorded(
         tool=call["name"],
         args=call["args"],
         ok=ok,
+        effect=has_effect(request.tool),
         seconds=round(seconds, 3),
         code=None if ok else message.additional_kwargs.get("failure", "bad_arguments"),
         error=None if ok else clip(message.text, ERROR_LIMIT),

@@ -54,12 +54,14 @@ class Yield(TypedDict):
 class ToolCallRecord(TypedDict):
     """One call a milestone made: tool, arguments as given, whether it succeeded and how many seconds it took.
 
-    Of a failed call, `code` is the class of failure and `error` what the model was told.
+    `effect` is whether the tool says that it changes the world. Of a failed call, `code` is the class of failure and
+    `error` what the model was told.
     """
 
     tool: str
     args: dict[str, Any]
     ok: bool
+    effect: bool
     seconds: float
     code: str | None
     error: str | None
@@ -261,9 +263,10 @@ class Spent(TypedDict):
 
 
 class RunSoFar(Spent):
-    """What an executor's limits need of the run it belongs to: its frozen settings, and what it has cost."""
+    """What an executor is held to of the run it belongs to: its settings, what it has cost, what it has changed."""
 
     settings: dict[str, Any]
+    effects: list[ToolCallRecord]
 
 
 class ExecutorInput(TypedDict):

@@ -26,6 +26,7 @@ from langgraph.types import Checkpointer, Send
 
 from plan_execute.agent.answer_stream import listen_for_answer
 from plan_execute.agent.context import Context, make_context
+from plan_execute.agent.effects import effects_so_far
 from plan_execute.agent.executor import make_brief
 from plan_execute.agent.intake import begin_run
 from plan_execute.agent.planner import REVIEW_DUE, plan_run
@@ -147,5 +148,7 @@ def send_round(state: RunState) -> list[Send]:
     """One executor for each milestone of the round, with its brief and nothing else of the run."""
     decision = state["decision"]
     keys = decision["milestones"] if decision else []
-    run = RunSoFar(settings=state["settings"], usage=state["usage"], seconds=state["seconds"])
+    run = RunSoFar(
+        settings=state["settings"], usage=state["usage"], seconds=state["seconds"], effects=effects_so_far(state["log"])
+    )
     return [Send("executor", {"brief": make_brief(state, key), "run": run}) for key in keys]

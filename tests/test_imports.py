@@ -48,6 +48,7 @@ AGENT_ORDER = [
     "intake",
     "planner",
     "review",
+    "effects",
     "guard",
     "executor",
     "replan_gate",

@@ -29,7 +29,17 @@ MILESTONES = {
         goal="Find the rate.",
         status="failed",
         result="",
-        tool_calls=[{"tool": "look_up", "args": {}, "ok": False, "seconds": 0.1, "code": "failed", "error": "no"}],
+        tool_calls=[
+            {
+                "tool": "look_up",
+                "args": {},
+                "ok": False,
+                "effect": False,
+                "seconds": 0.1,
+                "code": "failed",
+                "error": "no",
+            }
+        ],
         failure=Failure(code="missing", message="information is missing: the rate", evidence="404", retry_after=None),
     ),
     "m3": Milestone(id="m3", goal="Multiply.", status="pending", result="", tool_calls=[]),
