@@ -18,7 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from plan_execute.agent.state import Plan, RoleUsage, RunState
+from plan_execute.agent.state import Plan, RoleUsage, RunState, now
 
 ARGS_WIDTH = 100
 """Most characters shown of a tool call's arguments."""
@@ -93,7 +93,18 @@ class Progress:
                 return self._finished(event)
             case "decision":
                 return self._decided(event)
+            case "plan_reviewed":
+                self.phase, self.since = "Planning again", time.monotonic()
         return []
+
+    def recall(self, state: RunState) -> None:
+        """Take up a run that began before, of which only the events from here on are seen."""
+        self.phase = "Going on"
+        for key, milestone in state["milestones"].items():
+            if milestone["status"] == "running":
+                self.running[key] = Activity(clip(milestone["goal"]), now(), time.monotonic())
+            elif milestone["status"] == "completed":
+                self.finished.append(key)
 
     def _planned(self, event: Mapping[str, Any]) -> list[Line]:
         revision, self.phase, self.since = event["revision"], "Writing the answer", time.monotonic()

@@ -1,9 +1,13 @@
-"""What can be done with kept threads: list them, show what the last run of one did, make one smaller."""
+"""What can be done with kept threads: list them, show or report what the last run of one did, make one smaller."""
 
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import cast
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from rich.cells import cell_len, set_cell_size
@@ -38,6 +42,14 @@ class Thread(TypedDict):
     status: str
     usd: float | None
     tokens: int
+
+
+class Snapshot(NamedTuple):
+    """A thread as it stands: its state, the metadata of its latest checkpoint, whether its run has ended."""
+
+    state: RunState
+    metadata: dict[str, Any]
+    finished: bool
 
 
 def list_threads(place: str | None, *, as_json: bool) -> int:
@@ -77,9 +89,40 @@ def show_thread(thread: str, place: str | None, *, as_json: bool) -> int:
         for line in summary(state, state["seconds"], screen.progress.marks):
             screen.say(line)
         why = "it was interrupted, waits for a person, or goes on elsewhere"
-        screen.say(Line(f"It has not finished: {why}.", style="yellow"))
+        how = f"plan-execute resume {shlex.quote(thread)} goes on"
+        screen.say(Line(f"It has not finished: {why}; {how}.", style="yellow"))
 
     return _with_checkpointer(place, run, as_json=as_json)
+
+
+def report_thread(thread: str, output: str | None, place: str | None) -> int:
+    """Write what the last run of a thread did as a page of HTML, say where, and give the exit status.
+
+    Args:
+        thread: The thread's name.
+        output: The file; `-` prints the page; None: THREAD.html in the current folder.
+        place: Where threads are kept.
+    """
+
+    def run(checkpointer: Saver) -> None:
+        from plan_execute.graphs.report import render_report  # here, because no other command needs templates
+
+        page = render_report(read_thread(checkpointer, thread), thread=thread)
+        if output == "-":
+            if isinstance(sys.stdout, TextIOWrapper):
+                sys.stdout.reconfigure(encoding="utf-8")  # as the page itself says
+            print(page)
+            return
+        path = Path(output) if output else Path(f"{file_name(thread)}.html")
+        if not path.parent.is_dir():
+            raise RequestError(f"There is no folder {str(path.parent)!r}: name a file in one that exists.")
+        try:
+            path.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise RequestError(f"The report cannot be written to {str(path)!r}: {error.strerror}.") from None
+        Screen(sys.stdout).say(Line(f"The report of thread {thread!r} is in {path}"))
+
+    return _with_checkpointer(place, run, as_json=False)
 
 
 def prune_thread(thread: str, place: str | None, *, as_json: bool) -> int:
@@ -115,10 +158,30 @@ def read_thread(checkpointer: Saver, thread: str) -> RunState:
     Raises:
         RequestError: There is no such thread.
     """
+    return read_snapshot(checkpointer, thread).state
+
+
+def read_snapshot(checkpointer: Saver, thread: str) -> Snapshot:
+    """Read the latest state of a thread with what is to be known to go on with it.
+
+    Raises:
+        RequestError: There is no such thread.
+    """
     if _latest(checkpointer, thread) is None:
         raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are kept.")
-    agent = create_plan_execute_agent(checkpointer=checkpointer)
-    return cast("RunState", agent.get_state(_config(thread)).values)
+    found = create_plan_execute_agent(checkpointer=checkpointer).get_state(_config(thread))
+    return Snapshot(cast("RunState", found.values), dict(found.metadata or {}), not found.next)
+
+
+def tell_end(state: RunState, thread: str, *, as_json: bool) -> int:
+    """Print that a thread's run has ended, and with what, for somebody who wanted to go on with it."""
+    if as_json:
+        print_json(document(state, thread))
+        return COMPLETED
+    screen = Screen(sys.stdout)
+    screen.say(Line(f"Thread {thread!r} has nothing to go on with: its run has ended, {state['status']}."))
+    screen.end(state, state["seconds"])
+    return COMPLETED
 
 
 def describe_run(state: RunState, marks: Marks) -> Iterator[Line]:
@@ -133,10 +196,16 @@ def describe_run(state: RunState, marks: Marks) -> Iterator[Line]:
             what = cast("dict[str, object]", entry).get("action", "review")
             reason = clip(entry.get("reason") or "", STRATEGY_WIDTH)
             yield Line(f"{what} ({entry['rule']}): {reason}", marks.gives, style="yellow", indent=2)
-    if state["milestones"]:
-        yield Line("\nMilestones:", style="bold")
+    if all(milestone["status"] == "pending" for milestone in state["milestones"].values()):
+        return
+    yield Line("\nMilestones:", style="bold")
     for key, milestone in state["milestones"].items():
         yield from _describe_milestone(key, milestone, marks)
+
+
+def file_name(thread: str) -> str:
+    """Make a thread's name one that a file can have anywhere: letters, digits, points, hyphens, at most 80 of them."""
+    return re.sub(r"[^\w.-]+", "-", thread)[:80].strip("-.") or "thread"
 
 
 def _describe_milestone(key: str, milestone: Milestone, marks: Marks) -> Iterator[Line]:

@@ -19,8 +19,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from plan_execute.agent import Context
 from plan_execute.graphs import create_plan_execute_agent
-from plan_execute.graphs.cli import Options, main, parse, run_request
+from plan_execute.graphs.cli import main, pursue
 from plan_execute.graphs.display import Screen
+from plan_execute.graphs.options import Options, parse
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import Answer, ScriptedModel, diligent, milestone, plan, report, synthesis
 
@@ -94,7 +95,11 @@ def agent_of(heavy: Sequence[Answer], light: ScriptedModel | None = None, **cont
 
 
 def ended(agent: PlanExecuteAgent, **options: object) -> int:
-    return run_request(agent, Options(**{"request": "Find it out.", **options}), Screen(sys.stdout))
+    return pursue(agent, asked("Find it out."), Options(**options), Screen(sys.stdout))
+
+
+def asked(request: str) -> dict[str, Any]:
+    return {"messages": [("user", request)]}
 
 
 def test_completed_run_is_told_in_plain_lines(capsys: pytest.CaptureFixture[str], snapshot: SnapshotAssertion) -> None:
@@ -145,7 +150,7 @@ def test_why_a_run_stopped_early_is_told_and_what_is_unmet_only_once(capsys: pyt
 
 def test_json_is_one_document_with_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
     agent = agent_of([plan(milestone("Find ä")), synthesis("It is ä.")])
-    assert run_request(agent, Options(request="Find ä {0} {x}", json=True), Screen(sys.stderr)) == 0
+    assert pursue(agent, asked("Find ä {0} {x}"), Options(json=True), Screen(sys.stderr)) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["status"] == "completed"
     assert document["answer"] == "It is ä."
@@ -164,7 +169,7 @@ def test_run_that_cannot_be_stored_says_so(kind: str, capsys: pytest.CaptureFixt
             raise raised
 
     agent = create_plan_execute_agent(ScriptedModel([plan(milestone("Find a"))]), checkpointer=Failing())
-    assert run_request(agent, Options(request="Find a.", json=True), Screen(sys.stderr)) == 1
+    assert pursue(agent, asked("Find a."), Options(json=True), Screen(sys.stderr)) == 1
     told = capsys.readouterr()
     assert told.err == "plan-execute: the run could not be stored: disk I/O error\n"
     assert json.loads(told.out)["error"]["code"] == "storage"
@@ -196,6 +201,7 @@ def test_heavy_packages_wait_until_the_arguments_are_good(command: Run, argument
         (["two", "words"], "put the whole request in quotes"),
         (["hi", "--nonsense"], "unknown option '--nonsense'"),
         (["hi", "--max-replans", "-1"], "expected a whole number of at least 0"),
+        (["hi", "--review", "always"], "invalid choice: 'always'"),
         (["hi", "--max-parallel", "0"], "expected a whole number of at least 1"),
         (["hi", "--granularity", "tiny"], "invalid choice: 'tiny'"),
         (["hi", "--thread", " "], "--thread needs a name"),
@@ -292,8 +298,9 @@ SLOW = """
 import sys, time
 from langgraph.checkpoint.memory import InMemorySaver
 from plan_execute.graphs import create_plan_execute_agent
-from plan_execute.graphs.cli import Options, run_request
+from plan_execute.graphs.cli import pursue
 from plan_execute.graphs.display import Screen
+from plan_execute.graphs.options import Options
 from tests.fakes import ScriptedModel, milestone, plan, report
 
 def light(asked):
@@ -304,8 +311,9 @@ def light(asked):
 
 drafted = plan(milestone("first", tools=[]), milestone("second", tools=[]))
 agent = create_plan_execute_agent(ScriptedModel([drafted]), ScriptedModel(light), checkpointer=InMemorySaver())
-options = Options(request="Find it out.", thread="sales", json="--json" in sys.argv)
-run_request(agent, options, Screen(sys.stderr if options.json else sys.stdout))
+options = Options(thread="sales", json="--json" in sys.argv)
+given = {"messages": [("user", "Find it out.")]}
+pursue(agent, given, options, Screen(sys.stderr if options.json else sys.stdout))
 """
 
 
@@ -316,7 +324,7 @@ def test_ctrl_c_ends_the_run_at_once_and_says_what_was_done(start: Start) -> Non
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == b"Interrupted: m1 finished, m2 not. Thread 'sales' is kept.\n"
+    assert said == b"Interrupted: m1 finished, m2 not. plan-execute resume sales goes on.\n"
 
 
 def test_ctrl_c_leaves_a_json_document_behind(start: Start) -> None:
@@ -327,7 +335,7 @@ def test_ctrl_c_leaves_a_json_document_behind(start: Start) -> None:
     printed, _ = process.communicate(timeout=60)
     document = json.loads(printed)
     assert (document["status"], document["error"]["code"]) == ("interrupted", "interrupted")
-    assert document["error"]["message"] == "Interrupted: m1 finished, m2 not. Thread 'sales' is kept."
+    assert document["error"]["message"] == "Interrupted: m1 finished, m2 not. plan-execute resume sales goes on."
     assert document["thread"] == "sales"
 
 
@@ -342,7 +350,7 @@ def test_signal_ends_a_command_that_waits_for_its_model(start: Start, number: in
             process.send_signal(number)
             _, said = process.communicate(timeout=60)
     assert process.returncode == status
-    assert said == b"Interrupted: no milestone finished. Thread 'sales' is kept.\n"
+    assert said == b"Interrupted: no milestone finished. plan-execute resume sales goes on.\n"
 
 
 def test_closed_pipe_ends_the_run_quietly(command: Run) -> None:

@@ -13,6 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.cli import main
+from plan_execute.graphs.threads import file_name
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, heavy, milestone, plan, report
 
 
@@ -98,6 +99,51 @@ def test_pruned_thread_is_smaller_and_shown_as_before(place: str, capsys: pytest
     assert json.loads(capsys.readouterr().out) == {"thread": "sales", "rows": 0, "bytes": 0}
 
 
+def test_report_is_written_where_it_is_asked_for(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "run.html"
+    assert main(["report", "sales", "-o", str(page), "--checkpointer", place]) == 0
+    assert capsys.readouterr().out == f"The report of thread 'sales' is in {page}\n"
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "Compare a" in text
+    assert main(["report", "sales", "-o", "-", "--checkpointer", place]) == 0
+    assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_report_is_named_after_its_thread_if_nothing_else_is_said(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_checkpointer(place) as checkpointer:
+        pursue(checkpointer, "Climb.", "../q3: sales/é", plan(milestone("Find a")))
+    assert main(["report", "../q3: sales/é", "--checkpointer", place]) == 0
+    assert "is in q3-sales-é.html" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.glob("*.html")} == {"q3-sales-é.html"}
+
+
+@pytest.mark.parametrize("thread", ["..", "///", "", "\x1b[2J"])
+def test_file_can_be_named_after_any_thread(thread: str) -> None:
+    assert file_name(thread) in {"thread", "2J"}
+    assert len(file_name("x" * 999)) == 80
+
+
+def test_report_into_a_folder_that_is_not_there_is_refused(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "none"
+    assert main(["report", "sales", "-o", str(missing / "a.html"), "--checkpointer", place]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (
+        "",
+        f"plan-execute: There is no folder {str(missing)!r}: name a file in one that exists.\n",
+    )
+    assert not missing.exists()
+    assert main(["report", "sales", "-o", str(tmp_path), "--checkpointer", place]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_unfinished_thread_is_shown_as_such_and_not_pruned(place: str, capsys: pytest.CaptureFixture[str]) -> None:
     with open_checkpointer(place) as checkpointer:
         agent = create_plan_execute_agent(heavy(plan(milestone("Find a"))), tools=[look_up], checkpointer=checkpointer)
@@ -111,7 +157,7 @@ def test_unfinished_thread_is_shown_as_such_and_not_pruned(place: str, capsys: p
     assert "Thread 'torn' has not finished" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["show", "prune"])
+@pytest.mark.parametrize("command", ["show", "report", "prune"])
 def test_unknown_thread_is_refused_with_a_sentence(
     command: str, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,254 @@
+"""What a terminal asks about a plan, and what becomes of the answers."""
+
+import io
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # its types are a package of their own
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+
+from plan_execute.graphs import create_plan_execute_agent
+from plan_execute.graphs.cli import pursue
+from plan_execute.graphs.dialog import Review
+from plan_execute.graphs.display import Screen
+from plan_execute.graphs.options import Options
+from tests.fakes import ScriptedModel, diligent, goal_of, heavy, milestone, plan
+
+TWO = plan(milestone("Find a: the first"), milestone("Compare.", depends_on=["m1"]))
+Editor = Callable[..., list[str]]
+
+
+@tool
+def look_up(subject: str) -> str:
+    """Look a subject up."""
+    return f"about {subject}"
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
+    """An editor that carries out these lines of Python on `text`, one at each opening; gives what it was shown."""
+
+    def use(*lines: str) -> None:
+        script = tmp_path / "editor"
+        script.write_text(
+            f"#!{sys.executable}\n"
+            "import json, re, sys\n"
+            f"lines, shown = {list(lines)!r}, {str(tmp_path / 'shown')!r}\n"
+            "text = open(sys.argv[1], encoding='utf-8').read()\n"
+            "with open(shown, 'a+') as log:\n"
+            "    log.seek(0)\n"
+            "    opened = len(log.readlines())\n"
+            "    log.write(json.dumps(text) + '\\n')\n"
+            "exec(lines[opened])\n"
+            "open(sys.argv[1], 'w', encoding='utf-8').write(text)\n"
+        )
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.delenv("VISUAL", raising=False)
+        monkeypatch.setenv("EDITOR", str(script))
+
+    def shown(*lines: str) -> list[str]:
+        if lines:
+            use(*lines)
+        log = tmp_path / "shown"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    return shown
+
+
+class Session:
+    """A reviewed run of the command, with a person who gives these answers; he is gone after the last."""
+
+    def __init__(self, *answers: str, planner: ScriptedModel | None = None, **options: object) -> None:
+        self.planner, self.executor = planner or heavy(TWO), ScriptedModel(diligent)
+        self.stream = io.StringIO()
+        self.questions: list[str] = []
+        left: Iterator[str] = iter(answers)
+
+        def ask(question: str) -> str:
+            self.questions.append(question)
+            try:
+                return next(left)
+            except StopIteration:
+                raise EOFError from None
+
+        agent = create_plan_execute_agent(
+            self.planner, self.executor, [look_up], context={"review": "first"}, checkpointer=InMemorySaver()
+        )
+        screen = Screen(self.stream)
+        given = {"messages": [("user", "Find it out.")]}
+        self.status = pursue(agent, given, Options(**options), screen, review=Review(screen, ask))
+
+    @property
+    def said(self) -> str:
+        return self.stream.getvalue()
+
+    @property
+    def goals_run(self) -> list[str]:
+        return list(dict.fromkeys(goal_of(asked) for asked in self.executor.asked))
+
+
+@pytest.mark.parametrize("answer", ["a", "approve", " A "])
+def test_approved_plan_runs(answer: str) -> None:
+    session = Session(answer)
+    assert session.status == 0
+    assert session.goals_run == ["Find a: the first", "Compare."]
+    assert session.said.index("m2 Compare. (after m1)") < session.said.index("The plan waits for your review.")
+    assert "  1. Answer it.\n" in session.said
+
+
+@pytest.mark.parametrize("answer", ["", "yes", "?"])
+def test_any_other_answer_is_asked_again(answer: str) -> None:
+    session = Session(answer, "a")
+    assert (session.status, len(session.questions)) == (0, 2)
+    assert "Answer with a, e, r, c or s" in session.said
+
+
+@pytest.mark.parametrize("answers", [("r", "Too dear."), ("reject Too dear.",)])
+def test_rejected_plan_ends_the_run_with_the_reason(answers: tuple[str, ...]) -> None:
+    session = Session(*answers)
+    assert (session.status, session.goals_run) == (1, [])
+    assert "The plan was rejected: Too dear." in session.said
+    assert "Aborted (rejected)" in session.said
+
+
+@pytest.mark.parametrize("answers", [("c", "Leave a out."), ("c", "", "c Leave a out.")])
+def test_comment_goes_to_the_planner_and_its_next_plan_is_asked_about(answers: tuple[str, ...]) -> None:
+    session = Session(*answers, "a", planner=heavy(TWO, plan(milestone("Find b."))))
+    assert (session.status, session.goals_run) == (0, ["Find b."])
+    assert "Leave a out." in session.planner.asked[1].text
+    assert session.said.count("The plan waits for your review.") == 2
+
+
+def test_whole_plan_is_shown_on_request() -> None:
+    session = Session("s", "a")
+    assert "done_when: it is known" in session.said
+
+
+def test_nobody_who_answers_leaves_the_plan_waiting(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(thread="my sales", checkpointer="a.sqlite")
+    assert (session.status, session.goals_run) == (1, [])
+    assert capsys.readouterr().err == (
+        "plan-execute: The plan waits for review: plan-execute resume 'my sales' --checkpointer a.sqlite goes on.\n"
+    )
+
+
+def test_edited_plan_is_what_runs(editor: Editor) -> None:
+    editor("text = text.replace('the first', 'the second')")
+    session = Session("e")
+    assert session.goals_run == ["Find a: the second", "Compare."]
+    (shown,) = editor()
+    assert shown.startswith("# Change the plan")
+    assert [m["goal"] for m in yaml.safe_load(shown)["milestones"]] == ["Find a: the first", "Compare."]
+
+
+def test_unchanged_file_is_an_approval(editor: Editor) -> None:
+    editor("")
+    session = Session("e")
+    assert (session.status, session.goals_run) == (0, ["Find a: the first", "Compare."])
+    assert "revision 2" not in session.said
+
+
+@pytest.mark.parametrize("left", ["", "# nothing\\n\\n"])
+def test_empty_file_drops_the_edit(left: str, editor: Editor) -> None:
+    editor(f"text = '{left}'")
+    session = Session("e", "r", "")
+    assert "The edit is dropped." in session.said
+    assert len(session.questions) == 3
+    assert "Aborted (rejected)" in session.said
+
+
+def test_what_cannot_be_read_is_opened_again_with_the_reason(editor: Editor) -> None:
+    editor(
+        "text = text.replace('strategy: Step', 'strategy: [Step')",
+        "text = text.replace('strategy: [Step by step.', 'strategy: 2025-01-01')",
+    )
+    session = Session("e")
+    first, second = editor()
+    assert first.startswith("# Change the plan")
+    assert second.startswith("# This will not do: this is not YAML: ")
+    assert second.count("# Change the plan") == 1
+    assert "strategy: [Step" in second
+    assert session.status == 0
+    assert "Plan, revision 2: 2025-01-01" in session.said
+
+
+def test_plan_that_will_not_do_is_opened_again_as_it_was_edited(editor: Editor) -> None:
+    editor(
+        "text = text.replace('the first', 'the second').replace('- look_up', '- fly', 1)",
+        "text = text.replace('- fly', '- look_up')",
+    )
+    session = Session("e")
+    assert "unknown tool 'fly'" in editor()[1].splitlines()[0]
+    assert "- fly" in editor()[1]
+    assert session.goals_run == ["Find a: the second", "Compare."]
+    assert len(session.questions) == 1
+
+
+def test_plan_that_will_not_do_and_is_left_so_is_asked_about_again(editor: Editor) -> None:
+    editor("text = text.replace('- look_up', '- fly')", "", "")
+    session = Session("e", "e")
+    assert "Nothing was changed: the edit is dropped." in session.said
+    assert "- fly" not in editor()[2]
+    assert session.goals_run == ["Find a: the first", "Compare."]
+
+
+@pytest.mark.parametrize("left", ["- a\\n- b", "just words", "? [a, b]\\n: c", "&a [*a]", "\\x00"])
+def test_file_that_is_no_plan_is_opened_again(left: str, editor: Editor) -> None:
+    editor(f"text = '{left}'", "text = ''")
+    session = Session("e", "a")
+    assert editor()[1].startswith("# This will not do: ")
+    assert session.status == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("/nowhere/ed", "'/nowhere/ed' could not be started"),
+        ("false", "'false' ended with status 1"),
+        ("'", "could not be started"),
+        ("", "There is no editor: name one in the environment as EDITOR"),
+    ],
+)
+def test_editor_that_does_not_work_leads_back_to_the_question(
+    command: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", command)
+    monkeypatch.setattr("plan_execute.graphs.dialog.EDITORS", ())
+    session = Session("e", "a")
+    assert said in session.said
+    assert session.status == 0
+
+
+def test_visual_wins_over_editor(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor("text = text.replace('the first', 'the second')")
+    monkeypatch.setenv("VISUAL", os.environ["EDITOR"])
+    monkeypatch.setenv("EDITOR", "false")
+    assert Session("e").goals_run[0] == "Find a: the second"
+
+
+def test_plan_cannot_drive_the_terminal() -> None:
+    wild = plan(milestone("Find \x1b[2Ja"), requirements=["See \x1b]0;x\x07 it."], strategy="By \x1b[31m red\u202e.")
+    session = Session("s", "a", planner=heavy(wild))
+    assert not set(session.said) & set("\x1b\x07\u202e")
+
+
+def test_waiting_run_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    agent: Any = create_plan_execute_agent(
+        heavy(TWO), ScriptedModel(diligent), [look_up], context={"review": "first"}, checkpointer=InMemorySaver()
+    )
+    given = {"messages": [("user", "Find it out.")]}
+    assert pursue(agent, given, Options(json=True), Screen(sys.stderr)) == 1
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert document["status"] == "running"
+    (action,) = document["waiting"]["action_requests"]
+    assert (action["name"], action["args"]["requirements"]) == ("review_plan", ["Answer it."])
+    assert "it is not kept, because --thread names nothing." in told.err
