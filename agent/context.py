@@ -81,6 +81,10 @@ class Context(BaseModel):
     """How many independent milestones run at the same time; 1 is strictly sequential, in plan order."""
     review: Literal["never", "first", "every"] = Field(default="never", title="Review of plans")
     """Which plans a person sees before they run: none, the first, or every revision too. Needs a checkpointer."""
+    approve_tools: tuple[str, ...] = Field(default=(), title="Tools to approve")
+    """Names of tools whose every call a person approves, with its exact arguments. Needs a checkpointer."""
+    ask_user: bool = Field(default=False, title="Ask the user")
+    """Whether a milestone that lacks information asks the user for it, before a replan. Needs a checkpointer."""
     max_model_calls: int = Field(default=25, ge=2, title="Most model calls in a milestone")
     """The executor's calls of its model within one milestone; on the last it can only report."""
     max_tool_calls: int | None = Field(default=None, ge=1, title="Most tool calls in a milestone")

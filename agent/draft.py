@@ -79,6 +79,7 @@ def adopt_draft(
             values={},
             report=None,
             failure=None,
+            answers={},
             tool_calls=[],
             usage={},
             started_at=None,

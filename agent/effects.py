@@ -1,20 +1,29 @@
 """Side effects once: a call that changes the world is not repeated by a resume, a retry or a replan."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from langchain.agents.middleware import AgentMiddleware
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent.context import Context
+from plan_execute.agent.digest import SHOWN_LIMIT, clean, clip
+from plan_execute.agent.failures import FailureCode
+from plan_execute.agent.person import CHECKPOINTER
 from plan_execute.agent.scratchpad import ScratchpadState
-from plan_execute.agent.state import LogEntry, ToolCallRecord
+from plan_execute.agent.state import Effect, LogEntry, ToolCallRecord, now
 
-DONE = "Already done: this very call succeeded earlier in this run, so it is not repeated."
-UNKNOWN = "Not run: this very call was under way when the run was stopped; whether it had an effect is unknown."
+UNKNOWN: FailureCode = "outcome_unknown"
+"""The class of failure of a call that may have changed the world."""
+CUT_SHORT = "Not run: this very call was under way when the run was stopped; whether it had an effect is unknown."
+NOT_SETTLED = "Not run: this very call was made before, and whether it had an effect is unknown."
 
 
 def has_effect(tool: BaseTool | None) -> bool:
@@ -22,71 +31,161 @@ def has_effect(tool: BaseTool | None) -> bool:
     return tool is not None and (tool.metadata or {}).get("effect") == "effect"
 
 
-def may_repeat(tool: BaseTool) -> bool:
-    """Whether doing it twice is like doing it once: `metadata={"idempotent": True}`.
+def only_once(tool: BaseTool | None) -> bool:
+    """Whether a call of this tool must not be made twice.
 
-    A tool can see to that itself with LangChain's `InjectedToolCallId`: the id of a call is unique and stays the same
-    in whatever process it is made again, so it serves as the key under which a service does the work once.
+    It must where the tool changes the world, unless it declares that doing it twice is like doing it once:
+    `metadata={"effect": "effect", "idempotent": True}`. A tool can see to that itself with LangChain's
+    `InjectedToolCallId`: the id of a call is unique and stays the same in whatever process it is made again, so it
+    serves as the key under which a service does the work once.
     """
-    return bool((tool.metadata or {}).get("idempotent"))
+    return tool is not None and has_effect(tool) and not (tool.metadata or {}).get("idempotent")
 
 
-def effects_so_far(log: Sequence[LogEntry]) -> list[ToolCallRecord]:
-    """The calls of a run that changed the world, or may have, by its log."""
-    calls = (call for entry in log for call in entry.get("tool_calls", ()))
-    return [call for call in calls if call["effect"] and (call["ok"] or call["code"] in {"timeout", "interrupted"})]
+def call_key(tool: str, args: Mapping[str, Any]) -> str:
+    """What makes two calls the same: the tool and its arguments, whatever their order."""
+    return hashlib.sha256(json.dumps([tool, args], sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-class EffectsOnce(AgentMiddleware[ScratchpadState, Context]):
-    """Holds back what was done, or may have been.
+def unsettled(calls: Sequence[ToolCallRecord]) -> list[ToolCallRecord]:
+    """Those of a milestone's calls of which nobody knows whether they changed the world, each once."""
+    return list({call_key(call["tool"], call["args"]): call for call in calls if call["code"] == UNKNOWN}.values())
 
-    A call is written down before it is made: the checkpoint with the model's message holds its tool, arguments and id.
-    `after_model` is a step of its own behind that checkpoint and notes in memory that the call has not begun. Where a
-    process finds a call without that note, another process was about to make it, or did.
+
+def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> dict[str, Effect]:
+    """What earlier attempts at a milestone, and earlier plans, did to the world, by `call_key`.
+
+    Other milestones of the same plan do not count: two of them may well mean to do the same.
+    """
+    effects: dict[str, Effect] = {}
+    for entry in log:
+        kind = entry["type"]
+        if kind not in {"milestone_finished", "user_answered"}:
+            continue
+        if entry["milestone"] != milestone and entry["revision"] >= revision:
+            continue
+        for call in entry.get("tool_calls", ()):
+            if call["effect"] and (call["ok"] or call["code"] == UNKNOWN):
+                effects[call_key(call["tool"], call["args"])] = Effect(
+                    known=call["ok"], answer=call.get("answer") or ""
+                )
+        if key := entry.get("call"):
+            match entry["rule"]:
+                case "approve":
+                    effects.pop(key, None)
+                case "respond":
+                    effects[key] = Effect(known=True, answer=entry["answer"])
+    return effects
+
+
+def held_back(
+    call: Mapping[str, Any], before: Mapping[str, Effect], calls: Sequence[ToolCallRecord]
+) -> ToolMessage | None:
+    """The answer in place of a call that was made before, or may have been; None for one that may be made.
+
+    Args:
+        call: The call.
+        before: What was done before this attempt.
+        calls: What was called in this attempt.
+    """
+    key = call_key(call["name"], call["args"])
+    effect = before.get(key)
+    if effect is not None and effect["known"]:
+        said = f" Its answer was:\n{effect['answer']}" if effect["answer"] else ""
+        text = f"Already done: this very call succeeded earlier in this run, so it is not repeated.{said}"
+        return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
+    if effect is not None or any(call_key(c["tool"], c["args"]) == key for c in unsettled(calls)):
+        return _unknown(call, NOT_SETTLED)
+    return None
+
+
+class Receipts(AgentMiddleware[ScratchpadState, Context]):
+    """Puts a receipt beside the thread's checkpoints before a call that must not be made twice, and another after it.
+
+    So a process that finds a call in its checkpoint knows whether it was begun, and if it was ended, with what answer:
+    it makes it, or does not know, or goes on with the answer. A receipt is a row of the checkpointer in a namespace of
+    the call's own, as durable as the checkpoints are.
     """
 
     state_schema = ScratchpadState
 
-    def __init__(self) -> None:
-        """Begin with no calls noted."""
-        super().__init__()
-        self._not_begun: set[str] = set()
-
-    def after_model(self, state: ScratchpadState, runtime: Any) -> None:
-        """Note which calls have not begun."""
-        last = state["messages"][-1]
-        if isinstance(last, AIMessage):
-            self._not_begun |= {str(call["id"]) for call in last.tool_calls}
-
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
-        """Make a call in sync, unless it was made."""
-        return self._held_back(request) or handler(request)
+        """Make a call in sync, unless it was begun."""
+        receipt = _find_receipt(request)
+        if receipt is None:
+            return handler(request)
+        found = receipt.saver.get_tuple(receipt.place)
+        if found is not None:
+            return _recalled(request, found.metadata)
+        receipt.saver.put(*receipt.begun())
+        answer = handler(request)
+        receipt.saver.put(*receipt.ended(answer))
+        return answer
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
-        """Make a call in async, unless it was made."""
-        return self._held_back(request) or await handler(request)
+        """Make a call in async, unless it was begun."""
+        receipt = _find_receipt(request)
+        if receipt is None:
+            return await handler(request)
+        found = await receipt.saver.aget_tuple(receipt.place)
+        if found is not None:
+            return _recalled(request, found.metadata)
+        await receipt.saver.aput(*receipt.begun())
+        answer = await handler(request)
+        await receipt.saver.aput(*receipt.ended(answer))
+        return answer
 
-    def _held_back(self, request: ToolCallRequest) -> ToolMessage | None:
-        """The answer in place of a call that is not to be made."""
-        call, tool = request.tool_call, request.tool
-        begun = str(call["id"]) not in self._not_begun
-        self._not_begun.discard(str(call["id"]))
-        if tool is None or not has_effect(tool) or may_repeat(tool):
-            return None
-        run = request.state.get("run")
-        earlier = [e for e in (run["effects"] if run else []) if (e["tool"], e["args"]) == (call["name"], call["args"])]
-        if any(record["ok"] for record in earlier):
-            return ToolMessage(DONE, tool_call_id=call["id"], name=call["name"])
-        if begun or earlier:
-            return ToolMessage(
-                UNKNOWN,
-                tool_call_id=call["id"],
-                name=call["name"],
-                status="error",
-                additional_kwargs={"failure": "interrupted"},
-            )
+
+class _Receipt(NamedTuple):
+    """Where the receipt of a call is kept."""
+
+    saver: BaseCheckpointSaver[Any]
+    place: RunnableConfig
+    facts: dict[str, Any]
+
+    def begun(self) -> tuple[Any, ...]:
+        """What to put before the call."""
+        return self._row({"begun": now()})
+
+    def ended(self, answer: ToolMessage | Command[Any]) -> tuple[Any, ...]:
+        """What to put after it."""
+        message = answer if isinstance(answer, ToolMessage) else ToolMessage("Done.", tool_call_id="")
+        text = clip(clean(message.text), SHOWN_LIMIT)
+        return self._row({"ended": now(), "answer": text, "ok": message.status != "error"})
+
+    def _row(self, facts: dict[str, Any]) -> tuple[Any, ...]:
+        metadata = {"source": "update", "step": 0, "parents": {}, **self.facts, **facts}
+        return self.place, empty_checkpoint(), metadata, {}
+
+
+def _find_receipt(request: ToolCallRequest) -> _Receipt | None:
+    """None for a call that may be repeated, or where nothing is kept and so nothing is resumed."""
+    configurable = request.runtime.config.get("configurable", {})
+    saver, call = configurable.get(CHECKPOINTER), request.tool_call
+    if saver is None or not only_once(request.tool):
         return None
+    place = {"thread_id": configurable["thread_id"], "checkpoint_ns": f"effect:{call['id']}"}
+    facts = {
+        "milestone": request.state["brief"]["id"],
+        "tool": call["name"],
+        "call": call_key(call["name"], call["args"]),
+    }
+    return _Receipt(saver, {"configurable": place}, facts)
+
+
+def _recalled(request: ToolCallRequest, receipt: Mapping[str, Any]) -> ToolMessage:
+    """The answer to a call that another process began."""
+    call = request.tool_call
+    if "ended" not in receipt:
+        return _unknown(call, CUT_SHORT)
+    status = "success" if receipt["ok"] else "error"
+    return ToolMessage(receipt["answer"], tool_call_id=call["id"], name=call["name"], status=status)
+
+
+def _unknown(call: Mapping[str, Any], text: str) -> ToolMessage:
+    failure = {"failure": UNKNOWN}
+    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=failure)

@@ -1,6 +1,7 @@
 """The executor's two ends: the brief a milestone starts from, and the judgement of what it reported."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from plan_execute.agent import prompts
 from plan_execute.agent.audit import make_entry
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
+from plan_execute.agent.effects import unsettled
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.failures import MEANINGS, FailureCode, classify_error, describe_error, pause
 from plan_execute.agent.models import BEYOND_COMPACT, is_compact, model_for
@@ -33,6 +35,9 @@ from plan_execute.agent.scratchpad import (
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, add_usage, now
 from plan_execute.agent.usage import Account, tallied
+
+ARGS_LIMIT = 200
+"""Most characters of a call's arguments in a reason."""
 
 _BRIEF = TypeAdapter(Brief)
 
@@ -57,6 +62,8 @@ def make_brief(state: RunState, key: str) -> Brief:
         revision=plan["revision"] if plan else 0,
         attempt=milestone["attempts"],
     )
+    if answers := milestone.get("answers"):
+        brief["answers"] = answers
     if failure:
         brief["hint"] = f"{failure['message']}\n{failure['evidence']}".strip()
         if failure["code"] == "transient":
@@ -172,6 +179,9 @@ def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: 
         return _failure(raised[0], raised[1], evidence, raised[2])
     if isinstance(last, AIMessage) and last.additional_kwargs.get("refusal"):
         return _failure("refusal", str(last.additional_kwargs["refusal"]), evidence)
+    if open_calls := unsettled(calls):
+        named = ", ".join(f"{call['tool']}({clip(json.dumps(call['args']), ARGS_LIMIT)})" for call in open_calls)
+        return _failure("outcome_unknown", named, evidence)
     limit = limit_reached(state, context)
     if report is None:
         rejected = last.additional_kwargs.get("rejected") if isinstance(last, AIMessage) else None

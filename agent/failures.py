@@ -14,7 +14,7 @@ from plan_execute.agent.errors import ModelError
 FailureCode = Literal[
     "transient",
     "timeout",
-    "interrupted",
+    "outcome_unknown",
     "bad_arguments",
     "missing",
     "not_found",
@@ -33,8 +33,8 @@ FailureCode = Literal[
 MEANINGS: dict[FailureCode, str] = {
     "transient": "the service did not answer this time",
     "model_unavailable": "the model cannot be used",
-    "timeout": "the time for it ran out; whether a call under way had an effect is unknown",
-    "interrupted": "the run was stopped during a call; whether it had an effect is unknown",
+    "timeout": "the time for it ran out",
+    "outcome_unknown": "a call that changes the world was cut short; whether it had an effect is unknown",
     "bad_arguments": "a tool was called with arguments it does not take",
     "missing": "information is missing",
     "not_found": "what was looked for does not exist",
@@ -56,6 +56,8 @@ LONGEST_WAIT = 60.0
 """The most of them, whatever a service asks for."""
 
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_UNDECIDED_STATUS = frozenset({408, 500, 502, 504})
+"""Those after which a service may have done what it was asked."""
 _TRANSIENT_NAMES = frozenset(
     {
         *("APIConnectionError", "APITimeoutError", "RateLimitError", "InternalServerError"),
@@ -89,6 +91,14 @@ def classify_tool_error(error: BaseException) -> FailureCode:
     if _is_transient(error) or status in _TRANSIENT_STATUS:
         return "transient"
     return "failed" if isinstance(error, ToolException) else "unknown"
+
+
+def is_undecided(error: BaseException) -> bool:
+    """Whether what a tool raised leaves it open if its work was done: no answer, or one that does not say it."""
+    if isinstance(error, ConnectionRefusedError | httpx.ConnectError | httpx.ConnectTimeout):
+        return False  # nobody was reached
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status in _UNDECIDED_STATUS if status is not None else _is_transient(error)
 
 
 def retry_after(error: BaseException) -> float | None:

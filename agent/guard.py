@@ -16,16 +16,18 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent import prompts
+from plan_execute.agent.approval import Ruling, ask_for_approval
 from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference
-from plan_execute.agent.effects import has_effect
+from plan_execute.agent.effects import UNKNOWN, has_effect, held_back, only_once
 from plan_execute.agent.failures import (
     FailureCode,
     classify_error,
     classify_tool_error,
     describe_error,
+    is_undecided,
     retry_after,
     text_of,
 )
@@ -127,33 +129,33 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> Command[Any]:
         """Let a granted call through in sync, and turn what it raises into an answer the model can act on."""
+        ruling = self._rule_on(request)
         began = time.monotonic()
-        answered = self._answer_without_tool(request)
-        if answered is not None:
-            return _recorded(request, answered, began)
+        if ruling.answer is not None:
+            return _recorded(ruling, ruling.answer, began)
         try:
-            answer = call_within(self._seconds_left(request.state), lambda: handler(request))
+            answer = call_within(self._seconds_left(request.state), lambda: handler(ruling.request))
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; the model is told
-            answer = _error_answer(request.tool_call, error)
-        return _received(request, answer, began)
+            answer = _error_answer(ruling.request, error)
+        return _received(ruling, answer, began)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> Command[Any]:
         """Let a granted call through in async."""
+        ruling = self._rule_on(request)
         began = time.monotonic()
-        answered = self._answer_without_tool(request)
-        if answered is not None:
-            return _recorded(request, answered, began)
+        if ruling.answer is not None:
+            return _recorded(ruling, ruling.answer, began)
         try:
-            answer = await acall_within(self._seconds_left(request.state), handler(request))
+            answer = await acall_within(self._seconds_left(request.state), handler(ruling.request))
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - see `wrap_tool_call`
-            answer = _error_answer(request.tool_call, error)
-        return _received(request, answer, began)
+            answer = _error_answer(ruling.request, error)
+        return _received(ruling, answer, began)
 
     def _turn(self, request: ModelRequest[Context]) -> Turn:
         """Ask the model with the milestone's model and tools; nudge it once if it answers in plain text."""
@@ -187,6 +189,19 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             return ModelResponse(result=[_without_calls(response)])
         return _believed(response, state, last=bool(limit))
 
+    def _rule_on(self, request: ToolCallRequest) -> Ruling:
+        """Whether a call is made: refused or answered without its tool, put before a person, or let through."""
+        answer = self._answer_without_tool(request)
+        if answer is not None:
+            return Ruling(request, answer)
+        ruling = Ruling(request)
+        if request.tool_call["name"] in self._context(request.state).approve_tools:
+            ruling = ask_for_approval(request)
+        announce({**_event("tool_started", request), "args": ruling.request.tool_call["args"]})
+        if ruling.answer is not None:
+            _announce_end(request, ruling.answer)
+        return ruling
+
     def _answer_without_tool(self, request: ToolCallRequest) -> ToolMessage | None:
         """The answer to a call that no tool is to see: a refusal, or part of a long text; None for one that may run."""
         call, state = request.tool_call, request.state
@@ -206,8 +221,8 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         if call["name"] not in brief["tools"]:
             text = f"{call['name']!r} is not among your tools: {', '.join(brief['tools']) or 'none'}."
             return _answer(call, text, "permission")
-        announce({**_event("tool_started", request), "args": call["args"]})
-        return None
+        run = state.get("run")
+        return held_back(call, run["effects"] if run else {}, records) if only_once(request.tool) else None
 
     def _tools(self, state: Mapping[str, Any]) -> list[BaseTool | dict[str, Any]]:
         """The granted tools, and the reader where something was cut."""
@@ -326,24 +341,24 @@ def _raised(error: Exception) -> ModelResponse[Any]:
     return ModelResponse(result=[raised_message(code, describe_error(error), retry_after(error))])
 
 
-def _received(request: ToolCallRequest, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:
+def _received(ruling: Ruling, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:
     """Take what a tool answered: a long result is cut and kept whole, and who listens is told."""
+    request = ruling.request
     message, more = _unpacked(request.tool_call, answer)
-    text, kept = clean(message.text), {}
+    text, kept = ruling.note + clean(message.text), {}
     if len(text) > SHOWN_LIMIT:
         reference = _next_reference(request)
         kept = {reference: text}
         text = clip(text, SHOWN_LIMIT, reference)
-    elif not isinstance(message.content, str):
+    elif not isinstance(message.content, str) and not ruling.note:
         text = message.content  # type: ignore[assignment]  # blocks, such as pictures
     message = message.model_copy(update={"content": text, "artifact": None})
-    result = clip(message.text, prompts.DIGEST_LIMIT)
-    announce({**_event("tool_finished", request), "ok": message.status != "error", "result": result})
-    return _recorded(request, message, began, kept=kept, more=more)
+    _announce_end(request, message)
+    return _recorded(ruling, message, began, kept=kept, more=more)
 
 
 def _recorded(
-    request: ToolCallRequest,
+    ruling: Ruling,
     message: ToolMessage,
     began: float,
     *,
@@ -351,16 +366,18 @@ def _recorded(
     more: Mapping[str, Any] | None = None,
 ) -> Command[Any]:
     """The state update for an answered call: its message, its record, the time it took."""
-    call, ok = request.tool_call, message.status != "error"
+    call, tool, ok = ruling.request.tool_call, ruling.request.tool, message.status != "error"
     seconds = time.monotonic() - began
     record = ToolCallRecord(
         tool=call["name"],
         args=call["args"],
         ok=ok,
-        effect=has_effect(request.tool),
+        effect=has_effect(tool),
         seconds=round(seconds, 3),
         code=None if ok else message.additional_kwargs.get("failure", "bad_arguments"),
         error=None if ok else clip(message.text, ERROR_LIMIT),
+        answer=clip(message.text, prompts.RESULT_LIMIT) if ok and has_effect(tool) else None,
+        verdict=ruling.verdict,
     )
     message = message.model_copy(update={"id": str(uuid.uuid4())})
     tally = Tally(calls=[record], kept=dict(kept or {}), seconds=seconds)
@@ -398,6 +415,11 @@ def _read_on(call: ToolCall, texts: dict[str, str]) -> ToolMessage:
     return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
 
 
+def _announce_end(request: ToolCallRequest, message: ToolMessage) -> None:
+    result = clip(message.text, prompts.DIGEST_LIMIT)
+    announce({**_event("tool_finished", request), "ok": message.status != "error", "result": result})
+
+
 def _event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
     brief = request.state["brief"]
     place = {"revision": brief.get("revision", 0), "milestone": brief["id"]}
@@ -405,9 +427,13 @@ def _event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
     return {"type": kind, "at": now(), **place, "tool": call["name"], "call": call["id"]}
 
 
-def _error_answer(call: ToolCall, error: Exception) -> ToolMessage:
+def _error_answer(request: ToolCallRequest, error: Exception) -> ToolMessage:
+    call = request.tool_call
+    if only_once(request.tool) and (isinstance(error, CallAbandonedError) or is_undecided(error)):
+        text = f"No answer ({describe_error(error)}); whether the call had an effect is unknown. It is not made again."
+        return _answer(call, text, UNKNOWN)
     if isinstance(error, CallAbandonedError):
-        return _answer(call, "No answer in the time there was; whether the call had an effect is unknown.", "timeout")
+        return _answer(call, "No answer in the time there was.", "timeout")
     said = text_of(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
     return _answer(call, said, classify_tool_error(error))
 

@@ -4,21 +4,37 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
+from plan_execute.agent.context import Context
+from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.outcome import conclude
+from plan_execute.agent.person import can_wait
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import SCHEMA_VERSION, RunState, fresh
+
+ASKING = ("review", "approve_tools", "ask_user")
+"""The settings by which a person is asked."""
 
 
 def begin_run(state: RunState, setup: Setup) -> dict[str, Any]:
     """Start a run of its own on whatever the thread holds; only the conversation is kept.
 
     A resume does not pass here, so a run goes on with the settings it began with.
+
+    Raises:
+        ConfigurationError: The settings want a person to be asked, and there is no checkpointer to wait for him.
     """
+    context = setup.context(None)
+    wants = [name for name in ASKING if getattr(context, name) != Context.model_fields[name].default]
+    if wants and not can_wait():
+        raise ConfigurationError(
+            f"{wants[0]!r} needs a checkpointer, which keeps the run while a person is asked: "
+            "pass one to create_plan_execute_agent, for example with open_checkpointer()."
+        )
     objective = next((m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage)), "")
     update: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "objective": objective,
-        "settings": setup.context(None).freeze(),
+        "settings": context.freeze(),
         "plan": None,
         "milestones": fresh({}),
         "decision": None,

@@ -28,6 +28,8 @@ PROGRESS_LIMIT = 12_000
 """Most characters of all finished results together that a new plan is shown; each gets an equal share."""
 SYNTHESIS_LIMIT = 80_000
 """The same for the final answer."""
+ANSWERS_LENGTH = 10
+"""Most answers of the user that a new plan is shown, the latest ones."""
 CONVERSATION_LIMIT = 2_000
 """Most characters of one earlier message of the thread that the planner is shown."""
 CONVERSATION_LENGTH = 20
@@ -134,10 +136,12 @@ def describe_progress(plan: Plan, milestones: Mapping[str, Milestone], trigger: 
                 failed.append(_describe_failure(milestone))
             case "pending" | "running":
                 rest.append(f"- {milestone['goal']}")
+    answers = {question: answer for m in milestones.values() for question, answer in m.get("answers", {}).items()}
     parts = [
         "Requirements:\n" + describe_requirements(plan["requirements"]),
         f"Strategy so far (revision {plan['revision']}): {plan['strategy']}",
         "Finished:\n" + ("\n".join(done) or "nothing"),
+        *describe_answers(dict(list(answers.items())[-ANSWERS_LENGTH:])),
         "Why a new plan is needed:\n" + mark("reason", clip(trigger, RESULT_LIMIT)),
     ]
     if failed:
@@ -166,6 +170,7 @@ def executor_messages(brief: Brief, instructions: str) -> list[BaseMessage]:
         parts.append(f"Result of {key}, which this depends on:\n{mark('result', clip(result, share, key))}")
     if hint := brief.get("hint"):
         parts.append(f"An earlier attempt failed:\n{mark('reason', clip(hint, DIGEST_LIMIT))}")
+    parts += describe_answers(brief.get("answers", {}))
     return [SystemMessage(system), HumanMessage("\n\n".join(parts))]
 
 
@@ -231,6 +236,15 @@ def describe_requirements(requirements: Sequence[Requirement]) -> str:
         note = f" (unmet: {requirement['note'] or 'no reason given'})" if requirement["met"] is False else ""
         lines.append(f"{requirement['number']}. {requirement['text']}{note}")
     return "\n".join(lines) or "none"
+
+
+def describe_answers(answers: Mapping[str, str]) -> list[str]:
+    """Tell what the user answered when he was asked for what was missing; nothing if he was not."""
+    return [
+        f"The user was asked:\n{mark('question', clip(question, DIGEST_LIMIT))}\nand answered:\n"
+        + mark("answer", clip(answer, RESULT_LIMIT))
+        for question, answer in answers.items()
+    ]
 
 
 def mark(name: str, text: str) -> str:

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from plan_execute.agent.audit import announce, record_decision
 from plan_execute.agent.context import Context
+from plan_execute.agent.inquiry import Inquiry, open_questions
 from plan_execute.agent.outcome import conclude
+from plan_execute.agent.person import can_wait
 from plan_execute.agent.schedule import ready_milestones, start_milestones
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Action, Decision, LogEntry, Milestone, RunState, Spent, merge_milestones
@@ -41,13 +43,16 @@ class Situation:
     @property
     def finished(self) -> list[LogEntry]:
         """How the round ended, by the log; told here, because an executor's own events stay inside its graph."""
+        decision = self.state["decision"]
+        if not self.round or (decision and decision["action"] == "ask"):  # it has been told
+            return []
         entries = [entry for entry in self.state["log"] if entry["type"] == "milestone_finished"]
-        return entries[-len(self.round) :] if self.round else []
+        return entries[-len(self.round) :]
 
     @cached_property
     def failed(self) -> list[Milestone]:
-        """Those of them that are not done."""
-        return [milestone for milestone in self.round if milestone["status"] != "completed"]
+        """Those of them that are not done, and not to be tried again because of what a person answered."""
+        return [milestone for milestone in self.round if milestone["status"] not in {"completed", "pending"}]
 
     @cached_property
     def codes(self) -> set[str]:
@@ -72,6 +77,11 @@ class Situation:
         plan = self.state["plan"]
         current = [m for m in self.state["milestones"].values() if plan and m["revision"] == plan["revision"]]
         return [m for m in current if m["status"] == "completed" and (m["report"] or {}).get("surprise")]
+
+    @cached_property
+    def questions(self) -> list[Inquiry]:
+        """What only a person can say about the failed milestones, where one can be asked."""
+        return open_questions(self.failed, self.state["log"], ask_user=self.context.ask_user) if can_wait() else []
 
     @property
     def troubled(self) -> bool:
@@ -152,6 +162,7 @@ RULES: tuple[Rule, ...] = (
     Rule("budget", lambda s: s.crossed, "finish", lambda s: f"Crossed {s.crossed}.", "budget"),
     Rule("steps", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
     Rule("model", lambda s: "model_unavailable" in s.codes, "abort", lambda s: s.reasons, "executor_unavailable"),
+    Rule("ask", lambda s: s.questions, "ask", lambda s: s.reasons),
     Rule("surprise", lambda s: s.surprised and s.replans_left, "replan", lambda s: s.reasons, "unexpected_state"),
     Rule("transient", lambda s: s.failed and s.codes <= PASSING and s.attempts_left, "retry", lambda s: s.reasons),
     Rule("escalate", lambda s: s.may_escalate, "retry", lambda s: s.reasons),
@@ -179,6 +190,8 @@ def decide(state: RunState, setup: Setup) -> dict[str, Any]:
     milestones = merge_milestones(state["milestones"], [retried])
     go_on = rule.action in {"continue", "retry"}
     keys = ready_milestones(milestones, situation.context.max_parallel) if go_on else []
+    if rule.action == "ask":  # the round is ruled on again when the answers are there
+        keys = [milestone["id"] for milestone in situation.round]
     code = rule.code or (_code(failed) if failed else None)
     decision = Decision(action=rule.action, rule=rule.name, reason=rule.reason(situation), code=code, milestones=keys)
     plan = state["plan"]
@@ -188,7 +201,7 @@ def decide(state: RunState, setup: Setup) -> dict[str, Any]:
         entry["changes"] = retried
     if rule.action == "replan":
         entry["fingerprint"] = situation.fingerprint
-    started, log = start_milestones(milestones, keys, revision)
+    started, log = start_milestones(milestones, keys if go_on else [], revision)
     update: dict[str, Any] = {
         "milestones": merge_milestones(retried, [started]),
         "decision": decision,

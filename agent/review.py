@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-from langgraph.types import interrupt
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from plan_execute.agent.audit import record
 from plan_execute.agent.context import Context
 from plan_execute.agent.draft import check_draft
 from plan_execute.agent.outcome import conclude
+from plan_execute.agent.person import Asking, Objection, Verdict, ask_person
 from plan_execute.agent.plan import PlanDraft
 from plan_execute.agent.planner import NOTHING_SPENT, adopt, approvals
 from plan_execute.agent.schedule import ready_milestones, start_milestones
@@ -19,21 +19,6 @@ from plan_execute.agent.state import Decision, Milestone, RunState
 
 REVIEW_PLAN = "review_plan"
 """Name of the action a person is asked to judge."""
-ALLOWED: tuple[str, ...] = ("approve", "edit", "reject", "respond")
-
-
-class Verdict(BaseModel):
-    """What a person answered: the shape LangChain's human-in-the-loop middleware and Agent Chat UI use."""
-
-    type: Literal["approve", "edit", "reject", "respond"]
-    message: str = ""
-    edited_action: dict[str, Any] = {}
-
-
-class Objection(NamedTuple):
-    """Why an answer will not do; the person is asked again with it."""
-
-    text: str
 
 
 def review_plan(state: RunState, setup: Setup) -> dict[str, Any]:
@@ -49,23 +34,19 @@ def review_plan(state: RunState, setup: Setup) -> dict[str, Any]:
     context = setup.context(state["settings"])
     if any(entry.get("fingerprint") == fingerprint(state) for entry in approvals(state)):
         return _approve(state, context, "approved before")
-    objection = ""
-    while True:
-        verdict = _read(interrupt(_request(state, objection)))
-        match verdict:
-            case Objection(text):
-                objection = text
-            case Verdict(type="approve"):
+
+    def take(verdict: Verdict) -> dict[str, Any] | Objection:
+        match verdict.type:
+            case "approve":
                 return _approve(state, context, "approved")
-            case Verdict(type="reject", message=message):
-                return _reject(state, message)
-            case Verdict(type="respond", message=message):
-                return _plan_again(state, message)
-            case Verdict(type="edit", edited_action=action):
-                outcome = _edit(state, setup, context, action.get("args"))
-                if isinstance(outcome, dict):
-                    return outcome
-                objection = outcome.text
+            case "reject":
+                return _reject(state, verdict.message)
+            case "respond":
+                return _plan_again(state, verdict.message)
+            case "edit":
+                return _edit(state, setup, context, verdict.edited_action.get("args"))
+
+    return ask_person(_asking(state), take)
 
 
 def fingerprint(state: RunState) -> str:
@@ -78,18 +59,12 @@ def fingerprint(state: RunState) -> str:
     return hashlib.sha256(json.dumps(left).encode()).hexdigest()
 
 
-def _request(state: RunState, objection: str) -> dict[str, Any]:
+def _asking(state: RunState) -> Asking:
     plan = state["plan"]
     assert plan is not None
     lines = [f"{m['id']}. {m['goal']}" for m in _left(state)]
     description = "\n".join([f"Plan, revision {plan['revision']}: {plan['strategy']}", *lines])
-    if objection:
-        description = f"This will not do: {objection}\n\n{description}"
-    action = {"name": REVIEW_PLAN, "args": editable(state), "description": description}
-    return {
-        "action_requests": [action],
-        "review_configs": [{"action_name": REVIEW_PLAN, "allowed_decisions": list(ALLOWED)}],
-    }
+    return Asking(REVIEW_PLAN, editable(state), description, ("approve", "edit", "reject", "respond"))
 
 
 def editable(state: RunState) -> dict[str, Any]:
@@ -102,19 +77,6 @@ def editable(state: RunState) -> dict[str, Any]:
         "requirements": [requirement["text"] for requirement in plan["requirements"]],
         "milestones": [{name: milestone[name] for name in fields} for milestone in _left(state)],  # type: ignore[literal-required]  # names of fields
     }
-
-
-def _read(answer: object) -> Verdict | Objection:
-    """The decision in an answer: `{"decisions": [{"type": ...}]}`, or the decision alone."""
-    if isinstance(answer, dict) and isinstance(answer.get("decisions"), list):
-        answer = answer["decisions"][0] if answer["decisions"] else None
-    if isinstance(answer, list) and answer:
-        answer = answer[0]
-    try:
-        return Verdict.model_validate(answer)
-    except ValidationError:
-        expected = '{"decisions": [{"type": "approve" | "edit" | "reject" | "respond", ...}]}'
-        return Objection(f"the answer was {str(answer)[:100]!r}, expected {expected}.")
 
 
 def _edit(state: RunState, setup: Setup, context: Context, args: object) -> dict[str, Any] | Objection:

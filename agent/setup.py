@@ -25,8 +25,20 @@ class Setup:
     response_format: Any = None
 
     def context(self, settings: Mapping[str, Any] | None) -> Context:
-        """The settings in force in the node that asks, given those frozen in the state."""
-        return effective_context(self.defaults, settings, get_runtime().context)
+        """The settings in force in the node that asks, given those frozen in the state.
+
+        Raises:
+            ConfigurationError: They name a tool to approve that is not in the catalogue.
+        """
+        return self.checked(effective_context(self.defaults, settings, get_runtime().context))
+
+    def checked(self, context: Context) -> Context:
+        """The settings, if they go with the catalogue."""
+        unknown = next((name for name in context.approve_tools if name not in self.tools), None)
+        if unknown is not None:
+            known = ", ".join(self.tools) or "none"
+            raise ConfigurationError(f"Unknown tool {unknown!r} in 'approve_tools': the catalogue has: {known}.")
+        return context
 
 
 def make_setup(

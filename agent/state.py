@@ -17,7 +17,7 @@ SCHEMA_VERSION = 1
 
 MilestoneStatus = Literal["pending", "running", "completed", "failed", "blocked", "skipped"]
 RunStatus = Literal["running", "completed", "partial", "aborted"]
-Action = Literal["continue", "retry", "replan", "finish", "abort"]
+Action = Literal["continue", "retry", "ask", "replan", "finish", "abort"]
 Role = Literal["planner", "executor", "synthesizer", "verifier"]
 
 
@@ -54,8 +54,9 @@ class Yield(TypedDict):
 class ToolCallRecord(TypedDict):
     """One call a milestone made: tool, arguments as given, whether it succeeded and how many seconds it took.
 
-    `effect` is whether the tool says that it changes the world. Of a failed call, `code` is the class of failure and
-    `error` what the model was told.
+    `effect` is whether the tool says that it changes the world; if it did, `answer` is what it said, cut. Of a failed
+    call, `code` is the class of failure and `error` what the model was told. `verdict` is what a person said who was
+    asked about the call before it was made.
     """
 
     tool: str
@@ -65,6 +66,8 @@ class ToolCallRecord(TypedDict):
     seconds: float
     code: str | None
     error: str | None
+    answer: str | None
+    verdict: str | None
 
 
 class Failure(TypedDict):
@@ -98,6 +101,8 @@ class Milestone(TypedDict, total=False):
     values: dict[str, str]
     report: dict[str, Any] | None
     failure: Failure | None
+    answers: dict[str, str]
+    """What the user answered, by the question."""
     tool_calls: list[ToolCallRecord]
     usage: dict[str, RoleUsage]
     started_at: str | None
@@ -160,6 +165,10 @@ class LogEntry(TypedDict, total=False):
     plan: Plan
     requirements: list[Requirement]
     changes: dict[str, Milestone]
+    question: str
+    answer: str
+    call: str
+    """Which call that may have changed the world a person was asked about; see `effects.call_key`."""
 
 
 class Brief(TypedDict, total=False):
@@ -180,6 +189,8 @@ class Brief(TypedDict, total=False):
     attempt: int
     hint: str
     """Why the last attempt failed."""
+    answers: dict[str, str]
+    """What the user answered, by the question."""
     wait: float
     """Seconds to let pass before the first call, after a failure that may pass by itself."""
 
@@ -262,11 +273,19 @@ class Spent(TypedDict):
     seconds: float
 
 
+class Effect(TypedDict):
+    """What a call did to the world: whether that is `known`, and what it answered, cut."""
+
+    known: bool
+    answer: str
+
+
 class RunSoFar(Spent):
     """What an executor is held to of the run it belongs to: its settings, what it has cost, what it has changed."""
 
     settings: dict[str, Any]
-    effects: list[ToolCallRecord]
+    effects: dict[str, Effect]
+    """By `effects.call_key`."""
 
 
 class ExecutorInput(TypedDict):

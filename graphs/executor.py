@@ -19,7 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.digest import READER
-from plan_execute.agent.effects import EffectsOnce, has_effect
+from plan_execute.agent.effects import Receipts
 from plan_execute.agent.executor import ExecutorState, as_callable, as_react_node, file_report, open_scratchpad
 from plan_execute.agent.guard import Guard
 from plan_execute.agent.plan import MilestoneReport
@@ -58,12 +58,10 @@ def build_executor(
     setup: Setup, *, middleware: Sequence[AgentMiddleware[Any, Any]] = (), name: str = "executor"
 ) -> Executor:
     """Wire the executor for a graph that has its setup already."""
-    # Only where there is something to hold back, because it costs a step, and a checkpoint, a turn.
-    held_back = [EffectsOnce()] if any(map(has_effect, setup.tools.values())) else []
     react = create_agent(
         _Unresolved(),
         [*map(as_callable, setup.tools.values()), READER],
-        middleware=[Guard(setup), *held_back, *middleware],
+        middleware=[Guard(setup), Receipts(), *middleware],
         response_format=ToolStrategy(MilestoneReport, tool_message_content="Report received."),
         state_schema=ScratchpadState,
         context_schema=Context,

@@ -2,6 +2,7 @@
 
 START -> intake -> planner -+-> review -> executor  a person is to see the plan first
                             +-> executor x ready milestones -> replan_gate -+-> executor    continue, retry
+                            |                                               +-> ask_user    ask; then to the gate
                             |                                               +-> planner     replan
                             |                                               +-> synthesize  finish
                             |                                               +-> END         abort
@@ -26,8 +27,9 @@ from langgraph.types import Checkpointer, Send
 
 from plan_execute.agent.answer_stream import listen_for_answer
 from plan_execute.agent.context import Context, make_context
-from plan_execute.agent.effects import effects_so_far
+from plan_execute.agent.effects import effects_before
 from plan_execute.agent.executor import make_brief
+from plan_execute.agent.inquiry import ask_user
 from plan_execute.agent.intake import begin_run
 from plan_execute.agent.planner import REVIEW_DUE, plan_run
 from plan_execute.agent.question import as_node
@@ -89,13 +91,15 @@ def create_plan_execute_agent(
     graph.add_node("review", partial(review_plan, setup=setup))
     graph.add_node("executor", build_executor(setup, middleware=middleware))
     graph.add_node("replan_gate", partial(decide, setup=setup))
+    graph.add_node("ask_user", partial(ask_user, setup=setup))
     graph.add_node("synthesize", as_node(partial(synthesize, setup=setup), "synthesize", listen_for_answer))
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", route_after_intake)
     graph.add_conditional_edges("planner", route_after_planner, ["review", "executor", "synthesize", END])
     graph.add_conditional_edges("review", route_after_review, ["executor", "planner", END])
     graph.add_edge("executor", "replan_gate")
-    graph.add_conditional_edges("replan_gate", route_after_gate, ["executor", "planner", "synthesize", END])
+    graph.add_conditional_edges("replan_gate", route_after_gate, ["executor", "ask_user", "planner", "synthesize", END])
+    graph.add_edge("ask_user", "replan_gate")
     graph.add_conditional_edges("synthesize", route_after_synthesize)
     return graph.compile(checkpointer=checkpointer, store=store, name=name)
 
@@ -123,7 +127,7 @@ def route_after_review(state: RunState) -> list[Send] | Literal["planner", "__en
     return "planner" if decision["action"] == "replan" else send_round(state)
 
 
-def route_after_gate(state: RunState) -> list[Send] | Literal["planner", "synthesize", "__end__"]:
+def route_after_gate(state: RunState) -> list[Send] | Literal["ask_user", "planner", "synthesize", "__end__"]:
     """Where the gate's decision says."""
     decision = state["decision"]
     if state["status"] != "running" or decision is None:
@@ -131,6 +135,8 @@ def route_after_gate(state: RunState) -> list[Send] | Literal["planner", "synthe
     match decision["action"]:
         case "continue" | "retry":
             return send_round(state)
+        case "ask":
+            return "ask_user"
         case "replan":
             return "planner"
         case "finish":
@@ -148,7 +154,14 @@ def send_round(state: RunState) -> list[Send]:
     """One executor for each milestone of the round, with its brief and nothing else of the run."""
     decision = state["decision"]
     keys = decision["milestones"] if decision else []
-    run = RunSoFar(
-        settings=state["settings"], usage=state["usage"], seconds=state["seconds"], effects=effects_so_far(state["log"])
+    return [Send("executor", {"brief": make_brief(state, key), "run": run_so_far(state, key)}) for key in keys]
+
+
+def run_so_far(state: RunState, key: str) -> RunSoFar:
+    """What the executor of milestone `key` is held to; nothing of it is shown to a model."""
+    return RunSoFar(
+        settings=state["settings"],
+        usage=state["usage"],
+        seconds=state["seconds"],
+        effects=effects_before(state["log"], key, state["milestones"][key]["revision"]),
     )
-    return [Send("executor", {"brief": make_brief(state, key), "run": run}) for key in keys]

@@ -40,7 +40,7 @@ TICKS = (
 
 _BLANK = Milestone(
     id="", goal="", done_when="", tools=[], calls=[], yields=[], pitfalls=[], depends_on=[], covers=[], revision=0,
-    status="pending", attempts=0, result="", values={}, report=None, failure=None, tool_calls=[], usage={},
+    status="pending", attempts=0, result="", values={}, report=None, failure=None, answers={}, tool_calls=[], usage={},
     started_at=None, finished_at=None,
 )  # fmt: skip
 _START: RunState = {

@@ -38,6 +38,8 @@ MILESTONES = {
                 "seconds": 0.1,
                 "code": "failed",
                 "error": "no",
+                "answer": None,
+                "verdict": None,
             }
         ],
         failure=Failure(code="missing", message="information is missing: the rate", evidence="404", retry_after=None),

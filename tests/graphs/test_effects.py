@@ -4,9 +4,11 @@ import asyncio
 import uuid
 from typing import Annotated, Any
 
+import httpx
 import pytest
 from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Command
 
 from plan_execute.graphs import create_executor, create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
@@ -56,36 +58,160 @@ def agent_with(tool: BaseTool, checkpointer: BaseCheckpointSaver[Any], light: Sc
     return create_plan_execute_agent(heavy(SEND), light, [tool], checkpointer=checkpointer, context={"max_replans": 0})
 
 
-async def stopped_and_resumed(tool: BaseTool, post: Post, url: str, light: ScriptedModel) -> Any:
-    """Stop a run while its call is under way, then go on with an agent that knows nothing but the checkpoints."""
-    config: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
-    async with open_checkpointer(url) as checkpointer:
-        task = asyncio.create_task(agent_with(tool, checkpointer, light).ainvoke(ASKED, config, durability="sync"))
+class Stopped:
+    """A run that was stopped while its call was under way, as an agent finds it that knows only the checkpoints."""
+
+    def __init__(self, tool: BaseTool, light: ScriptedModel, checkpointer: BaseCheckpointSaver[Any]) -> None:
+        self.tool, self.light, self.checkpointer = tool, light, checkpointer
+        self.config: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
+
+    async def go(self, given: Any) -> Any:
+        """Begin or go on, with a new agent each time."""
+        agent = agent_with(self.tool, self.checkpointer, self.light)
+        return await agent.ainvoke(given, self.config, durability="sync")
+
+    async def stop_under_way(self, post: Post) -> None:
+        """Begin, and stop when the tool is at work."""
+        task = asyncio.create_task(self.go(ASKED))
         await asyncio.wait_for(post.called.wait(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         post.answers.set()
-        return await agent_with(tool, checkpointer, light).ainvoke(None, config, durability="sync")
 
 
-async def test_call_that_was_under_way_is_not_repeated_and_the_run_says_so(threads_url: str) -> None:
-    def honest(asked: Asked) -> Answer:
-        return report("unknown", "failed") if "whether it had an effect is unknown" in asked.text else diligent(asked)
+async def stopped_and_resumed(tool: BaseTool, post: Post, url: str, light: ScriptedModel, *answers: Any) -> list[Any]:
+    """Stop a run while its call is under way, then go on, with a person's answers; gives what came back each time."""
+    async with open_checkpointer(url) as checkpointer:
+        run = Stopped(tool, light, checkpointer)
+        await run.stop_under_way(post)
+        return [
+            await run.go(None),
+            *[await run.go(Command(resume={"decisions": [answer]})) for answer in answers],
+        ]
 
-    post = Post()
-    output = await stopped_and_resumed(plain(post, effect="effect"), post, threads_url, ScriptedModel(honest))
+
+def honest(asked: Asked) -> Answer:
+    """Reports a call as failed that was not made because its outcome is unknown."""
+    return report("unknown", "failed") if "Not run: " in asked.messages[-1].text else diligent(asked)
+
+
+async def test_call_that_was_under_way_is_not_repeated_and_the_run_asks(threads_url: str) -> None:
+    post, light = Post(), ScriptedModel(honest)
+    (waiting,) = await stopped_and_resumed(plain(post, effect="effect"), post, threads_url, light)
     assert post.sent == ["x"]
-    assert output["status"] == "aborted"
-    assert "whether it had an effect is unknown" in output["error"]["message"]
+    (action,) = waiting["__interrupt__"][0].value["action_requests"]
+    assert (action["name"], action["args"]) == ("repeat_call", {"tool": "send", "args": {"subject": "x"}})
+    assert "nobody knows whether it was done" in action["description"]
+    (call,) = waiting["milestones"]["m1"]["tool_calls"]
+    assert (call["ok"], call["code"], call["effect"]) == (False, "outcome_unknown", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent", "status"),
+    [
+        ({"type": "approve"}, ["x", "x"], "completed"),
+        ({"type": "respond", "message": "It was sent as no. 7."}, ["x"], "completed"),
+        ({"type": "reject", "message": "Leave it."}, ["x"], "aborted"),
+    ],
+)
+async def test_person_settles_whether_a_call_is_made_again(
+    threads_url: str, answer: dict[str, str], sent: list[str], status: str
+) -> None:
+    post, light = Post(), ScriptedModel(lambda a: honest(a) if a.messages[-1].type == "tool" else diligent(a))
+    _, output = await stopped_and_resumed(plain(post, effect="effect"), post, threads_url, light, answer)
+    assert (output["status"], post.sent) == (status, sent)
+    if answer["type"] == "respond":
+        assert "Already done" in light.asked[-1].messages[-1].text
+        assert "It was sent as no. 7." in light.asked[-1].messages[-1].text
+    if status == "aborted":
+        assert "whether it had an effect is unknown" in output["error"]["message"]
+
+
+async def stopped_at(moment: str, run: Stopped, *, stored: bool) -> None:
+    """Begin, and stop when the receipt that says `moment` is to be written: after it was `stored`, or before."""
+    put, there = run.checkpointer.aput, asyncio.Event()
+
+    async def hang(config: Any, checkpoint: Any, metadata: Any, versions: Any) -> Any:
+        hangs = moment in metadata and not there.is_set()
+        written = None if hangs and not stored else await put(config, checkpoint, metadata, versions)
+        if hangs:
+            there.set()
+            await asyncio.sleep(60)
+        return written
+
+    run.checkpointer.aput = hang  # type: ignore[assignment, method-assign]  # a checkpointer is not ours
+    task = asyncio.create_task(run.go(ASKED))
+    await asyncio.wait_for(there.wait(), 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("moment", "stored", "asks"),
+    [("begun", False, False), ("begun", True, True), ("ended", False, True), ("ended", True, False)],
+)
+async def test_receipt_tells_what_became_of_a_call(threads_url: str, moment: str, stored: bool, asks: bool) -> None:
+    """Only between the two receipts is it unknown; after the second one the answer is there before its checkpoint."""
+    sent: list[str] = []
+    async with open_checkpointer(threads_url) as checkpointer:
+        run = Stopped(counting(sent, effect="effect"), ScriptedModel(honest), checkpointer)
+        await stopped_at(moment, run, stored=stored)
+        output = await run.go(None)
+    assert ("__interrupt__" in output) == asks
+    if asks:
+        assert len(sent) == (moment == "ended")
+        return
+    assert (output["status"], sent) == ("completed", ["x"])
     (call,) = output["milestones"]["m1"]["tool_calls"]
-    assert (call["ok"], call["code"], call["effect"]) == (False, "interrupted", True)
+    assert (call["ok"], call["answer"]) == (True, "sent")
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (TimeoutError("no answer"), False),
+        (httpx.ReadTimeout("no answer"), False),
+        (httpx.ConnectError("nobody there"), True),
+        (ConnectionRefusedError("nobody there"), True),
+    ],
+)
+def test_call_that_ends_without_an_answer_is_not_made_again_unless_nobody_was_reached(
+    error: Exception, again: bool
+) -> None:
+    sent: list[str] = []
+
+    def send(subject: str) -> str:
+        """Send a letter."""
+        sent.append(subject)
+        raise error
+
+    tool = StructuredTool.from_function(send, metadata={"effect": "effect"})
+
+    def stubborn(asked: Asked) -> Answer:
+        calls = sum(message.type == "tool" for message in asked.messages)
+        return tool_call("send", {"subject": "x"}) if calls < 2 else report("no answer", "failed")
+
+    agent = create_plan_execute_agent(heavy(SEND), ScriptedModel(stubborn), [tool], context={"max_replans": 1})
+    output = agent.invoke(ASKED)
+    assert output["status"] == "aborted"
+    assert (len(sent) > 1) == again
+    assert ("whether it had an effect is unknown" in output["error"]["message"]) != again
+
+
+def test_two_milestones_of_a_plan_may_mean_to_do_the_same() -> None:
+    sent: list[str] = []
+    twice = plan(milestone("Send it.", tools=["send"]), milestone("Send it once more.", tools=["send"]))
+    agent = create_plan_execute_agent(heavy(twice), ScriptedModel(diligent), [counting(sent, effect="effect")])
+    assert agent.invoke(ASKED)["status"] == "completed"
+    assert sent == ["x", "x"]
 
 
 @pytest.mark.parametrize("metadata", [{"effect": "effect", "idempotent": True}, {"effect": "read"}, {}])
 async def test_call_that_may_be_repeated_is(threads_url: str, metadata: dict[str, Any]) -> None:
     post = Post()
-    output = await stopped_and_resumed(plain(post, **metadata), post, threads_url, ScriptedModel(diligent))
+    (output,) = await stopped_and_resumed(plain(post, **metadata), post, threads_url, ScriptedModel(diligent))
     assert post.sent == ["x", "x"]
     assert output["status"] == "completed"
 
@@ -93,7 +219,7 @@ async def test_call_that_may_be_repeated_is(threads_url: str, metadata: dict[str
 async def test_id_of_a_call_stays_the_same_when_it_is_made_again(threads_url: str) -> None:
     post, light = Post(), ScriptedModel(diligent)
     tool = keyed(post, effect="effect", idempotent=True)
-    output = await stopped_and_resumed(tool, post, threads_url, light)
+    (output,) = await stopped_and_resumed(tool, post, threads_url, light)
     assert (output["status"], post.sent) == ("completed", ["x"])
     assert len(post.keys) == 2
     assert len(set(post.keys)) == 1
@@ -137,10 +263,10 @@ def test_other_arguments_are_another_call() -> None:
     assert sorted(sent) == ["a", "b"]
 
 
-def test_tools_that_change_nothing_cost_no_step_more() -> None:
+def test_effects_cost_no_step_more() -> None:
     def steps(**metadata: Any) -> int:
         executor = create_executor(ScriptedModel(diligent), [counting([], **metadata)])
         given: Any = {"brief": {"goal": "Send it.", "tools": ["send"]}}
         return sum(1 for _ in executor.stream(given, stream_mode="updates", subgraphs=True))
 
-    assert steps(effect="effect") == steps() + 2
+    assert steps(effect="effect") == steps()
