@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -38,10 +38,11 @@ from plan_execute.graphs.options import (
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
+    from langgraph.types import Interrupt
 
     from plan_execute.agent.context import Context
     from plan_execute.agent.state import RunState
-    from plan_execute.graphs.dialog import Review
+    from plan_execute.graphs.dialog import Dialog
     from plan_execute.graphs.display import Screen
     from plan_execute.graphs.plan_execute import PlanExecuteAgent
 
@@ -49,7 +50,7 @@ COMMANDS = {
     "threads": "List the threads that are kept, newest first.",
     "show": "Show what the last run of a thread planned, did, decided and answered.",
     "report": "Write what the last run of a thread did as a page of HTML that can be mailed.",
-    "resume": "Go on with an unfinished run exactly where it was interrupted, or with the plan that waits for review.",
+    "resume": "Go on with an unfinished run exactly where it was interrupted, or where it waits for you.",
     "prune": "Delete what the milestones of a finished thread noted on their way; plan, log and results stay.",
 }
 """What is a command when it is the first word, and what it does."""
@@ -81,7 +82,7 @@ def pursue(
     screen: "Screen",
     *,
     context: "Context | None" = None,
-    review: "Review | None" = None,
+    dialog: "Dialog | None" = None,
 ) -> int:
     """Pursue a run with a ready agent (it needs a checkpointer) until it ends or waits, and give the exit status.
 
@@ -91,8 +92,10 @@ def pursue(
         options: What was asked for.
         screen: Where the run is shown.
         context: Settings that are to win over those frozen when the run began.
-        review: Who is asked about plans; None where nobody can be.
+        dialog: How a person is asked what the run waits for; None where nobody can be.
     """
+    from langgraph.types import Command
+
     from plan_execute.agent.errors import PlanExecuteError
     from plan_execute.graphs.checkpointer import storage_errors
 
@@ -113,11 +116,10 @@ def pursue(
             state: RunState = snapshot.values  # type: ignore[assignment]  # LangGraph types it as a plain dict
             if not snapshot.interrupts:
                 break
-            waiting = snapshot.interrupts[0].value
-            verdict = review.judge(waiting["action_requests"][0]) if review else None
-            if verdict is None:
-                return _leave_waiting(waiting, state, options)
-            given = _answer(verdict)
+            answers = dialog and _ask(dialog, snapshot.interrupts)
+            if not answers:
+                return _leave_waiting(snapshot.interrupts, state, options)
+            given = Command(resume=answers)
     except (KeyboardInterrupt, OSError) as stop:
         leave(stop, _where_it_stopped(screen, options), as_json=options.json, thread=options.thread)
     except PlanExecuteError as error:
@@ -152,7 +154,7 @@ def _carry_out(options: Options) -> int:
         screen = Screen(sys.stderr if options.json else sys.stdout)
         _introduce(screen, roles, options)
         given = {"messages": [("user", options.request)]}
-        return pursue(agent, given, options, screen, review=_reviewer(screen, options))
+        return pursue(agent, given, options, screen, dialog=_dialog(screen, options))
 
 
 def _resume(options: Options) -> int:
@@ -191,7 +193,7 @@ def _resume(options: Options) -> int:
             screen.say(line)
         screen.note("")
         screen.progress.recall(state)
-        return pursue(agent, None, options, screen, context=context, review=_reviewer(screen, options))
+        return pursue(agent, None, options, screen, context=context, dialog=_dialog(screen, options))
 
 
 def _carry_out_command(words: Sequence[str]) -> int:
@@ -257,24 +259,31 @@ def _introduce(screen: "Screen", roles: str, options: Options) -> None:
         screen.note("Using the database and documents of a sample shop; yours: --db URL, --docs DIR.")
 
 
-def _reviewer(screen: "Screen", options: Options) -> "Review | None":
-    from plan_execute.graphs.dialog import Review, can_ask
+def _dialog(screen: "Screen", options: Options) -> "Dialog | None":
+    from plan_execute.graphs.dialog import Dialog, can_ask
 
-    return Review(screen) if not options.json and can_ask(screen) else None
-
-
-def _answer(verdict: Mapping[str, Any]) -> Any:
-    from langgraph.types import Command
-
-    return Command(resume={"decisions": [verdict]})
+    return Dialog(screen) if not options.json and can_ask(screen) else None
 
 
-def _leave_waiting(waiting: Any, state: "RunState", options: Options) -> int:
+def _ask(dialog: "Dialog", interrupts: "Sequence[Interrupt]") -> dict[str, Any] | None:
+    """A person's answer to all that a run waits for, by its id; None if he leaves before the last."""
+    answers = {}
+    for waiting in interrupts:
+        verdict = dialog.judge(waiting.value["action_requests"][0])
+        if verdict is None:
+            return None
+        answers[waiting.id] = {"decisions": [verdict]}
+    return answers
+
+
+def _leave_waiting(interrupts: "Sequence[Interrupt]", state: "RunState", options: Options) -> int:
     """Say that the run stops here because nobody answers, and how it goes on."""
     if options.json:
-        print_json({**document(state, options.thread), "waiting": waiting})
+        print_json({**document(state, options.thread), "waiting": [waiting.value for waiting in interrupts]})
+    actions = {waiting.value["action_requests"][0]["name"] for waiting in interrupts}
+    what = "The plan waits for review" if actions == {"review_plan"} else "The run waits for an answer"
     how = f"{_how_to_resume(options)} goes on." if options.thread else "it is not kept, because --thread names nothing."
-    print(f"plan-execute: The plan waits for review: {how}", file=sys.stderr)
+    print(f"plan-execute: {what}: {how}", file=sys.stderr)
     return UNFINISHED
 
 

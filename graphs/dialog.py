@@ -1,4 +1,4 @@
-"""What a terminal asks a person: whether a plan is to run as it is, changed, or not at all."""
+"""What a terminal asks a person while a run waits: about a plan, a call, or what only he knows."""
 
 import json
 import os
@@ -16,26 +16,32 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
-from plan_execute.graphs.display import Line, Screen, clean, clip
+from plan_execute.agent.inquiry import ASK_USER, REPEAT_CALL
+from plan_execute.agent.person import OBJECTION
+from plan_execute.agent.review import REVIEW_PLAN
+from plan_execute.graphs.display import Line, Screen, clean, clip, word_call
 
 Verdict = dict[str, Any]
-"""A decision as the review takes it."""
+"""A decision as the run takes it."""
+Answers = Mapping[str, Callable[[str], Verdict | None]]
+"""What may be answered, by its word, and what it comes to, given what was written behind the word; None: ask again."""
 
-QUESTION = "[a]pprove, [e]dit, [r]eject, [c]omment, [s]how in full: "
-OBJECTION = "This will not do: "
-"""What stands before the objection in the description of a plan that is asked about again."""
-HELP = """\
+PLAN_HELP = """\
 # Change the plan, save it and close the editor: what is checked and found good runs.
 # Unchanged it is approved; an empty file drops the edit. What is left out stays as it was.
 # Milestones may be added, removed and reordered; a new one needs an id of its own.
 # depends_on names ids, covers counts requirements from 1, tools are those of the catalogue.
 """
+CALL_HELP = """\
+# Change the arguments, save them and close the editor: the call is made with them.
+# Unchanged it is approved; an empty file drops the edit.
+"""
 EDITORS = ("nano", "vi")
 """What is looked for where $VISUAL and $EDITOR name nothing."""
 
 
-class Review:
-    """Asks about plans until one may run; remembers an edited one that would not do, to open it again."""
+class Dialog:
+    """Asks until there is an answer the run can go on with; remembers an edit that would not do, to open it again."""
 
     def __init__(self, screen: Screen, ask: Callable[[str], str] = input) -> None:
         """Take where to say things, and how to ask for a line."""
@@ -44,53 +50,104 @@ class Review:
         self._draft = ""
 
     def judge(self, action: Mapping[str, Any]) -> Verdict | None:
-        """Ask about a plan, as the interrupt of the review describes it, until there is an answer.
+        """Ask about an action, as the run's interrupt describes it, until there is an answer.
 
         Returns:
             The decision; None where nobody answers any more.
         """
-        args = action["args"]
-        objection = _objection(action["description"])
-        if objection and self._draft:
-            if verdict := self._edit(args, objection):
-                return verdict
-        elif objection:
-            self._say(Line(clip(f"{OBJECTION}{objection}", 2_000), style="yellow"))
-        self._draft = ""
-        self._say(Line("The plan waits for your review. It is to meet:", style="bold"))
-        for number, text in enumerate(args["requirements"], start=1):
-            self._say(Line(f"{number}. {clip(text)}", indent=2))
+        objection, description = _parted(action["description"])
         try:
-            while True:
-                if verdict := self._answer(self._ask(QUESTION), args):
+            if objection and self._draft:
+                helps = PLAN_HELP if action["name"] == REVIEW_PLAN else CALL_HELP
+                if verdict := self._edit(action, helps, objection):
                     return verdict
+            elif objection:
+                self._say(Line(clip(f"{OBJECTION}{objection}", 2_000), style="yellow"))
+            self._draft = ""
+            match action["name"]:
+                case name if name == REVIEW_PLAN:
+                    return self._about_plan(action)
+                case name if name == ASK_USER:
+                    return self._about_missing(action)
+                case name if name == REPEAT_CALL:
+                    return self._about_outcome(action, description)
+            return self._about_call(action, description)
         except EOFError:
             self._say(Line(""))  # what comes next does not stand behind the question
             return None
 
-    def _answer(self, line: str, args: Mapping[str, Any]) -> Verdict | None:
-        word, _, rest = line.strip().partition(" ")
-        match word.lower():
-            case "a" | "approve":
-                return {"type": "approve"}
-            case "e" | "edit":
-                return self._edit(args)
-            case "r" | "reject":
-                return {"type": "reject", "message": rest.strip() or self._ask("Why (may be empty): ").strip()}
-            case "c" | "comment":
-                message = rest.strip() or self._ask("What the planner is to know: ").strip()
-                return {"type": "respond", "message": message} if message else None
-            case "s" | "show":
-                self._say(Line(clean(_as_yaml(args), lines=True)))
-            case _:
-                self._say(Line("Answer with a, e, r, c or s; Ctrl-D leaves the plan waiting.", style="yellow"))
-        return None
+    def _about_plan(self, action: Mapping[str, Any]) -> Verdict:
+        self._say(Line("The plan waits for your review. It is to meet:", style="bold"))
+        for number, text in enumerate(action["args"]["requirements"], start=1):
+            self._say(Line(f"{number}. {clip(text)}", indent=2))
+        return self._choose(
+            "[a]pprove, [e]dit, [r]eject, [c]omment, [s]how in full: ",
+            {
+                "approve": _approve,
+                "edit": lambda _: self._edit(action, PLAN_HELP),
+                "reject": self._reject,
+                "comment": lambda said: self._respond(said, "What the planner is to know: "),
+                "show": lambda _: self._say(Line(clean(_as_yaml(action["args"]), lines=True))),
+            },
+        )
 
-    def _edit(self, args: Mapping[str, Any], objection: str = "") -> Verdict | None:
-        """Let the person change the plan until it can be read; None if it is left at that."""
+    def _about_call(self, action: Mapping[str, Any], description: str) -> Verdict:
+        self._say(Line(clip(description, 500), style="bold"))
+        for line in clean(_as_yaml(action["args"]), lines=True).splitlines():
+            self._say(Line(line, indent=2))
+        return self._choose(
+            "[a]pprove, [e]dit, [r]eject, [t]ell what it answers instead: ",
+            {
+                "approve": _approve,
+                "edit": lambda _: self._edit(action, CALL_HELP),
+                "reject": self._reject,
+                "tell": lambda said: self._respond(said, f"What {clip(action['name'])} answers: "),
+            },
+        )
+
+    def _about_outcome(self, action: Mapping[str, Any], description: str) -> Verdict:
+        self._say(Line(clip(description.partition(" Approve ")[0], 500), style="bold"))
+        self._say(Line(word_call(action["args"]["tool"], action["args"]["args"]), indent=2))
+        return self._choose(
+            "[a]gain, it was not done; [d]one, say what came of it; [l]eave it at that: ",
+            {
+                "again": _approve,
+                "done": lambda said: self._respond(said, "What came of it: "),
+                "leave": self._reject,
+            },
+        )
+
+    def _about_missing(self, action: Mapping[str, Any]) -> Verdict:
+        args = action["args"]
+        self._say(Line(f"{clip(args['milestone'])} needs to know:", style="bold"))
+        self._say(Line(clip(args["question"], 2_000), indent=2))
+        answer = self._ask("Your answer (empty: you do not know): ").strip()
+        return {"type": "respond", "message": answer} if answer else {"type": "reject", "message": ""}
+
+    def _choose(self, question: str, answers: Answers) -> Verdict:
+        letters = [word[0] for word in answers]
+        while True:
+            word, _, rest = self._ask(question).strip().partition(" ")
+            chosen = next((answers[name] for name in answers if word.lower() in {name, name[0]}), None)
+            if chosen is None:
+                known = f"{', '.join(letters[:-1])} or {letters[-1]}"
+                self._say(Line(f"Answer with {known}; Ctrl-D leaves it waiting.", style="yellow"))
+            elif verdict := chosen(rest.strip()):
+                return verdict
+
+    def _reject(self, said: str) -> Verdict:
+        return {"type": "reject", "message": said or self._ask("Why (may be empty): ").strip()}
+
+    def _respond(self, said: str, question: str) -> Verdict | None:
+        message = said or self._ask(question).strip()
+        return {"type": "respond", "message": message} if message else None
+
+    def _edit(self, action: Mapping[str, Any], helps: str, objection: str = "") -> Verdict | None:
+        """Let the person change an action's arguments until they can be read; None if it is left at that."""
+        args = action["args"]
         text = self._draft or _as_yaml(args)
         while True:
-            before = _with_comments(text, objection)
+            before = _with_comments(text, helps, objection)
             try:
                 after = edit(before)
             except OSError as error:
@@ -101,7 +158,7 @@ class Review:
                 self._say(Line("Nothing was changed: the edit is dropped.", style="yellow"))
                 return None
             try:
-                changed = _read(text)
+                changed = _read(text, args)
             except ValueError as error:
                 objection = str(error)
                 continue
@@ -109,9 +166,9 @@ class Review:
                 self._say(Line("The edit is dropped.", style="yellow"))
                 return None
             if changed == args:
-                return {"type": "approve"}
+                return _approve("")
             self._draft = text
-            return {"type": "edit", "edited_action": {"name": "review_plan", "args": changed}}
+            return {"type": "edit", "edited_action": {"name": action["name"], "args": changed}}
 
 
 def can_ask(screen: Screen) -> bool:
@@ -129,7 +186,7 @@ def edit(text: str) -> str:
     """
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or next(filter(shutil.which, EDITORS), "")
     if not command.strip():
-        raise OSError("There is no editor: name one in the environment as EDITOR, or answer with a comment.")
+        raise OSError("There is no editor: name one in the environment as EDITOR, or answer in another way.")
     with TemporaryDirectory() as folder, _interrupts_left_to_editor():
         file = Path(folder) / "plan.yaml"
         file.write_text(text, encoding="utf-8")
@@ -152,10 +209,16 @@ def _interrupts_left_to_editor() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _objection(description: str) -> str:
+def _approve(_: str) -> Verdict:
+    return {"type": "approve"}
+
+
+def _parted(description: str) -> tuple[str, str]:
+    """The objection to the last answer, if there was one, and what is asked."""
     if not description.startswith(OBJECTION):
-        return ""
-    return description.removeprefix(OBJECTION).partition("\n\nPlan, revision ")[0]
+        return "", description
+    objection, _, rest = description.removeprefix(OBJECTION).partition("\n\n")
+    return objection, rest
 
 
 def _as_yaml(args: Mapping[str, Any]) -> str:
@@ -163,9 +226,9 @@ def _as_yaml(args: Mapping[str, Any]) -> str:
     return text
 
 
-def _with_comments(text: str, objection: str) -> str:
+def _with_comments(text: str, helps: str, objection: str) -> str:
     lines = [f"# {line}" for line in f"{OBJECTION}{objection}".splitlines()] if objection else []
-    return "".join(f"{line}\n" for line in lines) + f"{HELP}\n{text}"
+    return "".join(f"{line}\n" for line in lines) + f"{helps}\n{text}"
 
 
 def _without_comments(text: str) -> str:
@@ -175,24 +238,24 @@ def _without_comments(text: str) -> str:
     return "".join(lines[first:])
 
 
-def _read(text: str) -> dict[str, Any] | None:
-    """Read an edited plan as plain JSON data; None if there is nothing in it.
+def _read(text: str, before: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read edited arguments as plain JSON data; None if there is nothing in it.
 
     Raises:
-        ValueError: It cannot be read; the text says where.
+        ValueError: They cannot be read; the text says where.
     """
     try:
-        # Through JSON, because YAML also has dates and the like, which no plan has.
-        plan = json.loads(json.dumps(yaml.safe_load(text), default=str))
+        # Through JSON, because YAML also has dates and the like, which no arguments have.
+        args = json.loads(json.dumps(yaml.safe_load(text), default=str))
     except yaml.YAMLError as error:
         raise ValueError(_problem(error, text)) from None
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"this is no plan ({error}).") from None
-    if plan is None:
+        raise ValueError(f"this cannot be read ({error}).") from None
+    if args is None:
         return None
-    if not isinstance(plan, dict):
-        raise ValueError("expected strategy:, requirements: and milestones:, each at the beginning of a line.")
-    return plan
+    if not isinstance(args, dict):
+        raise ValueError(f"expected {', '.join(f'{name}:' for name in before)} each at the beginning of a line.")
+    return args
 
 
 def _problem(error: yaml.YAMLError, text: str) -> str:

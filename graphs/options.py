@@ -12,7 +12,7 @@ from plan_execute.graphs.command import Parser
 
 MODELS = ("planner_model", "executor_model", "synthesizer_model")
 """The options that name a model."""
-SETTINGS = (*MODELS, "granularity", "max_replans", "max_parallel", "review")
+SETTINGS = (*MODELS, "granularity", "max_replans", "max_parallel", "review", "approve_tools", "ask_user")
 """The options that are settings of the run, frozen when it begins."""
 KEPT = ("db", "docs", "web", *MODELS, "base_url")
 """The options that a run needs again on a resume and that its frozen settings do not hold, or not always."""
@@ -45,15 +45,15 @@ threads kept with --thread:
   plan-execute threads          which there are
   plan-execute show THREAD      what the last run of one did
   plan-execute report THREAD    the same as a page of HTML
-  plan-execute resume THREAD    go on where it was interrupted, or with the plan that waits for your review
+  plan-execute resume THREAD    go on where it was interrupted, or where it waits for you
   plan-execute prune THREAD     make its file smaller
 A request that is just one of these words: plan-execute -- threads
 
 environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
 
-exit status: 0 completed, 1 aborted, partial or waiting for review, 2 misuse, 130 interrupted
---json prints one document in every case: its "status" is null where no run came to an end, "running" where a plan
-waits for review (under "waiting"), "interrupted" after Ctrl-C, and "error" says why.
+exit status: 0 completed, 1 aborted, partial or waiting for you, 2 misuse, 130 interrupted
+--json prints one document in every case: its "status" is null where no run came to an end, "running" where it waits
+for you ("waiting" lists what for), "interrupted" after Ctrl-C, and "error" says why.
 """
 
 RESUMING = """\
@@ -77,6 +77,8 @@ class Options(argparse.Namespace):
     max_replans: int | None = None
     max_parallel: int | None = None
     review: str | None = None
+    approve_tools: list[str] | None = None
+    ask_user: bool | None = None
     thread: str | None = None
     checkpointer: str | None = None
     output: str | None = None
@@ -184,6 +186,16 @@ def _add_run_options(parser: Parser) -> Any:
     run.add_argument("--max-parallel", metavar="N", type=_positive, help="milestones that run at the same time (1)")
     run.add_argument(
         "--review", choices=["never", "first", "every"], help="which plans you see before they run (never)"
+    )
+    run.add_argument(
+        "--approve",
+        metavar="TOOL",
+        dest="approve_tools",
+        action="append",
+        help="tool whose every call you approve",
+    )
+    run.add_argument(
+        "--ask-user", action="store_true", default=None, help="ask you for what is missing before planning again"
     )
     run.add_argument("--checkpointer", metavar="URL", help=f"where threads are kept: {PLACES}")
     run.add_argument("--json", action="store_true", help="print one JSON document instead of progress and answer")

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.graphs.cli import pursue
-from plan_execute.graphs.dialog import Review
+from plan_execute.graphs.dialog import Dialog
 from plan_execute.graphs.display import Screen
 from plan_execute.graphs.options import Options
-from tests.fakes import ScriptedModel, diligent, goal_of, heavy, milestone, plan
+from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report, tool_call
 
 TWO = plan(milestone("Find a: the first"), milestone("Compare.", depends_on=["m1"]))
 Editor = Callable[..., list[str]]
@@ -78,12 +78,15 @@ class Session:
             except StopIteration:
                 raise EOFError from None
 
-        agent = create_plan_execute_agent(
-            self.planner, self.executor, [look_up], context={"review": "first"}, checkpointer=InMemorySaver()
-        )
+        agent = self._agent()
         screen = Screen(self.stream)
         given = {"messages": [("user", "Find it out.")]}
-        self.status = pursue(agent, given, Options(**options), screen, review=Review(screen, ask))
+        self.status = pursue(agent, given, Options(**options), screen, dialog=Dialog(screen, ask))
+
+    def _agent(self) -> Any:
+        return create_plan_execute_agent(
+            self.planner, self.executor, [look_up], context={"review": "first"}, checkpointer=InMemorySaver()
+        )
 
     @property
     def said(self) -> str:
@@ -249,6 +252,108 @@ def test_waiting_run_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr()
     document = json.loads(told.out)
     assert document["status"] == "running"
-    (action,) = document["waiting"]["action_requests"]
+    (waiting,) = document["waiting"]
+    (action,) = waiting["action_requests"]
     assert (action["name"], action["args"]["requirements"]) == ("review_plan", ["Answer it."])
     assert "it is not kept, because --thread names nothing." in told.err
+
+
+@tool
+def pay(payee: str, dollars: int) -> str:
+    """Pay somebody."""
+    return f"paid {dollars} to {payee}"
+
+
+class Waiting(Session):
+    """A run that waits for other things than a review."""
+
+    def __init__(self, light: Callable[[Asked], Answer], *answers: str, **settings: Any) -> None:
+        self._light, self._settings = light, settings
+        super().__init__(*answers, planner=heavy(plan(milestone("Pay a.", tools=["pay"]))))
+
+    def _agent(self) -> Any:
+        return create_plan_execute_agent(
+            self.planner, ScriptedModel(self._light), [pay], context=self._settings, checkpointer=InMemorySaver()
+        )
+
+
+def paying(asked: Asked) -> Answer:
+    call = tool_call("pay", {"payee": "a", "dollars": 10})
+    return report(asked.messages[-1].text) if asked.messages[-1].type == "tool" else call
+
+
+@pytest.mark.parametrize(
+    ("answers", "came"),
+    [
+        (("a",), "paid 10 to a"),
+        (("x", "approve"), "paid 10 to a"),
+        (("t paid in cash",), "paid in cash"),
+        (("t", "", "t", "paid in cash"), "paid in cash"),
+    ],
+)
+def test_call_is_shown_with_its_arguments_and_approved(answers: tuple[str, ...], came: str) -> None:
+    session = Waiting(paying, *answers, approve_tools=["pay"])
+    assert session.status == 0
+    assert "m1 (Pay a.) is about to call 'pay'." in session.said
+    assert "payee: a" in session.said
+    assert "dollars: 10" in session.said
+    assert came in session.said
+
+
+def test_call_is_edited_in_the_editor_until_it_will_do(editor: Editor) -> None:
+    editor("text = text.replace('dollars: 10', 'dollars: many')", "text = text.replace('dollars: many', 'dollars: 5')")
+    session = Waiting(paying, "e", approve_tools=["pay"])
+    first, second = editor()
+    assert first.startswith("# Change the arguments")
+    assert second.startswith("# This will not do: dollars: Input should be a valid integer")
+    assert "dollars: many" in second
+    assert "paid 5 to a" in session.said
+
+
+def test_refused_call_tells_its_reason() -> None:
+    session = Waiting(
+        lambda a: report("", "failed") if a.messages[-1].type == "tool" else paying(a),
+        "r",
+        "Too much.",
+        approve_tools=["pay"],
+        max_replans=0,
+    )
+    assert session.status == 1
+    assert "refused it: Too much." in session.said
+
+
+@pytest.mark.parametrize(("answer", "status"), [("He is a plumber.", 0), ("", 1)])
+def test_missing_information_is_asked_for(answer: str, status: int) -> None:
+    def lacking(asked: Asked) -> Answer:
+        return paying(asked) if "He is a plumber." in asked.text else report("", "blocked", missing="who a is")
+
+    session = Waiting(lacking, answer, ask_user=True, max_replans=0)
+    assert session.status == status
+    assert "Pay a. needs to know:\n  who a is\n" in session.said
+    assert session.questions == ["Your answer (empty: you do not know): "]
+
+
+@pytest.mark.parametrize(("answers", "paid"), [(("a",), 2), (("d", "he has it"), 1), (("l", ""), 1)])
+def test_call_of_unknown_outcome_is_settled(answers: tuple[str, ...], paid: int) -> None:
+    calls: list[int] = []
+
+    def pay_slowly(payee: str, dollars: int) -> str:
+        """Pay somebody."""
+        calls.append(dollars)
+        if len(calls) == 1:
+            raise TimeoutError("no answer")
+        return "paid"
+
+    tool = StructuredTool.from_function(pay_slowly, name="pay", metadata={"effect": "effect"})
+
+    class Slow(Waiting):
+        def _agent(self) -> Any:
+            return create_plan_execute_agent(
+                self.planner, ScriptedModel(paying), [tool], context={"max_replans": 0}, checkpointer=InMemorySaver()
+            )
+
+    session = Slow(paying, *answers)
+    assert "called 'pay', which changes the world, and got no answer" in session.said
+    assert "pay(payee=a, dollars=10)" in session.said
+    assert len(calls) == paid
+    assert session.status == (1 if answers[0] == "l" else 0)

@@ -173,7 +173,7 @@ def test_plan_waits_where_there_is_no_terminal(
         told = capsys.readouterr()
         document = json.loads(told.out)
         assert document["status"] == "running"
-        assert document["waiting"]["action_requests"][0]["name"] == "review_plan"
+        assert document["waiting"][0]["action_requests"][0]["name"] == "review_plan"
         assert "waits for review: plan-execute resume sales --checkpointer" in told.err
     assert len(server.asked) == 1
 
