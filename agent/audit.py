@@ -1,11 +1,14 @@
 """The trail of a run: one entry for each transition, and the same news as an event while it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langgraph.config import get_stream_writer
 
 from plan_execute.agent.state import Decision, LogEntry, Milestone, Plan, merge_milestones, now
+
+BY_PEOPLE = {"plan_reviewed": "review", "user_answered": "answer"}
+"""What people do, by the type of its entry; a rule's action stands in the entry itself."""
 
 
 def record(kind: str, *, revision: int, **facts: Any) -> LogEntry:
@@ -46,6 +49,13 @@ def replay(log: Sequence[LogEntry]) -> tuple[Plan | None, dict[str, Milestone]]:
             plan = {**plan, "requirements": entry["requirements"]}
         milestones = merge_milestones(milestones, [entry.get("changes", {})])
     return plan, milestones
+
+
+def decisions(log: Sequence[LogEntry]) -> Iterator[LogEntry]:
+    """What the gate, the synthesis and people decided, each with an action, a rule or verdict, and a reason."""
+    for entry in log:
+        if "rule" in entry:
+            yield {"action": BY_PEOPLE.get(entry["type"], ""), "reason": "", **entry}
 
 
 def announce(event: LogEntry | dict[str, Any]) -> None:

@@ -15,10 +15,11 @@ from langgraph.types import Command
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import SHOWN_LIMIT, clean, clip
-from plan_execute.agent.failures import FailureCode
+from plan_execute.agent.failures import FailureCode, is_undecided
 from plan_execute.agent.person import CHECKPOINTER
 from plan_execute.agent.scratchpad import ScratchpadState
 from plan_execute.agent.state import Effect, LogEntry, ToolCallRecord, now
+from plan_execute.agent.timeout import CallEndedError
 
 UNKNOWN: FailureCode = "outcome_unknown"
 """The class of failure of a call that may have changed the world."""
@@ -104,7 +105,8 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
 
     So a process that finds a call in its checkpoint knows whether it was begun, and if it was ended, with what answer:
     it makes it, or does not know, or goes on with the answer. A receipt is a row of the checkpointer in a namespace of
-    the call's own, as durable as the checkpoints are.
+    the call's own, as durable as the checkpoints are. It has to be the innermost middleware, next to the tool: what
+    other middleware repeats is held back, too.
     """
 
     state_schema = ScratchpadState
@@ -117,10 +119,15 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
         if receipt is None:
             return handler(request)
         found = receipt.saver.get_tuple(receipt.place)
-        if found is not None:
+        if found is not None and "failed" not in found.metadata:
             return _recalled(request, found.metadata)
         receipt.saver.put(*receipt.begun())
-        answer = handler(request)
+        try:
+            answer = handler(request)
+        except Exception as error:
+            if not is_undecided(error):
+                receipt.saver.put(*receipt.failed())
+            raise
         receipt.saver.put(*receipt.ended(answer))
         return answer
 
@@ -128,14 +135,27 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
         """Make a call in async, unless it was begun."""
+        try:
+            return await self._acall_once(request, handler)
+        except SystemExit:  # out here, where LangChain runs each middleware as a task, it would end the event loop
+            raise CallEndedError("SystemExit") from None
+
+    async def _acall_once(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
+    ) -> ToolMessage | Command[Any]:
         receipt = _find_receipt(request)
         if receipt is None:
             return await handler(request)
         found = await receipt.saver.aget_tuple(receipt.place)
-        if found is not None:
+        if found is not None and "failed" not in found.metadata:
             return _recalled(request, found.metadata)
         await receipt.saver.aput(*receipt.begun())
-        answer = await handler(request)
+        try:
+            answer = await handler(request)
+        except Exception as error:
+            if not is_undecided(error):
+                await receipt.saver.aput(*receipt.failed())
+            raise
         await receipt.saver.aput(*receipt.ended(answer))
         return answer
 
@@ -156,6 +176,10 @@ class _Receipt(NamedTuple):
         message = answer if isinstance(answer, ToolMessage) else ToolMessage("Done.", tool_call_id="")
         text = clip(clean(message.text), SHOWN_LIMIT)
         return self._row({"ended": now(), "answer": text, "ok": message.status != "error"})
+
+    def failed(self) -> tuple[Any, ...]:
+        """What to put after it if the tool says that it failed, so that it may be made again."""
+        return self._row({"failed": now()})
 
     def _row(self, facts: dict[str, Any]) -> tuple[Any, ...]:
         metadata = {"source": "update", "step": 0, "parents": {}, **self.facts, **facts}

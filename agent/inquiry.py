@@ -119,6 +119,7 @@ def _note(state: RunState, inquiry: Inquiry, verdict: Verdict) -> LogEntry:
         milestone=inquiry.milestone,
         attempt=milestone["attempts"],
         rule=verdict.type,
+        reason=f"{inquiry.question} {verdict.message or '(no answer)'}",
         question=inquiry.question,
         answer=clip(verdict.message, ANSWER_LIMIT),
         **about,

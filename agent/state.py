@@ -157,6 +157,7 @@ class LogEntry(TypedDict, total=False):
     revision: int
     milestone: str
     attempt: int
+    action: str
     rule: str
     reason: str
     code: str | None

@@ -61,7 +61,7 @@ def build_executor(
     react = create_agent(
         _Unresolved(),
         [*map(as_callable, setup.tools.values()), READER],
-        middleware=[Guard(setup), Receipts(), *middleware],
+        middleware=[Guard(setup), *middleware, Receipts()],
         response_format=ToolStrategy(MilestoneReport, tool_message_content="Report received."),
         state_schema=ScratchpadState,
         context_schema=Context,

@@ -17,6 +17,7 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
+from plan_execute.agent.audit import decisions
 from plan_execute.agent.digest import clip as cut
 from plan_execute.agent.state import LogEntry, Milestone, RoleUsage, RunState, ToolCallRecord, add_usage
 from plan_execute.graphs.display import clean, clip, duration, seconds_between
@@ -74,7 +75,7 @@ def render_report(state: Mapping[str, Any], *, thread: str | None = None) -> str
         milestones=milestones,
         attempts={key: _attempts(milestone, run["log"]) for key, milestone in milestones.items()},
         revisions=list(_revisions(run["log"], milestones)),
-        decisions=[entry for entry in run["log"] if entry["type"] == "decision"],
+        decisions=list(decisions(run["log"])),
         phases=list(_phases(run["log"])),
         total=total.get("total"),
         box=(WIDTH, HEIGHT),

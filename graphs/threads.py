@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from rich.cells import cell_len, set_cell_size
 from typing_extensions import TypedDict
 
+from plan_execute.agent.audit import decisions
 from plan_execute.agent.errors import PlanExecuteError, RequestError
 from plan_execute.agent.state import Milestone, RunState
 from plan_execute.graphs.checkpointer import Saver, drop_scratchpads, open_checkpointer, storage_errors
@@ -192,10 +193,9 @@ def describe_run(state: RunState, marks: Marks) -> Iterator[Line]:
         if entry["type"] in {"plan_created", "plan_revised"}:
             yield Line("")
             yield from (line for line in progress.take(entry) if line.text)
-        elif "rule" in entry:  # a decision of the gate's or of a person's
-            what = cast("dict[str, object]", entry).get("action", "review")
-            reason = clip(entry.get("reason") or "", STRATEGY_WIDTH)
-            yield Line(f"{what} ({entry['rule']}): {reason}", marks.gives, style="yellow", indent=2)
+        for decision in decisions([entry]):
+            reason = clip(decision["reason"], STRATEGY_WIDTH)
+            yield Line(f"{decision['action']} ({decision['rule']}): {reason}", marks.gives, style="yellow", indent=2)
     if all(milestone["status"] == "pending" for milestone in state["milestones"].values()):
         return
     yield Line("\nMilestones:", style="bold")
