@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import ToolMessage
@@ -17,12 +18,14 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.digest import SHOWN_LIMIT, clean, clip
 from plan_execute.agent.failures import FailureCode, is_undecided
 from plan_execute.agent.person import CHECKPOINTER
-from plan_execute.agent.scratchpad import ScratchpadState
+from plan_execute.agent.scratchpad import ScratchpadState, tally_of
 from plan_execute.agent.state import Effect, LogEntry, ToolCallRecord, now
 from plan_execute.agent.timeout import CallEndedError
 
 UNKNOWN: FailureCode = "outcome_unknown"
 """The class of failure of a call that may have changed the world."""
+OPEN = frozenset({UNKNOWN, "transient", "timeout"})
+"""Classes of failure after which the work may have been done."""
 CUT_SHORT = "Not run: this very call was under way when the run was stopped; whether it had an effect is unknown."
 NOT_SETTLED = "Not run: this very call was made before, and whether it had an effect is unknown."
 
@@ -36,9 +39,8 @@ def only_once(tool: BaseTool | None) -> bool:
     """Whether a call of this tool must not be made twice.
 
     It must where the tool changes the world, unless it declares that doing it twice is like doing it once:
-    `metadata={"effect": "effect", "idempotent": True}`. A tool can see to that itself with LangChain's
-    `InjectedToolCallId`: the id of a call is unique and stays the same in whatever process it is made again, so it
-    serves as the key under which a service does the work once.
+    `metadata={"effect": "effect", "idempotent": True}`. A tool can see to that itself with the key that LangChain's
+    `InjectedToolCallId` gives it; see `key_for`.
     """
     return tool is not None and has_effect(tool) and not (tool.metadata or {}).get("idempotent")
 
@@ -66,38 +68,46 @@ def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> di
         if entry["milestone"] != milestone and entry["revision"] >= revision:
             continue
         for call in entry.get("tool_calls", ()):
-            if call["effect"] and (call["ok"] or call["code"] == UNKNOWN):
-                effects[call_key(call["tool"], call["args"])] = Effect(
-                    known=call["ok"], answer=call.get("answer") or ""
-                )
-        if key := entry.get("call"):
+            if effect := _effect_of(call):
+                key = call_key(call["tool"], call["args"])
+                # What was done stays done: a call that was held back for it answers with its answer.
+                effects[key] = effects[key] if key in effects and effects[key]["outcome"] == "done" else effect
+        if settled := entry.get("call"):
             match entry["rule"]:
                 case "approve":
-                    effects.pop(key, None)
+                    effects.pop(settled, None)
                 case "respond":
-                    effects[key] = Effect(known=True, answer=entry["answer"])
+                    effects[settled] = Effect(outcome="done", answer=entry["answer"], key="")
     return effects
 
 
-def held_back(
-    call: Mapping[str, Any], before: Mapping[str, Effect], calls: Sequence[ToolCallRecord]
-) -> ToolMessage | None:
-    """The answer in place of a call that was made before, or may have been; None for one that may be made.
-
-    Args:
-        call: The call.
-        before: What was done before this attempt.
-        calls: What was called in this attempt.
-    """
-    key = call_key(call["name"], call["args"])
-    effect = before.get(key)
-    if effect is not None and effect["known"]:
+def held_back(request: ToolCallRequest) -> ToolMessage | None:
+    """The answer in place of a call that was made before, or may have been; None for one that may be made."""
+    call, key = request.tool_call, _key_of(request)
+    effect = _before(request).get(key) if has_effect(request.tool) else None
+    outcome = effect["outcome"] if effect else None
+    if effect is not None and outcome == "done":
         said = f" Its answer was:\n{effect['answer']}" if effect["answer"] else ""
         text = f"Already done: this very call succeeded earlier in this run, so it is not repeated.{said}"
         return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
-    if effect is not None or any(call_key(c["tool"], c["args"]) == key for c in unsettled(calls)):
+    calls = unsettled(tally_of(request.state)["calls"])
+    if only_once(request.tool) and (outcome == "unknown" or any(call_key(c["tool"], c["args"]) == key for c in calls)):
         return _unknown(call, NOT_SETTLED)
     return None
+
+
+def key_for(request: ToolCallRequest) -> str:
+    """The key under which a service that can do so does the work of this call once.
+
+    It is the call's id, which stays the same in whatever process the call is made again; or that of an earlier call
+    with the same arguments whose outcome is open, in this attempt or before it.
+    """
+    key, calls = _key_of(request), tally_of(request.state)["calls"]
+    effect = _before(request).get(key)
+    if effect is not None and effect["outcome"] != "done":
+        return effect["key"]
+    same = (call for call in calls if call["code"] in OPEN and call_key(call["tool"], call["args"]) == key)
+    return next((call["key"] for call in same), str(request.tool_call["id"]))
 
 
 class Receipts(AgentMiddleware[ScratchpadState, Context]):
@@ -117,7 +127,8 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
         """Make a call in sync, unless it was begun."""
         receipt = _find_receipt(request)
         if receipt is None:
-            return handler(request)
+            key = key_for(request)
+            return _answering(request, handler(_under(request, key)), key)
         found = receipt.saver.get_tuple(receipt.place)
         if found is not None and "failed" not in found.metadata:
             return _recalled(request, found.metadata)
@@ -145,7 +156,8 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
     ) -> ToolMessage | Command[Any]:
         receipt = _find_receipt(request)
         if receipt is None:
-            return await handler(request)
+            key = key_for(request)
+            return _answering(request, await handler(_under(request, key)), key)
         found = await receipt.saver.aget_tuple(receipt.place)
         if found is not None and "failed" not in found.metadata:
             return _recalled(request, found.metadata)
@@ -208,6 +220,41 @@ def _recalled(request: ToolCallRequest, receipt: Mapping[str, Any]) -> ToolMessa
         return _unknown(call, CUT_SHORT)
     status = "success" if receipt["ok"] else "error"
     return ToolMessage(receipt["answer"], tool_call_id=call["id"], name=call["name"], status=status)
+
+
+def _effect_of(call: ToolCallRecord) -> Effect | None:
+    if not call["effect"] or not (call["ok"] or call["code"] in OPEN):
+        return None
+    outcome: Literal["done", "unknown", "open"]
+    outcome = "done" if call["ok"] else "unknown" if call["code"] == UNKNOWN else "open"
+    return Effect(outcome=outcome, answer=call["answer"] or "", key=call["key"])
+
+
+def _key_of(request: ToolCallRequest) -> str:
+    return call_key(request.tool_call["name"], request.tool_call["args"])
+
+
+def _before(request: ToolCallRequest) -> Mapping[str, Effect]:
+    """What was done before this attempt."""
+    run = request.state.get("run")
+    return run["effects"] if run else {}
+
+
+def _under(request: ToolCallRequest, key: str) -> ToolCallRequest:
+    """The call with another id, which is what its tool is told as the key."""
+    return request if key == request.tool_call["id"] else request.override(tool_call={**request.tool_call, "id": key})
+
+
+def _answering(request: ToolCallRequest, answer: ToolMessage | Command[Any], key: str) -> ToolMessage | Command[Any]:
+    """The answer to a call that was made under another id, as the answer to the call of the model."""
+    own = request.tool_call["id"]
+    if key == own:
+        return answer
+    if isinstance(answer, ToolMessage):
+        return answer.model_copy(update={"tool_call_id": own})
+    update = answer.update if isinstance(answer.update, dict) else {}
+    said = [m for m in update.get("messages", ()) if isinstance(m, ToolMessage) and m.tool_call_id == key]
+    return replace(answer, update={**update, "messages": [m.model_copy(update={"tool_call_id": own}) for m in said]})
 
 
 def _unknown(call: Mapping[str, Any], text: str) -> ToolMessage:

@@ -21,7 +21,7 @@ from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference
-from plan_execute.agent.effects import UNKNOWN, has_effect, held_back, only_once
+from plan_execute.agent.effects import UNKNOWN, has_effect, held_back, key_for, only_once
 from plan_execute.agent.failures import (
     FailureCode,
     classify_error,
@@ -221,8 +221,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         if call["name"] not in brief["tools"]:
             text = f"{call['name']!r} is not among your tools: {', '.join(brief['tools']) or 'none'}."
             return _answer(call, text, "permission")
-        run = state.get("run")
-        return held_back(call, run["effects"] if run else {}, records) if only_once(request.tool) else None
+        return held_back(request)
 
     def _tools(self, state: Mapping[str, Any]) -> list[BaseTool | dict[str, Any]]:
         """The granted tools, and the reader where something was cut."""
@@ -378,6 +377,7 @@ def _recorded(
         error=None if ok else clip(message.text, ERROR_LIMIT),
         answer=clip(message.text, prompts.RESULT_LIMIT) if ok and has_effect(tool) else None,
         verdict=ruling.verdict,
+        key=key_for(ruling.request),
     )
     message = message.model_copy(update={"id": str(uuid.uuid4())})
     tally = Tally(calls=[record], kept=dict(kept or {}), seconds=seconds)

@@ -56,7 +56,7 @@ class ToolCallRecord(TypedDict):
 
     `effect` is whether the tool says that it changes the world; if it did, `answer` is what it said, cut. Of a failed
     call, `code` is the class of failure and `error` what the model was told. `verdict` is what a person said who was
-    asked about the call before it was made.
+    asked about the call before it was made. `key` is the id under which the tool was called.
     """
 
     tool: str
@@ -68,6 +68,7 @@ class ToolCallRecord(TypedDict):
     error: str | None
     answer: str | None
     verdict: str | None
+    key: str
 
 
 class Failure(TypedDict):
@@ -275,10 +276,14 @@ class Spent(TypedDict):
 
 
 class Effect(TypedDict):
-    """What a call did to the world: whether that is `known`, and what it answered, cut."""
+    """What a call did to the world, what it answered, cut, and under which `key`.
 
-    known: bool
+    `open` is a failure of a tool that may be called again, after which nobody knows.
+    """
+
+    outcome: Literal["done", "unknown", "open"]
     answer: str
+    key: str
 
 
 class RunSoFar(Spent):

@@ -1,7 +1,9 @@
 """Kills a run with SIGKILL at each of its events and lets a new process go on: `python -m tests.killed_runs URL`.
 
-An event is a model call, the moment before and after a tool's work, and every step LangGraph reports. What came of each
-kill is printed as one JSON line; `table` adds them up. Each run is a forked process, so that imports are paid once.
+An event is a model call, the moment before and after a tool's work, and every step LangGraph reports. Of the two tools
+that change the world, `note` does its work once for a key and `send` does not; where nobody knows whether a letter was
+sent, the run asks, and who is asked looks into the diary. What came of the kills is printed as JSON, a line a kind.
+Each run is a forked process, so that imports are paid once.
 """
 
 import argparse
@@ -18,16 +20,18 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from langchain_core.tools import InjectedToolCallId, tool
+from langgraph.types import Command, Interrupt
 
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from tests.fakes import Answer, Asked, ScriptedModel, goal_of, milestone, plan, report, synthesis, tool_call
 
 GOALS = ("Find a.", "Find b.", "Compare.", "Conclude.")
 ASKED: Any = {"messages": [("user", "What do a and b have in common?")]}
+TOOLS = ("look_up", "note", "send")
 PLAN = plan(
-    *(milestone(goal, tools=["look_up", "note"]) for goal in GOALS[:2]),
-    milestone(GOALS[2], tools=["look_up", "note"], depends_on=["m1", "m2"]),
-    milestone(GOALS[3], tools=["look_up", "note"], depends_on=["m3"]),
+    *(milestone(goal, tools=list(TOOLS)) for goal in GOALS[:2]),
+    milestone(GOALS[2], tools=list(TOOLS), depends_on=["m1", "m2"]),
+    milestone(GOALS[3], tools=list(TOOLS), depends_on=["m3"]),
 )
 
 
@@ -75,15 +79,31 @@ def run(url: str, thread: str, diary: Diary, parallel: int) -> dict[str, Any]:
         diary.event()
         return "noted"
 
+    @tool
+    def send(subject: str) -> str:
+        """Send a letter about a subject."""
+        diary.event()
+        diary.write("send", subject)
+        diary.event()
+        return "sent"
+
     note.metadata = {"effect": "effect", "idempotent": True}
+    send.metadata = {"effect": "effect"}
 
     def light(asked: Asked) -> Answer:
         diary.event()
         answers = sum(message.type == "tool" for message in asked.messages)
         goal = goal_of(asked)
-        return (
-            report(f"result of: {goal}") if answers == 2 else tool_call(("look_up", "note")[answers], {"subject": goal})
-        )
+        if answers == len(TOOLS):
+            return report(f"result of: {goal}")
+        return tool_call(TOOLS[answers], {"subject": goal})
+
+    def settle(waiting: Interrupt) -> dict[str, Any]:
+        """Answer as a person who can see whether the letter was sent."""
+        (action,) = waiting.value["action_requests"]
+        subject = action["args"]["args"]["subject"]
+        sent = any(words[1:] == ["send", subject] for words in diary.lines())
+        return {"decisions": [{"type": "respond", "message": "It was sent."} if sent else {"type": "approve"}]}
 
     def heavy(asked: Asked) -> Answer:
         diary.event()
@@ -96,7 +116,7 @@ def run(url: str, thread: str, diary: Diary, parallel: int) -> dict[str, Any]:
         agent = create_plan_execute_agent(
             ScriptedModel(heavy),
             ScriptedModel(light),
-            [look_up, note],
+            [look_up, note, send],
             context={"max_parallel": parallel},
             checkpointer=checkpointer,
         )
@@ -105,9 +125,13 @@ def run(url: str, thread: str, diary: Diary, parallel: int) -> dict[str, Any]:
         done = [m["goal"] for m in state.values.get("milestones", {}).values() if m["status"] == "completed"]
         diary.write("finished before", *done)
         given: Any = None if state.values else ASKED
-        for _ in agent.stream(given, config, stream_mode="updates", subgraphs=True, durability="sync"):
-            diary.event()
-        return agent.get_state(config).values
+        while True:
+            for _ in agent.stream(given, config, stream_mode="updates", subgraphs=True, durability="sync"):
+                diary.event()
+            state = agent.get_state(config)
+            if not state.interrupts:
+                return state.values
+            given = Command(resume={waiting.id: settle(waiting) for waiting in state.interrupts})
 
 
 def outcome_of(url: str, thread: str, diary: Diary, parallel: int) -> dict[str, Any]:
@@ -146,7 +170,7 @@ def kill_and_resume(url: str, folder: Path, parallel: int, deaths: Sequence[int]
         forked(partial(outcome_of, url, thread, Diary(path, dies_at), parallel))
     _, ended = forked(partial(outcome_of, url, thread, Diary(path, None), parallel))
     lines = Diary(path, None).lines()
-    notes = Counter(words[2] for words in lines if words[1] == "note")
+    effects = Counter((words[1], words[2]) for words in lines if words[1] in {"note", "send"})
     again = 0
     for pid, kind, *goals in lines:
         if kind == "finished before":
@@ -155,8 +179,8 @@ def kill_and_resume(url: str, folder: Path, parallel: int, deaths: Sequence[int]
         "deaths": list(deaths),
         "right": ended == {"status": "completed", "answer": f"From {len(GOALS)} results."},
         "run again": again,
-        "duplicated": sum(max(count - 1, 0) for count in notes.values()),
-        "lost": sum(goal not in notes for goal in GOALS),
+        "duplicated": sum(max(count - 1, 0) for count in effects.values()),
+        "lost": sum((kind, goal) not in effects for goal in GOALS for kind in ("note", "send")),
     }
 
 

@@ -40,6 +40,7 @@ MILESTONES = {
                 "error": "no",
                 "answer": None,
                 "verdict": None,
+                "key": "1",
             }
         ],
         failure=Failure(code="missing", message="information is missing: the rate", evidence="404", retry_after=None),

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
+from langchain.agents.middleware import ToolRetryMiddleware
 from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.types import Command
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command, interrupt
 
 from plan_execute.graphs import create_executor, create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
@@ -198,6 +200,84 @@ def test_call_that_ends_without_an_answer_is_not_made_again_unless_nobody_was_re
     assert output["status"] == "aborted"
     assert (len(sent) > 1) == again
     assert ("whether it had an effect is unknown" in output["error"]["message"]) != again
+
+
+def test_service_that_does_work_once_for_a_key_is_given_the_same_key_at_the_next_attempt() -> None:
+    keys: list[str] = []
+
+    def send(subject: str, key: Annotated[str, InjectedToolCallId]) -> str:
+        """Send a letter, once for each key."""
+        keys.append(key)
+        if len(keys) < 3:
+            raise TimeoutError("no answer")
+        return "sent"
+
+    def stubborn(asked: Asked) -> Answer:
+        """Calls again at once, then gives up for this attempt."""
+        answers = [message for message in asked.messages if message.type == "tool"]
+        if answers and (len(answers) == 2 or answers[-1].text == "sent"):
+            return report() if answers[-1].text == "sent" else report("no answer", "failed")
+        return tool_call("send", {"subject": "x"})
+
+    tool = StructuredTool.from_function(send, metadata={"effect": "effect", "idempotent": True})
+    output = create_plan_execute_agent(heavy(SEND), ScriptedModel(stubborn), [tool]).invoke(ASKED)
+    assert (output["status"], len(keys), len(set(keys))) == ("completed", 3, 1)
+
+
+@pytest.mark.parametrize(("error", "sent"), [(TimeoutError("no answer"), 1), (ValueError("no such address"), 3)])
+def test_middleware_that_calls_again_does_so_only_where_it_failed_for_certain(error: Exception, sent: int) -> None:
+    calls: list[str] = []
+
+    def send(subject: str) -> str:
+        """Send a letter."""
+        calls.append(subject)
+        raise error
+
+    agent = create_plan_execute_agent(
+        heavy(SEND),
+        ScriptedModel(lambda a: report("in vain", "failed") if a.messages[-1].type == "tool" else diligent(a)),
+        [StructuredTool.from_function(send, metadata={"effect": "effect"})],
+        middleware=[ToolRetryMiddleware(max_retries=2, initial_delay=0, jitter=False)],
+        checkpointer=InMemorySaver(),
+        context={"max_replans": 0},
+    )
+    agent.invoke(ASKED, {"configurable": {"thread_id": "1"}})
+    assert len(calls) == sent
+
+
+def test_tool_that_asks_a_person_itself_goes_on_with_his_answer() -> None:
+    sent: list[str] = []
+
+    def send(subject: str) -> str:
+        """Send a letter, if it is wanted."""
+        if interrupt("Really?") == "yes":
+            sent.append(subject)
+        return "sent"
+
+    tool = StructuredTool.from_function(send, metadata={"effect": "effect"})
+    checkpointer = InMemorySaver()
+    config: Any = {"configurable": {"thread_id": "1"}}
+
+    def go(given: Any) -> Any:
+        return agent_with(tool, checkpointer, ScriptedModel(diligent)).invoke(given, config)
+
+    assert go(ASKED)["__interrupt__"][0].value == "Really?"
+    assert go(Command(resume="yes"))["status"] == "completed"
+    assert sent == ["x"]
+
+
+def test_what_was_done_is_told_with_its_answer_however_often() -> None:
+    light = ScriptedModel(lambda a: report("not filed", "failed") if a.messages[-1].type == "tool" else diligent(a))
+    sent: list[str] = []
+    another = plan(milestone("Send and file it.", tools=["send"]))
+    third = plan(milestone("File it.", tools=["send"]))
+    agent = create_plan_execute_agent(heavy(SEND, another, third), light, [counting(sent, effect="effect")])
+    agent.invoke(ASKED)
+    assert sent == ["x"]
+    told = light.asked[-1].messages[-1].text
+    assert told == (
+        "Already done: this very call succeeded earlier in this run, so it is not repeated. Its answer was:\nsent"
+    )
 
 
 def test_two_milestones_of_a_plan_may_mean_to_do_the_same() -> None:
