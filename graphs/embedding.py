@@ -43,9 +43,13 @@ def as_tool(agent: PlanExecuteAgent, *, name: str | None = None, description: st
     """Make a tool of the agent, which another one calls with a `request` in words.
 
     It returns the answer. Of a run that did not complete it returns what there is, after a sentence that says so and
-    why. Its artifact is for programs: `status`, `error`, `usage`, `structured_response`. Each call is a run of its own;
-    several may go on at once. Under a checkpointer of the outer agent it survives and resumes with it, and a question
-    to a person (a plan to review) is one of the outer agent's interrupts, answered there.
+    why; if there is no answer, as an error of the tool. Beside an answer there is an artifact for programs: `status`,
+    `error`, `usage`, `structured_response`. Each call is a run of its own; several may go on at once. Under a
+    checkpointer of the outer agent it survives and resumes with it, and a question to a person (a plan to review) is
+    one of the outer agent's interrupts, answered there.
+
+    To an outer agent of this package it counts as read-only; where the agent's tools change the world, say so:
+    `tool.metadata = {"effect": "effect"}`.
 
     Args:
         agent: What `create_plan_execute_agent` returned.
@@ -55,13 +59,13 @@ def as_tool(agent: PlanExecuteAgent, *, name: str | None = None, description: st
 
     def run(request: str) -> tuple[str, dict[str, Any]]:
         try:
-            return _say(agent.invoke(_as_input(request), _config(agent)))
+            return _answer(agent.invoke(_as_input(request), _config(agent)))
         except GraphRecursionError as error:
             raise ToolException(_TOO_FEW_STEPS) from error
 
     async def arun(request: str) -> tuple[str, dict[str, Any]]:
         try:
-            return _say(await agent.ainvoke(_as_input(request), _config(agent)))
+            return _answer(await agent.ainvoke(_as_input(request), _config(agent)))
         except GraphRecursionError as error:
             raise ToolException(_TOO_FEW_STEPS) from error
 
@@ -119,23 +123,28 @@ def _as_input(given: Given) -> Any:
             return {"messages": list(given)}
 
 
+def _answer(output: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a tool returns: the text, and the outcome for programs."""
+    if output.get("answer") is None:
+        raise ToolException(_say(output))
+    return _say(output), {name: output[name] for name in ("status", "error", "usage", "structured_response")}
+
+
 def _as_message(output: dict[str, Any]) -> AIMessage:
-    text, outcome = _say(output)
-    return AIMessage(text, response_metadata={"status": outcome["status"], "error": outcome["error"]})
+    return AIMessage(_say(output), response_metadata={name: output.get(name) for name in ("status", "error")})
 
 
-def _say(output: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The answer in words, honest about a run that did not complete, and the outcome for programs."""
-    outcome = {name: output.get(name) for name in ("status", "error", "usage", "structured_response")}
-    text, error = output["messages"][-1].text, outcome["error"]
-    if outcome["status"] == "completed":
-        return text, outcome
+def _say(output: dict[str, Any]) -> str:
+    """The answer in words, honest about a run that did not complete."""
+    text, status, error = output["messages"][-1].text, output.get("status"), output.get("error")
+    if status == "completed":
+        return str(text)
     if error is None:
         asked = [_describe(waiting.value) for waiting in output.get("__interrupt__", ())]
-        return "\n\n".join(["Not done: the run has stopped on its way and waits.", *asked]), outcome
+        return "\n\n".join(["Not done: the run has stopped on its way and waits.", *asked])
     # Without an answer the message says itself what went wrong.
     why = text if output["answer"] is None else f"{error['message']}\n\nWhat there is:\n{text}"
-    return f"Not complete ({outcome['status']}, {error['code']}): {why}", outcome
+    return f"Not complete ({status}, {error['code']}): {why}"
 
 
 def _describe(question: object) -> str:
