@@ -6,7 +6,7 @@ For what runs in a process of its own and finds its model by OPENAI_BASE_URL. In
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -83,7 +83,8 @@ def serve_openai(answer: Callable[[Asked], Answer]) -> Iterator[OpenAIServer]:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
-            self.wfile.write(payload)
+            with suppress(ConnectionError):  # whoever asked may have given up
+                self.wfile.write(payload)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in http.server
             """Say nothing."""

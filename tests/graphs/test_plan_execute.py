@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
@@ -446,19 +445,6 @@ def test_recursion_limit_of_25_ends_in_a_status() -> None:
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="Two tools are called 'look_up'"):
         create_plan_execute_agent(tools=[look_up, look_up])
-
-
-def test_as_node_of_a_messages_graph_one_ai_message_comes_out() -> None:
-    from langgraph.graph import END, START, MessagesState, StateGraph
-
-    agent = create_plan_execute_agent(heavy(plan(milestone("a"))), ScriptedModel(diligent), [look_up])
-    host = StateGraph(MessagesState)
-    host.add_node("agent", agent)
-    host.add_edge(START, "agent")
-    host.add_edge("agent", END)
-    output = host.compile().invoke({"messages": [HumanMessage("Do it.")]})
-    assert set(output) == {"messages"}
-    assert [m.type for m in output["messages"]] == ["human", "ai"]
 
 
 def test_user_middleware_runs_inside_the_executor() -> None:

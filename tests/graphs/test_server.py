@@ -1,82 +1,13 @@
-"""Both graphs as `langgraph dev` serves them: the real server, its SDK, and a model server on this machine."""
+"""Both graphs as `langgraph dev` serves them, asked through the SDK."""
 
-import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
 from plan_execute.agent import Context
-from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
-
-Served = tuple[SyncLangGraphClient, Path]
-"""A client of a running server, and the server's log."""
-
-REPOSITORY = Path(__file__).parents[2]
-START_SECONDS = 120
-
-
-def answer(asked: Asked) -> Answer:
-    """Plan one calculation, carry it out and say what came out; a request about the moon cannot be done."""
-    impossible = "moon" in asked.text.rpartition("Goal:" if "Goal:" in asked.text else "The request:")[2]
-    if asked.schema == "PlanDraft":
-        goal = "Weigh the moon." if impossible else "Work out 6 * 7."
-        milestone = {"id": "m1", "goal": goal, "done_when": "it is known", "tools": ["calculate"], "covers": [1]}
-        return {"strategy": "Calculate.", "requirements": ["Say the number."], "milestones": [milestone]}
-    if asked.schema == "Synthesis":
-        return {"answer": "It is 42.", "requirements": [{"number": 1, "met": True, "milestones": ["m1"]}]}
-    if impossible:
-        return Call("MilestoneReport", {"status": "blocked", "result": "", "missing": "a balance"})
-    if any(message["role"] == "tool" for message in asked.messages):
-        return Call("MilestoneReport", {"status": "succeeded", "result": "42"})
-    return Call("calculate", {"expression": "6 * 7"})
-
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[OpenAIServer]:
-    with serve_openai(answer) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def server(models: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The server, which keeps its state in a folder of its own."""
-    home = tmp_path_factory.mktemp("served")
-    (home / "graphs").mkdir()
-    shutil.copy(REPOSITORY / "langgraph.json", home)
-    shutil.copy(REPOSITORY / "graphs" / "served.py", home / "graphs")
-    log = home / "log"
-    port = _free_port()
-    quiet = {"LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGGRAPH_NO_VERSION_CHECK": "1", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
-    environment = {**os.environ, **models.environment, **quiet, "XDG_CACHE_HOME": str(home / "cache")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=home, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        with get_sync_client(url=f"http://127.0.0.1:{port}") as client:
-            _wait_for(f"http://127.0.0.1:{port}/ok", process, log)
-            yield client, log
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@pytest.fixture
-def client(server: Served) -> SyncLangGraphClient:
-    return server[0]
+from tests.langgraph_server import LangGraphServer
+from tests.openai_server import OpenAIServer
 
 
 def test_both_graphs_are_served(client: SyncLangGraphClient) -> None:
@@ -182,10 +113,9 @@ def test_executor_takes_a_brief(client: SyncLangGraphClient) -> None:
     assert (outcome["status"], outcome["result"]) == ("completed", "42")
 
 
-def test_nothing_blocked_the_server(server: Served) -> None:
-    client, log = server
-    _run(client, "What is 6 * 7?")
-    text = log.read_text(errors="replace")
+def test_nothing_blocked_the_server(server: LangGraphServer) -> None:
+    _run(server.client, "What is 6 * 7?")
+    text = server.log.read_text(errors="replace")
     assert "BlockingError" not in text
     assert "Blocking call" not in text
 
@@ -208,20 +138,3 @@ def _values(values: object) -> dict[str, Any]:
 
 def _assistant(client: SyncLangGraphClient, graph: str) -> str:
     return client.assistants.search(graph_id=graph)[0]["assistant_id"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(url).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    pytest.fail(f"The server did not start:\n{json.dumps(log.read_text(errors='replace')[-4000:])}")
