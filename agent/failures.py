@@ -33,7 +33,7 @@ FailureCode = Literal[
 MEANINGS: dict[FailureCode, str] = {
     "transient": "the service did not answer this time",
     "model_unavailable": "the model cannot be used",
-    "timeout": "the time for it ran out",
+    "timeout": "the time for it ran out; whether a call under way had an effect is unknown",
     "outcome_unknown": "a call that changes the world was cut short; whether it had an effect is unknown",
     "bad_arguments": "a tool was called with arguments it does not take",
     "missing": "information is missing",

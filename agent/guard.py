@@ -433,7 +433,7 @@ def _error_answer(request: ToolCallRequest, error: Exception) -> ToolMessage:
         text = f"No answer ({describe_error(error)}); whether the call had an effect is unknown. It is not made again."
         return _answer(call, text, UNKNOWN)
     if isinstance(error, CallAbandonedError):
-        return _answer(call, "No answer in the time there was.", "timeout")
+        return _answer(call, "No answer in the time there was; whether the call had an effect is unknown.", "timeout")
     said = text_of(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
     return _answer(call, said, classify_tool_error(error))
 

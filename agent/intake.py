@@ -28,7 +28,7 @@ def begin_run(state: RunState, setup: Setup) -> dict[str, Any]:
     if wants and not can_wait():
         raise ConfigurationError(
             f"{wants[0]!r} needs a checkpointer, which keeps the run while a person is asked: "
-            "pass one to create_plan_execute_agent, for example with open_checkpointer()."
+            "give one to create_plan_execute_agent, or to the graph around it; open_checkpointer() makes one."
         )
     objective = next((m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage)), "")
     update: dict[str, Any] = {

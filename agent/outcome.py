@@ -50,7 +50,10 @@ def conclude(
     if code is not None:
         error = RunError(code=code, message=message, milestone=milestone, replans=state.get("replans", 0))
     revision = plan["revision"] if plan else 0
-    text = answer if answer is not None else f"{message}\n\n{describe_finished(state.get('milestones') or {})}".strip()
+    # Who sees nothing but the conversation is to know how the run ended.
+    text = f"{message}\n\n{describe_finished(state.get('milestones') or {})}".strip()
+    if answer is not None:
+        text = answer if status == "completed" else f"{answer}\n\nNot complete: {message}"
     entry = record("answer", revision=revision, status=status, code=code, reason=message, answer=answer)
     if plan is not None:
         entry["requirements"] = plan["requirements"]

@@ -136,14 +136,14 @@ def _as_message(output: dict[str, Any]) -> AIMessage:
 
 def _say(output: dict[str, Any]) -> str:
     """The answer in words, honest about a run that did not complete."""
-    text, status, error = output["messages"][-1].text, output.get("status"), output.get("error")
+    status, error, answer = output.get("status"), output.get("error"), output.get("answer")
     if status == "completed":
-        return str(text)
+        return str(answer)
     if error is None:
         asked = [_describe(waiting.value) for waiting in output.get("__interrupt__", ())]
         return "\n\n".join(["Not done: the run has stopped on its way and waits.", *asked])
-    # Without an answer the message says itself what went wrong.
-    why = text if output["answer"] is None else f"{error['message']}\n\nWhat there is:\n{text}"
+    # Without an answer the last message says itself what went wrong.
+    why = output["messages"][-1].text if answer is None else f"{error['message']}\n\nWhat there is:\n{answer}"
     return f"Not complete ({status}, {error['code']}): {why}"
 
 
