@@ -74,11 +74,15 @@ def open_scratchpad(state: ExecutorState, setup: Setup) -> dict[str, Any]:
 
 
 def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
-    """Make a node of a ReAct loop; what it raises, as other people's middleware may, is the milestone's failure."""
+    """Make a node of a ReAct loop; what it raises, as other people's middleware may, is the milestone's failure.
+
+    It may take the steps its milestone has left: a runnable is handed LangChain's limit of 25 where the run has none of
+    its own, which is less than a milestone's limits allow.
+    """
 
     def run(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
-            return react.invoke(state, config)
+            return react.invoke(state, {**config, "recursion_limit": state["remaining_steps"]})
         except (GraphBubbleUp, GraphRecursionError):
             raise
         except Exception as error:  # noqa: BLE001 - a milestone may fail, a run may not
@@ -86,7 +90,7 @@ def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
 
     async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
-            return await react.ainvoke(state, config)
+            return await react.ainvoke(state, {**config, "recursion_limit": state["remaining_steps"]})
         except (GraphBubbleUp, GraphRecursionError):
             raise
         except Exception as error:  # noqa: BLE001 - see `run`

@@ -118,6 +118,20 @@ def test_same_call_again_and_again_is_stopped_inside_the_milestone() -> None:
     assert outcome["failure"]["code"] == "limit"
 
 
+@pytest.mark.parametrize(("granularity", "calls"), [("coarse", 24), ("balanced", 12), ("fine", 6)])
+def test_milestone_may_make_the_calls_its_granularity_allows(granularity: str, calls: int) -> None:
+    def busy(asked: Asked) -> Answer:
+        if "last turn" in asked.messages[-1].text:
+            return report("so far")
+        return tool_call("look_up", {"subject": str(len(asked.messages))})
+
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), ScriptedModel(busy), TOOLS, context={"granularity": granularity}
+    )
+    # 24, because of the 25 model calls that are allowed as well the last is the report.
+    assert len(agent.invoke(ASKED)["milestones"]["m1"]["tool_calls"]) == calls
+
+
 def test_long_result_is_shown_in_part_and_can_be_read_on() -> None:
     def answer(asked: Asked) -> Answer:
         answers = [m.text for m in asked.messages if m.type == "tool"]
