@@ -83,7 +83,7 @@ def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
     def run(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
             return react.invoke(state, {**config, "recursion_limit": state["remaining_steps"]})
-        except (GraphBubbleUp, GraphRecursionError):
+        except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - a milestone may fail, a run may not
             return _raised(error)
@@ -91,7 +91,7 @@ def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
     async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
             return await react.ainvoke(state, {**config, "recursion_limit": state["remaining_steps"]})
-        except (GraphBubbleUp, GraphRecursionError):
+        except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - see `run`
             return _raised(error)
@@ -162,6 +162,8 @@ def _context(state: ExecutorState, setup: Setup) -> Context:
 
 
 def _raised(error: Exception) -> dict[str, Any]:
+    if isinstance(error, GraphRecursionError):
+        return {"messages": [raised_message("limit", "LangGraph's recursion limit leaves no room for another turn")]}
     return {"messages": [raised_message(classify_error(error), describe_error(error))]}
 
 

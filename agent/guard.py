@@ -33,6 +33,7 @@ from plan_execute.agent.models import is_compact, model_for
 from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.scratchpad import (
     REPORT,
+    STEPS_FOR_TURN,
     ScratchpadState,
     Tally,
     has_evidence,
@@ -75,10 +76,11 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
 
     state_schema = ScratchpadState
 
-    def __init__(self, setup: Setup) -> None:
-        """Guard the agent of one graph."""
+    def __init__(self, setup: Setup, steps: int = STEPS_FOR_TURN) -> None:
+        """Guard the agent of one graph, in which a turn and the last report take so many steps."""
         super().__init__()
         self.setup = setup
+        self.steps = steps
 
     def wrap_model_call(
         self, request: ModelRequest[Context], handler: Callable[[ModelRequest[Context]], ModelResponse[Any]]
@@ -165,7 +167,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         seconds = self._seconds_left(state)
         if seconds <= 0:
             raise CallAbandonedError("no time is left for another model call")
-        limit = limit_reached(state, context)
+        limit = limit_reached(state, context, self.steps)
         model = executor_model(brief, context)
         request = request.override(
             model=CompactExecutor(model=model, brief=brief) if is_compact(model) else model,

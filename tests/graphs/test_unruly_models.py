@@ -108,6 +108,44 @@ def test_recursion_limit_inside_a_milestone_ends_in_a_status(steps: int) -> None
     assert agent.invoke(ASKED, {"recursion_limit": steps})["status"] in {"partial", "aborted"}
 
 
+class Hooks(AgentMiddleware[Any, Any]):
+    """Middleware of somebody's own: each of its hooks is a step of LangGraph's."""
+
+    def before_model(self, state: Any, runtime: Any) -> None:
+        """Do nothing."""
+
+    def after_model(self, state: Any, runtime: Any) -> None:
+        """Do nothing."""
+
+    async def aafter_agent(self, state: Any, runtime: Any) -> None:
+        """Do nothing."""
+
+
+class MoreHooks(Hooks):
+    """Another one."""
+
+
+@pytest.mark.parametrize("steps", [6, 7, 8, 9, 10, 25, 40])
+@pytest.mark.parametrize("middleware", [[Hooks()], [Hooks(), MoreHooks()]])
+async def test_steps_of_middleware_count_towards_the_recursion_limit(steps: int, middleware: list[Hooks]) -> None:
+    def endless(asked: Asked) -> Answer:
+        if asked.tools == ["MilestoneReport"]:
+            return report("so far", "failed")
+        return tool_call("look_up", {"subject": str(len(asked.messages))})
+
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a"))),
+        ScriptedModel(endless),
+        [look_up],
+        middleware=middleware,
+        context={"max_tool_calls": 50, "max_replans": 0},
+    )
+    output = await agent.ainvoke(ASKED, {"recursion_limit": steps})
+    assert output["status"] in {"partial", "aborted"}
+    if steps >= 25:
+        assert output["milestones"]["m1"]["result"] == "so far"
+
+
 @pytest.mark.parametrize("said", ['{"a":' * 5_000, '{"strategy": [' * 500, "x{" * 200_000])
 def test_text_nested_beyond_reason_is_no_plan(said: str) -> None:
     output = create_plan_execute_agent(heavy(said), heavy(said)).invoke(ASKED)
