@@ -204,6 +204,30 @@ def test_budget_of_heavy_calls_holds_for_repairs_and_replans() -> None:
         assert output["error"]["code"] == "budget"
 
 
+def test_budget_of_two_heavy_calls_leaves_room_for_what_needs_none() -> None:
+    two = {"budget": {"heavy_calls": 2}}
+    busy = iter([TimeoutError("busy")])
+    retried = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), ScriptedModel(lambda asked: next(busy, diligent(asked))), TOOLS, context=two
+    )
+    assert retried.invoke(ASKED)["status"] == "completed"
+
+    def surprised(asked: Asked) -> Answer:
+        told = any(message.type == "tool" for message in asked.messages)
+        return report("found", surprise="odd") if told else diligent(asked)
+
+    gone_on = create_plan_execute_agent(
+        heavy(plan(milestone("a"), milestone("b"))), ScriptedModel(surprised), TOOLS, context={**two, "max_replans": 0}
+    )
+    assert gone_on.invoke(ASKED)["status"] == "completed"
+
+    given_up = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), ScriptedModel(vain), TOOLS, context={**two, "max_replans": 0}
+    )
+    output = given_up.invoke(ASKED)
+    assert (output["status"], output["error"]["code"]) == ("aborted", "max_replans")
+
+
 def test_budget_crossed_inside_a_milestone_leaves_it_only_the_report() -> None:
     def answer(asked: Asked) -> Answer:
         if asked.tools == ["MilestoneReport"]:
