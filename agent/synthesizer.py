@@ -21,8 +21,8 @@ from plan_execute.agent.question import Dialogue, Question, asking, describe_sil
 from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState
-from plan_execute.agent.usage import heavy_calls, tallied
+from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState, Spent, add_usage
+from plan_execute.agent.usage import crossed_budget, heavy_calls, tallied
 
 REPAIRS = 1
 """How often an unusable synthesis is asked for again before the results are put together without a model."""
@@ -36,8 +36,10 @@ def synthesize(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
     """
     context = setup.context(state["settings"])
     synthesis, account = yield from tallied("synthesizer", context, _ask_for_synthesis(state, setup, context))
-    ended = _without_model(state, synthesis) if isinstance(synthesis, Problem) else _settle(state, context, synthesis)
-    return {**ended, **account._asdict()}
+    if isinstance(synthesis, Problem):
+        return {**_without_model(state, synthesis), **account._asdict()}
+    spent = Spent(usage=add_usage(state["usage"], account.usage), seconds=state["seconds"] + account.seconds)
+    return {**_settle(state, context, synthesis, spent), **account._asdict()}
 
 
 def synthesis_schema(response_format: Any) -> type[Synthesis]:
@@ -136,7 +138,7 @@ def _of_json_schema(form: dict[str, Any]) -> Any:
     return Annotated[Any, AfterValidator(check), WithJsonSchema(shown)]
 
 
-def _settle(state: RunState, context: Context, synthesis: Synthesis) -> dict[str, Any]:
+def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spent) -> dict[str, Any]:
     plan = state["plan"]
     if plan is None:
         raise ValueError("A synthesis needs a plan: the run did not pass the planner.")
@@ -155,14 +157,17 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis) -> dict[str
     reason = f"Unmet: {named}" if unmet else ""
     tried = decision is not None and decision["rule"] == NOTHING_LEFT
     may_replan = state["replans"] < context.max_replans and state["remaining_steps"] > STEPS_FOR_REPLAN
-    if unmet and may_replan and not tried and not cut_short:
+    wanted = bool(unmet) and may_replan and not tried and not cut_short
+    crossed = crossed_budget(context.budget, spent, heavy_ahead=2) if wanted else None
+    if wanted and not crossed:
         decision = Decision(
             action="replan", rule="unmet_requirement", reason=reason, code="unmet_requirements", milestones=[]
         )
         ruling = record_decision(decision, plan["revision"])
         return {**update, "decision": decision, "replans": state["replans"] + 1, "log": [entry, ruling]}
-    code = cut_short or "unmet_requirements"
-    message = f"Stopped early: {decision['reason']} " if cut_short and decision else ""
+    code = cut_short or ("budget" if crossed else "unmet_requirements")
+    early = decision["reason"] if cut_short and decision else f"Crossed {crossed}." if crossed else ""
+    message = f"Stopped early: {early} " if early else ""
     ended = conclude(
         {**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=f"{message}{reason}".strip()
     )

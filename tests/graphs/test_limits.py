@@ -204,6 +204,17 @@ def test_budget_of_heavy_calls_holds_for_repairs_and_replans() -> None:
         assert output["error"]["code"] == "budget"
 
 
+@pytest.mark.parametrize(("budget", "named"), [({"heavy_calls": 3}, "3 heavy calls"), ({"tokens": 50}, "50 tokens")])
+def test_unmet_requirement_is_not_planned_for_beyond_the_budget(budget: dict[str, int], named: str) -> None:
+    planner = heavy(plan(milestone("a")), plan(milestone("b")), end=synthesis("So far.", met=[False]))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), TOOLS, context={"budget": budget})
+    output = agent.invoke(ASKED)
+    assert (output["status"], output["error"]["code"], output["answer"]) == ("partial", "budget", "So far.")
+    assert len(planner.asked) == 2
+    assert named in output["error"]["message"]
+    assert "Unmet: 1." in output["error"]["message"]
+
+
 def test_budget_of_two_heavy_calls_leaves_room_for_what_needs_none() -> None:
     two = {"budget": {"heavy_calls": 2}}
     busy = iter([TimeoutError("busy")])
