@@ -31,7 +31,7 @@ def check_draft(
     """
     finished = finished or {}
     names = _draft_names(draft)
-    objections = _size_objections(draft, max_milestones, replanning=bool(requirements))
+    objections = _size_objections(draft, max_milestones, replanning=bool(requirements or finished))
     for name, milestone in zip(names, draft.milestones, strict=True):
         objections += _milestone_objections(name, milestone, names, tools, finished)
     objections += _cycle_objections(draft, names)

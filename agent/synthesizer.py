@@ -200,8 +200,13 @@ def judge(
 
 
 def _implied_requirements(state: RunState, synthesis: Synthesis) -> list[Requirement]:
-    """The request itself as a requirement, where a plan named none and the synthesis says that something is unmet."""
-    if all(verdict.met for verdict in synthesis.requirements):
+    """The request itself as a requirement, where a plan named none and something speaks against its being met.
+
+    That is a verdict of the synthesis, or a milestone that failed and was not replaced by a later plan's.
+    """
+    ran = [m for m in state["milestones"].values() if m["status"] in {"completed", "failed", "blocked"}]
+    failed = any(m["status"] != "completed" and m["revision"] == ran[-1]["revision"] for m in ran)
+    if not failed and all(verdict.met for verdict in synthesis.requirements):
         return []
     text = clip(state["objective"], DIGEST_LIMIT)
     return [Requirement(number=1, text=text, met=None, milestones=[], note=None)]

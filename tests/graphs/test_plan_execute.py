@@ -274,6 +274,17 @@ def test_plan_without_requirements_is_not_completed_against_the_verdict() -> Non
     assert run(heavy(bare, end=synthesis("Here it is.", met=[])))["status"] == "completed"
 
 
+@pytest.mark.parametrize("first", [[], [milestone("a", covers=[])]])
+def test_plan_without_requirements_is_not_completed_over_a_failed_milestone(first: list[dict[str, Any]]) -> None:
+    bare = plan(*first, milestone("b", covers=[]), requirements=[])
+    end = synthesis("As good as it gets.", met=[])
+    output = run(heavy(bare, plan(requirements=[], answer=None if first else "42"), end=end), failing("b"))
+    assert (output["status"], output["error"]["code"]) == ("partial", "unmet_requirements")
+    assert output["answer"] == "As good as it gets."
+    another = plan(milestone("c", covers=[]), requirements=[])
+    assert run(heavy(bare, another, end=end), failing("b"))["status"] == "completed"
+
+
 def test_verdict_without_finished_work_behind_it_is_not_believed() -> None:
     end = synthesis(requirements=[{"number": 1, "met": True, "milestones": ["m1"]}])
     planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]), end=end)
