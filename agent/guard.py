@@ -19,7 +19,7 @@ from plan_execute.agent import prompts
 from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
-from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference
+from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference, storable
 from plan_execute.agent.effects import has_effect
 from plan_execute.agent.failures import (
     FailureCode,
@@ -283,7 +283,7 @@ def _renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
     ids: list[tuple[str | None, str]] = []
     for message in response.result:
         if isinstance(message, AIMessage):
-            calls = [{**call, "id": str(uuid.uuid4()), "args": _storable(call["args"])} for call in message.tool_calls]
+            calls = [{**call, "id": str(uuid.uuid4()), "args": storable(call["args"])} for call in message.tool_calls]
             ids = [(old["id"], new["id"]) for old, new in zip(message.tool_calls, calls, strict=True)]
             metadata = {"model_name": name, **message.response_metadata}
             facts = {"id": str(uuid.uuid4()), "tool_calls": calls, "response_metadata": metadata}
@@ -294,15 +294,6 @@ def _renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
         else:
             result.append(message)
     return ModelResponse(result=result, structured_response=response.structured_response)
-
-
-def _storable(value: Any) -> Any:
-    """Plain JSON as it is, but integers that no checkpoint holds as text."""
-    if isinstance(value, dict):
-        return {str(key): _storable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
 def _without_calls(response: ModelResponse[Any]) -> AIMessage:

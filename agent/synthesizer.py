@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, cre
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record, record_decision
 from plan_execute.agent.context import Context
-from plan_execute.agent.digest import clip
+from plan_execute.agent.digest import clip, storable
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.models import is_compact, model_for
@@ -147,7 +147,7 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spen
     unmet = [requirement for requirement in judged["requirements"] if not requirement["met"]]
     entry = record("synthesized", revision=plan["revision"], requirements=judged["requirements"])
     structured = synthesis.model_dump(mode="json").get("structured_response")
-    update: dict[str, Any] = {"plan": judged, "structured_response": structured}
+    update: dict[str, Any] = {"plan": judged, "structured_response": storable(structured)}
     decision = state["decision"]
     cut_short = decision["code"] if decision else None
     if not unmet and not cut_short:

@@ -1,6 +1,7 @@
 """Models that break the rules of the protocol: ids repeated or missing, the same object again, odd overrides."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
@@ -11,6 +12,7 @@ from langchain_core.messages import AIMessage, RemoveMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import BaseModel
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError
@@ -93,6 +95,58 @@ def test_integers_beyond_64_bits_can_be_stored() -> None:
         heavy(plan(milestone("a"))), ScriptedModel([huge, report("read")]), [look_up], checkpointer=InMemorySaver()
     )
     assert agent.invoke(ASKED, {"configurable": {"thread_id": "1"}})["status"] == "completed"
+
+
+class Amount(BaseModel):
+    """A form for an answer."""
+
+    amount: int
+
+
+def test_answer_in_a_form_may_hold_what_no_checkpoint_stores() -> None:
+    end = {**synthesis(), "structured_response": {"amount": 10**30}}
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a")), end=end),
+        ScriptedModel(diligent),
+        [look_up],
+        response_format=Amount,
+        checkpointer=InMemorySaver(),
+    )
+    output = agent.invoke(ASKED, {"configurable": {"thread_id": "1"}})
+    assert output["structured_response"] == {"amount": str(10**30)}
+
+
+HALF = "half of an emoji \ud83d"
+
+
+@pytest.mark.parametrize("strategy", [datetime(2026, 1, 1, tzinfo=UTC), b"bytes", {1}])
+def test_bare_data_that_is_no_json_is_read_as_text(strategy: object) -> None:
+    class Bare(ScriptedModel):
+        """One whose structured output is a dict of anything."""
+
+        def __init__(self) -> None:
+            super().__init__([])
+
+        def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
+            draft = plan(milestone("a"), strategy=strategy)
+            return RunnableLambda(lambda _: draft if schema.__name__ == "PlanDraft" else synthesis())
+
+    agent = create_plan_execute_agent(Bare(), ScriptedModel(diligent), [look_up])
+    assert agent.invoke(ASKED)["plan"]["strategy"] == str(strategy)
+
+
+def test_half_an_emoji_is_replaced_wherever_a_model_writes_it() -> None:
+    def answer(asked: Asked) -> Answer:
+        if any(message.type == "tool" for message in asked.messages):
+            return report(HALF)
+        return tool_call("look_up", {"subject": HALF, HALF: 1})
+
+    planner = heavy(plan(milestone(HALF, tools=["no such tool"])), plan(milestone(HALF)), end=synthesis(HALF))
+    executor = ScriptedModel(answer)
+    output = create_plan_execute_agent(planner, executor, [look_up]).invoke(ASKED)
+    assert output["status"] == "completed"
+    # Fails where a half is left.
+    (str(output) + "".join(asked.text for asked in [*planner.asked, *executor.asked])).encode()
 
 
 @pytest.mark.parametrize("steps", [25, 40])
