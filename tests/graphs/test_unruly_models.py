@@ -9,10 +9,11 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, RemoveMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError
@@ -147,6 +148,40 @@ def test_half_an_emoji_is_replaced_wherever_a_model_writes_it() -> None:
     assert output["status"] == "completed"
     # Fails where a half is left.
     (str(output) + "".join(asked.text for asked in [*planner.asked, *executor.asked])).encode()
+
+
+class Odd(ScriptedModel):
+    """A model that reports its usage with gaps."""
+
+    _usage: dict[str, Any] = PrivateAttr()
+
+    def __init__(self, script: Any, usage: dict[str, Any]) -> None:
+        super().__init__(script)
+        self._usage = usage
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        result = super()._generate(*args, **kwargs)
+        message = result.generations[0].message.model_copy(update={"usage_metadata": self._usage})
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd"),
+    [
+        ({"input_tokens": 1_000_000, "output_tokens": 0, "total_tokens": 0, "input_token_details": None}, 1),
+        ({"input_tokens": None, "output_tokens": 7, "total_tokens": None}, None),
+        ({}, None),
+    ],
+)
+def test_usage_with_gaps_does_no_harm(usage: dict[str, Any], usd: float | None) -> None:
+    planner = Odd(lambda asked: synthesis() if asked.tools == ["Synthesis"] else plan(milestone("a")), usage)
+    agent = create_plan_execute_agent(
+        planner, Odd(diligent, usage), [look_up], context={"prices": {"Odd": {"input": 1, "output": 1}}}
+    )
+    output = agent.invoke(ASKED)
+    assert output["status"] == "completed"
+    assert output["usage"]["planner"]["usd"] == usd
+    assert output["usage"]["executor"]["usd"] == (usd and 2 * usd)
 
 
 @pytest.mark.parametrize("steps", [25, 40])
