@@ -67,7 +67,7 @@ _TRANSIENT_NAMES = frozenset(
 
 def classify_error(error: BaseException) -> FailureCode:
     """Find the class of what a model's call raised; providers share no tree, so status codes and names decide."""
-    if isinstance(error, ModelError):
+    if isinstance(error, ModelError | NotImplementedError):
         return "model_unavailable"
     status = status_of(error)
     if status is not None:

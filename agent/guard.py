@@ -316,7 +316,8 @@ def _without_advice(text: str) -> str:
 
 def _raised(error: Exception) -> ModelResponse[Any]:
     code: FailureCode = "timeout" if isinstance(error, CallAbandonedError) else classify_error(error)
-    return ModelResponse(result=[raised_message(code, describe_error(error), retry_after(error))])
+    advice = " (an executor needs a model that calls tools)" if isinstance(error, NotImplementedError) else ""
+    return ModelResponse(result=[raised_message(code, describe_error(error) + advice, retry_after(error))])
 
 
 def _received(request: ToolCallRequest, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:

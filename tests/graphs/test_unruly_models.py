@@ -150,6 +150,38 @@ def test_half_an_emoji_is_replaced_wherever_a_model_writes_it() -> None:
     (str(output) + "".join(asked.text for asked in [*planner.asked, *executor.asked])).encode()
 
 
+class WordsOnly(ScriptedModel):
+    """A model without tools; what it says of that depends on who wrote it."""
+
+    _refusal: Exception = PrivateAttr()
+
+    def __init__(self, script: Any, refusal: Exception) -> None:
+        super().__init__(script)
+        self._refusal = refusal
+
+    def bind_tools(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._refusal
+
+    def with_structured_output(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._refusal
+
+
+@pytest.mark.parametrize("refusal", [NotImplementedError(), RuntimeError("no tools"), ValueError("no tools")])
+def test_planner_without_structured_output_is_asked_in_words(refusal: Exception) -> None:
+    planner = WordsOnly([json.dumps(plan(milestone("a"))), json.dumps(synthesis())], refusal)
+    output = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up]).invoke(ASKED)
+    assert (output["status"], len(planner.asked)) == ("completed", 2)
+
+
+def test_executor_without_tool_calling_aborts_instead_of_replanning() -> None:
+    planner = heavy(plan(milestone("a")))
+    executor = WordsOnly([], NotImplementedError())
+    output = create_plan_execute_agent(planner, executor, [look_up]).invoke(ASKED)
+    assert (output["status"], output["error"]["code"]) == ("aborted", "executor_unavailable")
+    assert "calls tools" in output["error"]["message"]
+    assert len(planner.asked) == 1
+
+
 class Odd(ScriptedModel):
     """A model that reports its usage with gaps."""
 
