@@ -206,9 +206,12 @@ def _verify(
             raise ModelError(BEYOND_COMPACT["verifier"])
     except ModelError as error:
         return _failure("unverified", str(error), "")
-    reply = yield Question(
+    question = Question(
         model, prompts.verifier_messages(brief, report["result"], messages), Verification, **asking(context)
     )
+    reply = yield question
+    if reply.error is not None and classify_error(reply.error) == "transient":
+        reply = yield question
     if reply.error is not None:
         return _failure("unverified", describe_silence("verifier", model, reply.error), "")
     try:

@@ -42,7 +42,7 @@ MEANINGS: dict[FailureCode, str] = {
     "unexpected_state": "what was found contradicts the plan",
     "no_evidence": "success was claimed without a successful call of a granted tool",
     "no_report": "the executor ended without a report",
-    "unverified": "it was reported as done, but the check says it is not",
+    "unverified": "it was reported as done, but not shown to be done",
     "limit": "the limit of calls was reached, so it is too broad: split it",
     "refusal": "the model refused",
     "failed": "it was tried in vain",

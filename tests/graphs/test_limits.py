@@ -281,7 +281,14 @@ def test_verifier_that_does_not_say_yes_means_not_done(verdict: Answer, status: 
     if status == "failed":
         assert output["milestones"]["m1"]["failure"]["code"] == "unverified"
         assert output["error"]["code"] == "max_replans"
-    assert output["usage"]["verifier"]["calls"] == 1
+    assert output["usage"]["verifier"]["calls"] == (2 if isinstance(verdict, ConnectionError) else 1)
+
+
+def test_verifier_that_fails_for_a_passing_reason_is_asked_again() -> None:
+    verifier = ScriptedModel([ConnectionError("busy"), {"done": True, "reason": "shown"}])
+    planner = heavy(plan(milestone("a")))
+    assert run(planner, verify="model", verifier_model=verifier)["status"] == "completed"
+    assert len(planner.asked) == 2
 
 
 def test_last_attempt_goes_to_the_stronger_model_before_a_replan() -> None:
