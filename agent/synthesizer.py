@@ -14,7 +14,7 @@ from plan_execute.agent.digest import clip, storable
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.models import is_compact, model_for
-from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished
+from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished, describe_unmet
 from plan_execute.agent.plan import RequirementVerdict, Synthesis
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.question import Dialogue, Question, asking, describe_silence, may_come_again, replied
@@ -153,24 +153,24 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spen
     if not unmet and not cut_short:
         ended = conclude({**state, "plan": judged}, "completed", answer=synthesis.answer)
         return {**update, **ended, "log": [entry, *ended["log"]]}
-    named = "; ".join(f"{r['number']}. {r['text']}" + (f" ({r['note']})" if r["note"] else "") for r in unmet)
-    reason = f"Unmet: {named}" if unmet else ""
     tried = decision is not None and decision["rule"] == NOTHING_LEFT
     may_replan = state["replans"] < context.max_replans and state["remaining_steps"] > STEPS_FOR_REPLAN
     wanted = bool(unmet) and may_replan and not tried and not cut_short
     crossed = crossed_budget(context.budget, spent, heavy_ahead=2) if wanted else None
     if wanted and not crossed:
         decision = Decision(
-            action="replan", rule="unmet_requirement", reason=reason, code="unmet_requirements", milestones=[]
+            action="replan",
+            rule="unmet_requirement",
+            reason=describe_unmet(judged),
+            code="unmet_requirements",
+            milestones=[],
         )
         ruling = record_decision(decision, plan["revision"])
         return {**update, "decision": decision, "replans": state["replans"] + 1, "log": [entry, ruling]}
     code = cut_short or ("budget" if crossed else "unmet_requirements")
     early = decision["reason"] if cut_short and decision else f"Crossed {crossed}." if crossed else ""
-    message = f"Stopped early: {early} " if early else ""
-    ended = conclude(
-        {**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=f"{message}{reason}".strip()
-    )
+    message = f"Stopped early: {early}" if early else ""
+    ended = conclude({**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=message)
     return {**update, **ended, "log": [entry, *ended["log"]]}
 
 

@@ -260,6 +260,13 @@ def test_requirement_that_stays_unmet_ends_partial_and_named() -> None:
     assert output["plan"]["requirements"][0]["met"] is False
 
 
+def test_abort_after_a_verdict_still_names_what_is_unmet() -> None:
+    planner = heavy(plan(milestone("a")), plan(milestone("b")), end=synthesis(met=[False]))
+    output = run(planner, failing("b"), max_replans=1)
+    assert (output["status"], output["error"]["code"]) == ("aborted", "max_replans")
+    assert "Unmet: 1. Answer it." in output["error"]["message"]
+
+
 def test_unmet_requirement_with_nothing_new_to_try_ends_partial_at_once() -> None:
     planner = heavy(plan(milestone("a")), {"milestones": [], "strategy": "Nothing more."}, end=synthesis(met=[False]))
     output = run(planner, max_replans=9)
