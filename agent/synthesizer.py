@@ -194,7 +194,8 @@ def judge(
         support = named or [k for k, m in milestones.items() if number in m["covers"] and m["status"] == "completed"]
         done = [milestones[key]["status"] == "completed" if key in milestones else False for key in support]
         met = verdict is not None and verdict.met and bool(done) and all(done)
-        note = None if met else (verdict.note if verdict else "no verdict") or "not shown by the results"
+        said = (verdict.note if verdict else "no verdict") or "not shown by the results"
+        note = None if met else clip(said, DIGEST_LIMIT)
         judged.append(Requirement(**{**requirement, "met": met, "milestones": support, "note": note}))
     return judged
 
