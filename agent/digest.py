@@ -1,6 +1,7 @@
 """A long text as a digest with a reference, and the tool that reads on from there."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from langchain_core.tools import StructuredTool, ToolException
 
@@ -24,6 +25,20 @@ def clip(text: str, limit: int, reference: str | None = None) -> str:
 def clean(text: str) -> str:
     """Make any text fit to be stored and sent: what is no Unicode is replaced, what is beyond keeping is cut."""
     return clip(text.encode("utf-8", "replace").decode("utf-8"), KEPT_LIMIT)
+
+
+def storable(value: Any) -> Any:
+    """Make plain JSON fit to be stored: its texts cleaned, integers that no checkpoint holds as text."""
+    match value:
+        case str():
+            return clean(value)
+        case dict():
+            return {clean(str(key)): storable(item) for key, item in value.items()}
+        case list():
+            return [storable(item) for item in value]
+        case int() if not -(2**63) <= value < 2**63:
+            return str(value)
+    return value
 
 
 def read_reference(texts: Mapping[str, str], reference: str, offset: int) -> str:

@@ -8,6 +8,9 @@ from graphlib import CycleError, TopologicalSorter
 from plan_execute.agent.plan import MilestoneDraft, PlanDraft
 from plan_execute.agent.state import Milestone, Requirement
 
+MOST_OBJECTIONS = 20
+"""Most objections to a draft that are listed."""
+
 
 def check_draft(
     draft: PlanDraft,
@@ -27,15 +30,17 @@ def check_draft(
         finished: Completed milestones of earlier revisions, by id; they count as coverage and may be depended on.
 
     Returns:
-        The objections, empty for a draft that may run.
+        The objections, empty for a draft that may run; of very many the first ones.
     """
     finished = finished or {}
     names = _draft_names(draft)
-    objections = _size_objections(draft, max_milestones, replanning=bool(requirements))
+    objections = _size_objections(draft, max_milestones, replanning=bool(requirements or finished))
     for name, milestone in zip(names, draft.milestones, strict=True):
         objections += _milestone_objections(name, milestone, names, tools, finished)
     objections += _cycle_objections(draft, names)
-    return objections + _coverage_objections(draft, requirements, finished)
+    objections += _coverage_objections(draft, requirements, finished)
+    more = len(objections) - MOST_OBJECTIONS
+    return [*objections[:MOST_OBJECTIONS], f"And {more} more."] if more > 0 else objections
 
 
 def adopt_draft(

@@ -81,20 +81,24 @@ def open_scratchpad(state: ExecutorState, setup: Setup) -> dict[str, Any]:
 
 
 def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
-    """Make a node of a ReAct loop; what it raises, as other people's middleware may, is the milestone's failure."""
+    """Make a node of a ReAct loop; what it raises, as other people's middleware may, is the milestone's failure.
+
+    It may take the steps its milestone has left: a runnable is handed LangChain's limit of 25 where the run has none of
+    its own, which is less than a milestone's limits allow.
+    """
 
     def run(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
-            return react.invoke(state, config)
-        except (GraphBubbleUp, GraphRecursionError):
+            return react.invoke(state, {**config, "recursion_limit": state["remaining_steps"]})
+        except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - a milestone may fail, a run may not
             return _raised(error)
 
     async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
-            return await react.ainvoke(state, config)
-        except (GraphBubbleUp, GraphRecursionError):
+            return await react.ainvoke(state, {**config, "recursion_limit": state["remaining_steps"]})
+        except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - see `run`
             return _raised(error)
@@ -165,6 +169,8 @@ def _context(state: ExecutorState, setup: Setup) -> Context:
 
 
 def _raised(error: Exception) -> dict[str, Any]:
+    if isinstance(error, GraphRecursionError):
+        return {"messages": [raised_message("limit", "LangGraph's recursion limit leaves no room for another turn")]}
     return {"messages": [raised_message(classify_error(error), describe_error(error))]}
 
 
@@ -210,9 +216,12 @@ def _verify(
             raise ModelError(BEYOND_COMPACT["verifier"])
     except ModelError as error:
         return _failure("unverified", str(error), "")
-    reply = yield Question(
+    question = Question(
         model, prompts.verifier_messages(brief, report["result"], messages), Verification, **asking(context)
     )
+    reply = yield question
+    if reply.error is not None and classify_error(reply.error) == "transient":
+        reply = yield question
     if reply.error is not None:
         return _failure("unverified", describe_silence("verifier", model, reply.error), "")
     try:

@@ -42,7 +42,7 @@ MEANINGS: dict[FailureCode, str] = {
     "unexpected_state": "what was found contradicts the plan",
     "no_evidence": "success was claimed without a successful call of a granted tool",
     "no_report": "the executor ended without a report",
-    "unverified": "it was reported as done, but the check says it is not",
+    "unverified": "it was reported as done, but not shown to be done",
     "limit": "the limit of calls was reached, so it is too broad: split it",
     "refusal": "the model refused",
     "failed": "it was tried in vain",
@@ -69,7 +69,7 @@ _TRANSIENT_NAMES = frozenset(
 
 def classify_error(error: BaseException) -> FailureCode:
     """Find the class of what a model's call raised; providers share no tree, so status codes and names decide."""
-    if isinstance(error, ModelError):
+    if isinstance(error, ModelError | NotImplementedError):
         return "model_unavailable"
     status = status_of(error)
     if status is not None:

@@ -20,7 +20,7 @@ from plan_execute.agent.approval import Ruling, ask_for_approval
 from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
-from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference
+from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference, storable
 from plan_execute.agent.effects import UNKNOWN, has_effect, held_back, key_for, only_once
 from plan_execute.agent.failures import (
     FailureCode,
@@ -35,6 +35,7 @@ from plan_execute.agent.models import is_compact, model_for
 from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.scratchpad import (
     REPORT,
+    STEPS_FOR_TURN,
     ScratchpadState,
     Tally,
     has_evidence,
@@ -77,10 +78,11 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
 
     state_schema = ScratchpadState
 
-    def __init__(self, setup: Setup) -> None:
-        """Guard the agent of one graph."""
+    def __init__(self, setup: Setup, steps: int = STEPS_FOR_TURN) -> None:
+        """Guard the agent of one graph, in which a turn and the last report take so many steps."""
         super().__init__()
         self.setup = setup
+        self.steps = steps
 
     def wrap_model_call(
         self, request: ModelRequest[Context], handler: Callable[[ModelRequest[Context]], ModelResponse[Any]]
@@ -167,7 +169,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         seconds = self._seconds_left(state)
         if seconds <= 0:
             raise CallAbandonedError("no time is left for another model call")
-        limit = limit_reached(state, context)
+        limit = limit_reached(state, context, self.steps)
         model = executor_model(brief, context)
         request = request.override(
             model=CompactExecutor(model=model, brief=brief) if is_compact(model) else model,
@@ -295,7 +297,7 @@ def _renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
     ids: list[tuple[str | None, str]] = []
     for message in response.result:
         if isinstance(message, AIMessage):
-            calls = [{**call, "id": str(uuid.uuid4()), "args": _storable(call["args"])} for call in message.tool_calls]
+            calls = [{**call, "id": str(uuid.uuid4()), "args": storable(call["args"])} for call in message.tool_calls]
             ids = [(old["id"], new["id"]) for old, new in zip(message.tool_calls, calls, strict=True)]
             metadata = {"model_name": name, **message.response_metadata}
             facts = {"id": str(uuid.uuid4()), "tool_calls": calls, "response_metadata": metadata}
@@ -306,15 +308,6 @@ def _renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
         else:
             result.append(message)
     return ModelResponse(result=result, structured_response=response.structured_response)
-
-
-def _storable(value: Any) -> Any:
-    """Plain JSON as it is, but integers that no checkpoint holds as text."""
-    if isinstance(value, dict):
-        return {str(key): _storable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
 def _without_calls(response: ModelResponse[Any]) -> AIMessage:
@@ -337,7 +330,8 @@ def _without_advice(text: str) -> str:
 
 def _raised(error: Exception) -> ModelResponse[Any]:
     code: FailureCode = "timeout" if isinstance(error, CallAbandonedError) else classify_error(error)
-    return ModelResponse(result=[raised_message(code, describe_error(error), retry_after(error))])
+    advice = " (an executor needs a model that calls tools)" if isinstance(error, NotImplementedError) else ""
+    return ModelResponse(result=[raised_message(code, describe_error(error) + advice, retry_after(error))])
 
 
 def _received(ruling: Ruling, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:

@@ -43,9 +43,9 @@ def conclude(
         The state update.
     """
     plan = state.get("plan")
-    if plan is not None and status != "completed" and any(r["met"] is None for r in plan["requirements"]):
+    if plan is not None and status != "completed":
         plan = _mark_unmet(plan, state["milestones"])
-        message = f"{message} {_describe_unmet(plan)}".strip()
+        message = f"{message} {describe_unmet(plan)}".strip()
     error = None
     if code is not None:
         error = RunError(code=code, message=message, milestone=milestone, replans=state.get("replans", 0))
@@ -73,16 +73,23 @@ def describe_finished(milestones: dict[str, Milestone]) -> str:
     return "\n".join(f"- {milestone['goal']}: {clip(milestone['result'], DIGEST_LIMIT)}" for milestone in done)
 
 
+def describe_unmet(plan: Plan) -> str:
+    """Name the requirements that are not met, with what is missing."""
+    unmet = [
+        f"{r['number']}. {r['text']}" + (f" ({r['note']})" if r["note"] else "")
+        for r in plan["requirements"]
+        if r["met"] is False
+    ]
+    return f"Unmet: {'; '.join(unmet)}" if unmet else ""
+
+
 def _mark_unmet(plan: Plan, milestones: dict[str, Milestone]) -> Plan:
-    """Mark every requirement unmet that no completed milestone covers; the rest stay as they were judged."""
+    """Mark every requirement unmet that was not judged and that no completed milestone covers."""
     done = {n for milestone in milestones.values() if milestone["status"] == "completed" for n in milestone["covers"]}
     requirements: list[Requirement] = [
-        requirement if requirement["number"] in done else {**requirement, "met": False, "note": "not reached"}
+        {**requirement, "met": False, "note": "not reached"}
+        if requirement["met"] is None and requirement["number"] not in done
+        else requirement
         for requirement in plan["requirements"]
     ]
     return {**plan, "requirements": requirements}
-
-
-def _describe_unmet(plan: Plan) -> str:
-    unmet = [f"{r['number']}. {r['text']}" for r in plan["requirements"] if r["met"] is False]
-    return f"Unmet: {'; '.join(unmet)}" if unmet else ""

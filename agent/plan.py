@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from plan_execute.agent.digest import clean
+
 YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
 
 
@@ -182,12 +184,18 @@ def _coerce(value: Any, annotation: Any) -> Any:
     if annotation == str | None and _is_nothing(value):
         return None
     if annotation in (str, str | None):
-        if isinstance(value, str):
-            return value
-        return json.dumps(value, ensure_ascii=False)
+        return clean(value if isinstance(value, str) else _as_text(value))
     if get_origin(annotation) is Literal and isinstance(value, str):
         return value.strip().lower()
     return value
+
+
+def _as_text(value: Any) -> str:
+    """What stands where a text should, as JSON; what is no JSON in Python's words."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
 
 
 def _items(value: Any, item_type: Any) -> list[Any]:

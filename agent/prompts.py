@@ -30,6 +30,8 @@ SYNTHESIS_LIMIT = 80_000
 """The same for the final answer."""
 ANSWERS_LENGTH = 10
 """Most answers of the user that a new plan is shown, the latest ones."""
+FAILURES_LENGTH = 10
+"""Most failed milestones that a new plan or the final answer is shown, the latest ones."""
 CONVERSATION_LIMIT = 2_000
 """Most characters of one earlier message of the thread that the planner is shown."""
 CONVERSATION_LENGTH = 20
@@ -125,15 +127,14 @@ def planner_messages(
 
 def describe_progress(plan: Plan, milestones: Mapping[str, Milestone], trigger: str) -> str:
     """Tell a planner where a run stands: requirements, what is finished, what failed, what was still to come."""
-    done, failed, rest = [], [], []
+    done, rest = [], []
+    failed = [_describe_failure(milestones[key]) for key in _latest_failures(milestones)]
     share = _share(milestones, DIGEST_LIMIT, PROGRESS_LIMIT)
     for key, milestone in milestones.items():
         match milestone["status"]:
             case "completed":
                 goal = clip(milestone["goal"], share)
                 done.append(f"done:{key} {goal}\n{mark('result', clip(milestone['result'], share))}")
-            case "failed" | "blocked":
-                failed.append(_describe_failure(milestone))
             case "pending" | "running":
                 rest.append(f"- {milestone['goal']}")
     answers = {question: answer for m in milestones.values() for question, answer in m.get("answers", {}).items()}
@@ -203,12 +204,12 @@ def synthesizer_messages(
     parts = ["The request:\n" + mark("request", objective)]
     if plan["requirements"]:
         parts.append("Requirements:\n" + describe_requirements(plan["requirements"]))
-    share = _share(milestones, RESULT_LIMIT, SYNTHESIS_LIMIT)
+    share, failed = _share(milestones, RESULT_LIMIT, SYNTHESIS_LIMIT), _latest_failures(milestones)
     for key, milestone in milestones.items():
         if milestone["status"] == "completed":
             result = mark("result", clip(milestone["result"], share))
             parts.append(f"{key} (completed): {milestone['goal']}\n{result}")
-        elif milestone["status"] in {"failed", "blocked"}:
+        elif key in failed:
             parts.append(_describe_failure(milestone))
     if draft_answer:
         parts.append("The planner's answer, to be put into the form asked for:\n" + mark("result", draft_answer))
@@ -257,6 +258,12 @@ def _share(milestones: Mapping[str, Milestone], most: int, together: int) -> int
     """Characters of its result that each finished milestone may show, so that all of them fit."""
     done = sum(milestone["status"] == "completed" for milestone in milestones.values())
     return min(most, together // max(done, 1))
+
+
+def _latest_failures(milestones: Mapping[str, Milestone]) -> list[str]:
+    """Which failed milestones are shown."""
+    failed = [key for key, milestone in milestones.items() if milestone["status"] in {"failed", "blocked"}]
+    return failed[-FAILURES_LENGTH:]
 
 
 def _describe_failure(milestone: Milestone) -> str:

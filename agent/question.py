@@ -175,12 +175,12 @@ def _put(question: Question, refused: set[Method]) -> Generator[_Call | _Wait, A
     for method in [m for m in methods if m not in refused | known] or methods[-1:]:
         try:
             call = _Call(_runnable(question, method), _messages(question, method), question.seconds)
-        except Exception as error:  # noqa: BLE001 - no model takes every form; see `_is_rejected`
+        except Exception as error:  # noqa: BLE001 - no model takes every form, and this one was not even asked
             reply = Reply(error=error)
         else:
             reply = read_reply((yield call), question.schema)
-        if not _is_rejected(reply.error):
-            break
+            if not _is_rejected(reply.error):
+                break
         refused.add(method)
     if reply.error is None:
         # Only now is it certain that the form was refused, not what was said in it.

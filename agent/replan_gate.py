@@ -94,6 +94,11 @@ class Situation:
         return all(milestone["attempts"] < self.context.max_attempts for milestone in self.failed)
 
     @property
+    def may_retry(self) -> bool:
+        """Whether what failed may succeed as it is."""
+        return bool(self.failed) and self.codes <= PASSING and self.attempts_left
+
+    @property
     def may_escalate(self) -> bool:
         """Whether a stronger model is to try what failed once more."""
         return self.context.escalate and bool(self.failed) and self.codes <= IN_VAIN | PASSING and self.attempts_left
@@ -116,11 +121,16 @@ class Situation:
         return self.state["replans"] < self.context.max_replans
 
     @property
+    def replan_ahead(self) -> bool:
+        """Whether a new plan is what comes next, if nothing else stands against it."""
+        in_vain = self.failed and not self.may_retry and not self.may_escalate
+        return self.replans_left and bool(self.surprised or in_vain)
+
+    @property
     def steps_lacking(self) -> bool:
         """Whether what comes next could no longer end in a status before LangGraph's recursion limit."""
-        if self.troubled:
-            return self.state["remaining_steps"] <= STEPS_FOR_REPLAN
-        return bool(self.pending) and self.state["remaining_steps"] <= STEPS_FOR_ROUND
+        needed = STEPS_FOR_REPLAN if self.replan_ahead else STEPS_FOR_ROUND
+        return (self.troubled or bool(self.pending)) and self.state["remaining_steps"] <= needed
 
     @cached_property
     def crossed(self) -> str | None:
@@ -128,7 +138,7 @@ class Situation:
         if not self.troubled and not self.pending:
             return None
         spent = Spent(usage=self.state["usage"], seconds=self.state["seconds"])
-        return crossed_budget(self.context.budget, spent, heavy_ahead=2 if self.troubled else 0)
+        return crossed_budget(self.context.budget, spent, heavy_ahead=2 if self.replan_ahead else 0)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -164,7 +174,7 @@ RULES: tuple[Rule, ...] = (
     Rule("model", lambda s: "model_unavailable" in s.codes, "abort", lambda s: s.reasons, "executor_unavailable"),
     Rule("ask", lambda s: s.questions, "ask", lambda s: s.reasons),
     Rule("surprise", lambda s: s.surprised and s.replans_left, "replan", lambda s: s.reasons, "unexpected_state"),
-    Rule("transient", lambda s: s.failed and s.codes <= PASSING and s.attempts_left, "retry", lambda s: s.reasons),
+    Rule("transient", lambda s: s.may_retry, "retry", lambda s: s.reasons),
     Rule("escalate", lambda s: s.may_escalate, "retry", lambda s: s.reasons),
     Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: s.reasons, "max_replans"),
     Rule("no_progress", lambda s: s.failed and s.seen_before, "abort", lambda s: _SAME + s.reasons, "no_progress"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired, Required
 
 from langchain.agents import AgentState
+from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall
 from langgraph.channels import DeltaChannel
@@ -25,7 +26,9 @@ from plan_execute.agent.usage import count_call, crossed_budget, sum_usage
 REPORT = MilestoneReport.__name__
 """Name of the tool an executor reports with."""
 STEPS_FOR_TURN = 4
-"""LangGraph steps a ReAct loop needs for a turn, its tools and the last report."""
+"""LangGraph steps a ReAct loop needs for a turn, its tools and the last report, hooks of middleware aside."""
+HOOKS = {"before_model": 1, "after_model": 2, "after_agent": 1}
+"""How often each hook that is a step of its own comes in them."""
 
 
 def extend_messages(messages: Sequence[AnyMessage], writes: Sequence[Any]) -> list[AnyMessage]:
@@ -97,9 +100,26 @@ def usage_of(messages: Sequence[AnyMessage], prices: Mapping[str, Price]) -> dic
     return sum_usage(count_call("executor", None, message, prices) for message in said)
 
 
-def limit_reached(state: Mapping[str, Any], context: Context) -> str | None:
-    """Name what leaves nothing to the model but to report, in words; None while there is room."""
-    if state.get("remaining_steps", STEPS_FOR_TURN + 1) <= STEPS_FOR_TURN:
+def steps_for_turn(middleware: Sequence[AgentMiddleware[Any, Any]]) -> int:
+    """LangGraph steps a ReAct loop needs for a turn, its tools and the last report, with this middleware."""
+    hooked = (
+        times
+        for own in map(type, middleware)
+        for hook, times in HOOKS.items()
+        if any(getattr(own, name) is not getattr(AgentMiddleware, name) for name in (hook, f"a{hook}"))
+    )
+    return STEPS_FOR_TURN + sum(hooked)
+
+
+def limit_reached(state: Mapping[str, Any], context: Context, steps: int = STEPS_FOR_TURN) -> str | None:
+    """Name what leaves nothing to the model but to report, in words; None while there is room.
+
+    Args:
+        state: The scratchpad.
+        context: The settings of the run.
+        steps: LangGraph steps that a turn and the last report need.
+    """
+    if state.get("remaining_steps", steps + 1) <= steps:
         return "LangGraph's recursion limit"
     tally, run = tally_of(state), state.get("run")
     if tally["turns"] >= context.max_model_calls - 1:

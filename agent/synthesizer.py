@@ -10,19 +10,19 @@ from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, cre
 from plan_execute.agent import compact, prompts
 from plan_execute.agent.audit import record, record_decision
 from plan_execute.agent.context import Context
-from plan_execute.agent.digest import clip
+from plan_execute.agent.digest import clip, storable
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.models import is_compact, model_for
-from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished
+from plan_execute.agent.outcome import NOTHING_LEFT, Problem, conclude, describe_finished, describe_unmet
 from plan_execute.agent.plan import RequirementVerdict, Synthesis
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.question import Dialogue, Question, asking, describe_silence, may_come_again, replied
 from plan_execute.agent.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.reply import Reply
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState
-from plan_execute.agent.usage import heavy_calls, tallied
+from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState, Spent, add_usage
+from plan_execute.agent.usage import crossed_budget, heavy_calls, tallied
 
 REPAIRS = 1
 """How often an unusable synthesis is asked for again before the results are put together without a model."""
@@ -36,8 +36,10 @@ def synthesize(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
     """
     context = setup.context(state["settings"])
     synthesis, account = yield from tallied("synthesizer", context, _ask_for_synthesis(state, setup, context))
-    ended = _without_model(state, synthesis) if isinstance(synthesis, Problem) else _settle(state, context, synthesis)
-    return {**ended, **account._asdict()}
+    if isinstance(synthesis, Problem):
+        return {**_without_model(state, synthesis), **account._asdict()}
+    spent = Spent(usage=add_usage(state["usage"], account.usage), seconds=state["seconds"] + account.seconds)
+    return {**_settle(state, context, synthesis, spent), **account._asdict()}
 
 
 def synthesis_schema(response_format: Any) -> type[Synthesis]:
@@ -136,7 +138,7 @@ def _of_json_schema(form: dict[str, Any]) -> Any:
     return Annotated[Any, AfterValidator(check), WithJsonSchema(shown)]
 
 
-def _settle(state: RunState, context: Context, synthesis: Synthesis) -> dict[str, Any]:
+def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spent) -> dict[str, Any]:
     plan = state["plan"]
     if plan is None:
         raise ValueError("A synthesis needs a plan: the run did not pass the planner.")
@@ -145,27 +147,30 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis) -> dict[str
     unmet = [requirement for requirement in judged["requirements"] if not requirement["met"]]
     entry = record("synthesized", revision=plan["revision"], requirements=judged["requirements"])
     structured = synthesis.model_dump(mode="json").get("structured_response")
-    update: dict[str, Any] = {"plan": judged, "structured_response": structured}
+    update: dict[str, Any] = {"plan": judged, "structured_response": storable(structured)}
     decision = state["decision"]
     cut_short = decision["code"] if decision else None
     if not unmet and not cut_short:
         ended = conclude({**state, "plan": judged}, "completed", answer=synthesis.answer)
         return {**update, **ended, "log": [entry, *ended["log"]]}
-    named = "; ".join(f"{r['number']}. {r['text']}" + (f" ({r['note']})" if r["note"] else "") for r in unmet)
-    reason = f"Unmet: {named}" if unmet else ""
     tried = decision is not None and decision["rule"] == NOTHING_LEFT
     may_replan = state["replans"] < context.max_replans and state["remaining_steps"] > STEPS_FOR_REPLAN
-    if unmet and may_replan and not tried and not cut_short:
+    wanted = bool(unmet) and may_replan and not tried and not cut_short
+    crossed = crossed_budget(context.budget, spent, heavy_ahead=2) if wanted else None
+    if wanted and not crossed:
         decision = Decision(
-            action="replan", rule="unmet_requirement", reason=reason, code="unmet_requirements", milestones=[]
+            action="replan",
+            rule="unmet_requirement",
+            reason=describe_unmet(judged),
+            code="unmet_requirements",
+            milestones=[],
         )
         ruling = record_decision(decision, plan["revision"])
         return {**update, "decision": decision, "replans": state["replans"] + 1, "log": [entry, ruling]}
-    code = cut_short or "unmet_requirements"
-    message = f"Stopped early: {decision['reason']} " if cut_short and decision else ""
-    ended = conclude(
-        {**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=f"{message}{reason}".strip()
-    )
+    code = cut_short or ("budget" if crossed else "unmet_requirements")
+    early = decision["reason"] if cut_short and decision else f"Crossed {crossed}." if crossed else ""
+    message = f"Stopped early: {early}" if early else ""
+    ended = conclude({**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=message)
     return {**update, **ended, "log": [entry, *ended["log"]]}
 
 
@@ -189,14 +194,20 @@ def judge(
         support = named or [k for k, m in milestones.items() if number in m["covers"] and m["status"] == "completed"]
         done = [milestones[key]["status"] == "completed" if key in milestones else False for key in support]
         met = verdict is not None and verdict.met and bool(done) and all(done)
-        note = None if met else (verdict.note if verdict else "no verdict") or "not shown by the results"
+        said = (verdict.note if verdict else "no verdict") or "not shown by the results"
+        note = None if met else clip(said, DIGEST_LIMIT)
         judged.append(Requirement(**{**requirement, "met": met, "milestones": support, "note": note}))
     return judged
 
 
 def _implied_requirements(state: RunState, synthesis: Synthesis) -> list[Requirement]:
-    """The request itself as a requirement, where a plan named none and the synthesis says that something is unmet."""
-    if all(verdict.met for verdict in synthesis.requirements):
+    """The request itself as a requirement, where a plan named none and something speaks against its being met.
+
+    That is a verdict of the synthesis, or a milestone that failed and was not replaced by a later plan's.
+    """
+    ran = [m for m in state["milestones"].values() if m["status"] in {"completed", "failed", "blocked"}]
+    failed = any(m["status"] != "completed" and m["revision"] == ran[-1]["revision"] for m in ran)
+    if not failed and all(verdict.met for verdict in synthesis.requirements):
         return []
     text = clip(state["objective"], DIGEST_LIMIT)
     return [Requirement(number=1, text=text, met=None, milestones=[], note=None)]

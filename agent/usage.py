@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -45,9 +45,11 @@ def count_call(
     reported = message.response_metadata.get("model_name") if message is not None else None
     name = str(reported or (model_name(model) if model is not None else "unknown"))
     used = ModelUsage(calls=1, input_tokens=0, output_tokens=0, usd=None)
-    if message is not None and (metadata := message.usage_metadata):
-        cached = metadata.get("input_token_details", {}).get("cache_read") or 0
-        tokens = max(metadata["input_tokens"], 0), max(metadata["output_tokens"], 0)
+    metadata: Mapping[str, Any] = (message.usage_metadata if message is not None else None) or {}
+    asked, said = metadata.get("input_tokens"), metadata.get("output_tokens")
+    if asked is not None and said is not None:
+        cached = (metadata.get("input_token_details") or {}).get("cache_read") or 0
+        tokens = max(asked, 0), max(said, 0)
         used = ModelUsage(
             calls=1, input_tokens=tokens[0], output_tokens=tokens[1], usd=_price(name, *tokens, cached, prices)
         )

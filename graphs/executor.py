@@ -24,7 +24,7 @@ from plan_execute.agent.executor import ExecutorState, as_callable, as_react_nod
 from plan_execute.agent.guard import Guard
 from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.question import as_node
-from plan_execute.agent.scratchpad import ScratchpadState
+from plan_execute.agent.scratchpad import ScratchpadState, steps_for_turn
 from plan_execute.agent.setup import Setup, make_setup
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput
 
@@ -58,10 +58,11 @@ def build_executor(
     setup: Setup, *, middleware: Sequence[AgentMiddleware[Any, Any]] = (), name: str = "executor"
 ) -> Executor:
     """Wire the executor for a graph that has its setup already."""
+    inner = [*middleware, Receipts()]
     react = create_agent(
         _Unresolved(),
         [*map(as_callable, setup.tools.values()), READER],
-        middleware=[Guard(setup), *middleware, Receipts()],
+        middleware=[Guard(setup, steps_for_turn(inner)), *inner],
         response_format=ToolStrategy(MilestoneReport, tool_message_content="Report received."),
         state_schema=ScratchpadState,
         context_schema=Context,

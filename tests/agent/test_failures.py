@@ -25,6 +25,7 @@ class RateLimitError(Exception):
         (ProviderError(429), "transient"),
         (ProviderError(503), "transient"),
         (ProviderError(401), "model_unavailable"),
+        (NotImplementedError(), "model_unavailable"),
         (ProviderError(400), "unknown"),
         (TimeoutError(), "transient"),
         (httpx.ReadTimeout("slow"), "transient"),

@@ -122,3 +122,17 @@ def test_finished_work_takes_a_bounded_part_of_the_replanner_prompt(count: int) 
         for n in range(count)
     }
     assert len(prompts.describe_progress(PLAN, milestones, "why")) < prompts.PROGRESS_LIMIT + 8_000
+
+
+@pytest.mark.parametrize("count", [1, 10, 100])
+def test_failed_work_takes_a_bounded_part_of_the_prompts(count: int) -> None:
+    failure = Failure(code="failed", message="m" * 400, evidence="e" * 400, retry_after=None)
+    milestones = {
+        f"m{n}": Milestone(id=f"m{n}", goal=f"way {n}", status="failed", failure=failure, tool_calls=[])
+        for n in range(count)
+    }
+    progress = prompts.describe_progress(PLAN, milestones, "why")
+    asked = prompts.synthesizer_messages("x", plan=PLAN, milestones=milestones, context=Context())[1].text
+    assert max(len(progress), len(asked)) < prompts.FAILURES_LENGTH * 1_200 + 2_000
+    assert f"way {count - 1}" in progress
+    assert f"way {count - 1}" in asked

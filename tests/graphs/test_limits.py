@@ -118,6 +118,20 @@ def test_same_call_again_and_again_is_stopped_inside_the_milestone() -> None:
     assert outcome["failure"]["code"] == "limit"
 
 
+@pytest.mark.parametrize(("granularity", "calls"), [("coarse", 24), ("balanced", 12), ("fine", 6)])
+def test_milestone_may_make_the_calls_its_granularity_allows(granularity: str, calls: int) -> None:
+    def busy(asked: Asked) -> Answer:
+        if "last turn" in asked.messages[-1].text:
+            return report("so far")
+        return tool_call("look_up", {"subject": str(len(asked.messages))})
+
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), ScriptedModel(busy), TOOLS, context={"granularity": granularity}
+    )
+    # 24, because of the 25 model calls that are allowed as well the last is the report.
+    assert len(agent.invoke(ASKED)["milestones"]["m1"]["tool_calls"]) == calls
+
+
 def test_long_result_is_shown_in_part_and_can_be_read_on() -> None:
     def answer(asked: Asked) -> Answer:
         answers = [m.text for m in asked.messages if m.type == "tool"]
@@ -190,6 +204,41 @@ def test_budget_of_heavy_calls_holds_for_repairs_and_replans() -> None:
         assert output["error"]["code"] == "budget"
 
 
+@pytest.mark.parametrize(("budget", "named"), [({"heavy_calls": 3}, "3 heavy calls"), ({"tokens": 50}, "50 tokens")])
+def test_unmet_requirement_is_not_planned_for_beyond_the_budget(budget: dict[str, int], named: str) -> None:
+    planner = heavy(plan(milestone("a")), plan(milestone("b")), end=synthesis("So far.", met=[False]))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), TOOLS, context={"budget": budget})
+    output = agent.invoke(ASKED)
+    assert (output["status"], output["error"]["code"], output["answer"]) == ("partial", "budget", "So far.")
+    assert len(planner.asked) == 2
+    assert named in output["error"]["message"]
+    assert "Unmet: 1." in output["error"]["message"]
+
+
+def test_budget_of_two_heavy_calls_leaves_room_for_what_needs_none() -> None:
+    two = {"budget": {"heavy_calls": 2}}
+    busy = iter([TimeoutError("busy")])
+    retried = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), ScriptedModel(lambda asked: next(busy, diligent(asked))), TOOLS, context=two
+    )
+    assert retried.invoke(ASKED)["status"] == "completed"
+
+    def surprised(asked: Asked) -> Answer:
+        told = any(message.type == "tool" for message in asked.messages)
+        return report("found", surprise="odd") if told else diligent(asked)
+
+    gone_on = create_plan_execute_agent(
+        heavy(plan(milestone("a"), milestone("b"))), ScriptedModel(surprised), TOOLS, context={**two, "max_replans": 0}
+    )
+    assert gone_on.invoke(ASKED)["status"] == "completed"
+
+    given_up = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), ScriptedModel(vain), TOOLS, context={**two, "max_replans": 0}
+    )
+    output = given_up.invoke(ASKED)
+    assert (output["status"], output["error"]["code"]) == ("aborted", "max_replans")
+
+
 def test_budget_crossed_inside_a_milestone_leaves_it_only_the_report() -> None:
     def answer(asked: Asked) -> Answer:
         if asked.tools == ["MilestoneReport"]:
@@ -232,7 +281,14 @@ def test_verifier_that_does_not_say_yes_means_not_done(verdict: Answer, status: 
     if status == "failed":
         assert output["milestones"]["m1"]["failure"]["code"] == "unverified"
         assert output["error"]["code"] == "max_replans"
-    assert output["usage"]["verifier"]["calls"] == 1
+    assert output["usage"]["verifier"]["calls"] == (2 if isinstance(verdict, ConnectionError) else 1)
+
+
+def test_verifier_that_fails_for_a_passing_reason_is_asked_again() -> None:
+    verifier = ScriptedModel([ConnectionError("busy"), {"done": True, "reason": "shown"}])
+    planner = heavy(plan(milestone("a")))
+    assert run(planner, verify="model", verifier_model=verifier)["status"] == "completed"
+    assert len(planner.asked) == 2
 
 
 def test_last_attempt_goes_to_the_stronger_model_before_a_replan() -> None:

@@ -259,6 +259,13 @@ def test_requirement_that_stays_unmet_ends_partial_and_named() -> None:
     assert output["plan"]["requirements"][0]["met"] is False
 
 
+def test_abort_after_a_verdict_still_names_what_is_unmet() -> None:
+    planner = heavy(plan(milestone("a")), plan(milestone("b")), end=synthesis(met=[False]))
+    output = run(planner, failing("b"), max_replans=1)
+    assert (output["status"], output["error"]["code"]) == ("aborted", "max_replans")
+    assert "Unmet: 1. Answer it." in output["error"]["message"]
+
+
 def test_unmet_requirement_with_nothing_new_to_try_ends_partial_at_once() -> None:
     planner = heavy(plan(milestone("a")), {"milestones": [], "strategy": "Nothing more."}, end=synthesis(met=[False]))
     output = run(planner, max_replans=9)
@@ -271,6 +278,17 @@ def test_plan_without_requirements_is_not_completed_against_the_verdict() -> Non
     output = run(heavy(bare, end=synthesis("I could not find it.", met=[False])), max_replans=0)
     assert (output["status"], output["error"]["code"]) == ("partial", "unmet_requirements")
     assert run(heavy(bare, end=synthesis("Here it is.", met=[])))["status"] == "completed"
+
+
+@pytest.mark.parametrize("first", [[], [milestone("a", covers=[])]])
+def test_plan_without_requirements_is_not_completed_over_a_failed_milestone(first: list[dict[str, Any]]) -> None:
+    bare = plan(*first, milestone("b", covers=[]), requirements=[])
+    end = synthesis("As good as it gets.", met=[])
+    output = run(heavy(bare, plan(requirements=[], answer=None if first else "42"), end=end), failing("b"))
+    assert (output["status"], output["error"]["code"]) == ("partial", "unmet_requirements")
+    assert output["answer"] == "As good as it gets."
+    another = plan(milestone("c", covers=[]), requirements=[])
+    assert run(heavy(bare, another, end=end), failing("b"))["status"] == "completed"
 
 
 def test_verdict_without_finished_work_behind_it_is_not_believed() -> None:

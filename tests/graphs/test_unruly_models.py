@@ -1,6 +1,7 @@
 """Models that break the rules of the protocol: ids repeated or missing, the same object again, odd overrides."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
@@ -8,9 +9,11 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, RemoveMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import BaseModel, PrivateAttr
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError
@@ -95,6 +98,124 @@ def test_integers_beyond_64_bits_can_be_stored() -> None:
     assert agent.invoke(ASKED, {"configurable": {"thread_id": "1"}})["status"] == "completed"
 
 
+class Amount(BaseModel):
+    """A form for an answer."""
+
+    amount: int
+
+
+def test_answer_in_a_form_may_hold_what_no_checkpoint_stores() -> None:
+    end = {**synthesis(), "structured_response": {"amount": 10**30}}
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a")), end=end),
+        ScriptedModel(diligent),
+        [look_up],
+        response_format=Amount,
+        checkpointer=InMemorySaver(),
+    )
+    output = agent.invoke(ASKED, {"configurable": {"thread_id": "1"}})
+    assert output["structured_response"] == {"amount": str(10**30)}
+
+
+HALF = "half of an emoji \ud83d"
+
+
+@pytest.mark.parametrize("strategy", [datetime(2026, 1, 1, tzinfo=UTC), b"bytes", {1}])
+def test_bare_data_that_is_no_json_is_read_as_text(strategy: object) -> None:
+    class Bare(ScriptedModel):
+        """One whose structured output is a dict of anything."""
+
+        def __init__(self) -> None:
+            super().__init__([])
+
+        def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
+            draft = plan(milestone("a"), strategy=strategy)
+            return RunnableLambda(lambda _: draft if schema.__name__ == "PlanDraft" else synthesis())
+
+    agent = create_plan_execute_agent(Bare(), ScriptedModel(diligent), [look_up])
+    assert agent.invoke(ASKED)["plan"]["strategy"] == str(strategy)
+
+
+def test_half_an_emoji_is_replaced_wherever_a_model_writes_it() -> None:
+    def answer(asked: Asked) -> Answer:
+        if any(message.type == "tool" for message in asked.messages):
+            return report(HALF)
+        return tool_call("look_up", {"subject": HALF, HALF: 1})
+
+    planner = heavy(plan(milestone(HALF, tools=["no such tool"])), plan(milestone(HALF)), end=synthesis(HALF))
+    executor = ScriptedModel(answer)
+    output = create_plan_execute_agent(planner, executor, [look_up]).invoke(ASKED)
+    assert output["status"] == "completed"
+    # Fails where a half is left.
+    (str(output) + "".join(asked.text for asked in [*planner.asked, *executor.asked])).encode()
+
+
+class WordsOnly(ScriptedModel):
+    """A model without tools; what it says of that depends on who wrote it."""
+
+    _refusal: Exception = PrivateAttr()
+
+    def __init__(self, script: Any, refusal: Exception) -> None:
+        super().__init__(script)
+        self._refusal = refusal
+
+    def bind_tools(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._refusal
+
+    def with_structured_output(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._refusal
+
+
+@pytest.mark.parametrize("refusal", [NotImplementedError(), RuntimeError("no tools"), ValueError("no tools")])
+def test_planner_without_structured_output_is_asked_in_words(refusal: Exception) -> None:
+    planner = WordsOnly([json.dumps(plan(milestone("a"))), json.dumps(synthesis())], refusal)
+    output = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up]).invoke(ASKED)
+    assert (output["status"], len(planner.asked)) == ("completed", 2)
+
+
+def test_executor_without_tool_calling_aborts_instead_of_replanning() -> None:
+    planner = heavy(plan(milestone("a")))
+    executor = WordsOnly([], NotImplementedError())
+    output = create_plan_execute_agent(planner, executor, [look_up]).invoke(ASKED)
+    assert (output["status"], output["error"]["code"]) == ("aborted", "executor_unavailable")
+    assert "calls tools" in output["error"]["message"]
+    assert len(planner.asked) == 1
+
+
+class Odd(ScriptedModel):
+    """A model that reports its usage with gaps."""
+
+    _usage: dict[str, Any] = PrivateAttr()
+
+    def __init__(self, script: Any, usage: dict[str, Any]) -> None:
+        super().__init__(script)
+        self._usage = usage
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        result = super()._generate(*args, **kwargs)
+        message = result.generations[0].message.model_copy(update={"usage_metadata": self._usage})
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd"),
+    [
+        ({"input_tokens": 1_000_000, "output_tokens": 0, "total_tokens": 0, "input_token_details": None}, 1),
+        ({"input_tokens": None, "output_tokens": 7, "total_tokens": None}, None),
+        ({}, None),
+    ],
+)
+def test_usage_with_gaps_does_no_harm(usage: dict[str, Any], usd: float | None) -> None:
+    planner = Odd(lambda asked: synthesis() if asked.tools == ["Synthesis"] else plan(milestone("a")), usage)
+    agent = create_plan_execute_agent(
+        planner, Odd(diligent, usage), [look_up], context={"prices": {"Odd": {"input": 1, "output": 1}}}
+    )
+    output = agent.invoke(ASKED)
+    assert output["status"] == "completed"
+    assert output["usage"]["planner"]["usd"] == usd
+    assert output["usage"]["executor"]["usd"] == (usd and 2 * usd)
+
+
 @pytest.mark.parametrize("steps", [25, 40])
 def test_recursion_limit_inside_a_milestone_ends_in_a_status(steps: int) -> None:
     def endless(asked: Asked) -> Answer:
@@ -106,6 +227,44 @@ def test_recursion_limit_inside_a_milestone_ends_in_a_status(steps: int) -> None
         heavy(plan(milestone("a"))), ScriptedModel(endless), [look_up], context={"max_tool_calls": 50, "max_replans": 0}
     )
     assert agent.invoke(ASKED, {"recursion_limit": steps})["status"] in {"partial", "aborted"}
+
+
+class Hooks(AgentMiddleware[Any, Any]):
+    """Middleware of somebody's own: each of its hooks is a step of LangGraph's."""
+
+    def before_model(self, state: Any, runtime: Any) -> None:
+        """Do nothing."""
+
+    def after_model(self, state: Any, runtime: Any) -> None:
+        """Do nothing."""
+
+    async def aafter_agent(self, state: Any, runtime: Any) -> None:
+        """Do nothing."""
+
+
+class MoreHooks(Hooks):
+    """Another one."""
+
+
+@pytest.mark.parametrize("steps", [6, 7, 8, 9, 10, 25, 40])
+@pytest.mark.parametrize("middleware", [[Hooks()], [Hooks(), MoreHooks()]])
+async def test_steps_of_middleware_count_towards_the_recursion_limit(steps: int, middleware: list[Hooks]) -> None:
+    def endless(asked: Asked) -> Answer:
+        if asked.tools == ["MilestoneReport"]:
+            return report("so far", "failed")
+        return tool_call("look_up", {"subject": str(len(asked.messages))})
+
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a"))),
+        ScriptedModel(endless),
+        [look_up],
+        middleware=middleware,
+        context={"max_tool_calls": 50, "max_replans": 0},
+    )
+    output = await agent.ainvoke(ASKED, {"recursion_limit": steps})
+    assert output["status"] in {"partial", "aborted"}
+    if steps >= 25:
+        assert output["milestones"]["m1"]["result"] == "so far"
 
 
 @pytest.mark.parametrize("said", ['{"a":' * 5_000, '{"strategy": [' * 500, "x{" * 200_000])
