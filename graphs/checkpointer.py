@@ -20,6 +20,8 @@ Saver = BaseCheckpointSaver[Any]
 
 CONNECT_SECONDS = 10
 """How long to wait for a database server."""
+BUSY_SECONDS = 5
+"""How long to wait for somebody else who writes to the same SQLite file."""
 
 
 class Dropped(NamedTuple):
@@ -124,15 +126,15 @@ def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
         with _postgres(url or "") as saver:
             yield saver
     else:
-        from langgraph.checkpoint.sqlite import SqliteSaver
+        from plan_execute.graphs.sqlite_saver import ShortSqliteSaver
 
         path = _sqlite_path(url, create=create)
         try:
-            connection = sqlite3.connect(path, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
         except sqlite3.Error as error:
             raise _unusable_file(path, error) from None
         with closing(connection):
-            sqlite_saver = SqliteSaver(connection, serde=_serde())
+            sqlite_saver = ShortSqliteSaver(connection, serde=_serde())
             try:
                 sqlite_saver.setup()
             except sqlite3.Error as error:
@@ -149,15 +151,16 @@ async def _aopened(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
             yield saver
     else:
         import aiosqlite
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+        from plan_execute.graphs.sqlite_saver import ShortAsyncSqliteSaver
 
         path = _sqlite_path(url, create=create)
         try:
-            connection = await aiosqlite.connect(path)
+            connection = await aiosqlite.connect(path, timeout=BUSY_SECONDS)
         except sqlite3.Error as error:
             raise _unusable_file(path, error) from None
         try:
-            sqlite_saver = AsyncSqliteSaver(connection, serde=_serde())
+            sqlite_saver = ShortAsyncSqliteSaver(connection, serde=_serde())
             try:
                 await sqlite_saver.setup()
             except sqlite3.Error as error:
