@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from langgraph._internal._typing import MISSING
 
 from plan_execute.agent.state import Kept, Milestone, ModelUsage, RoleUsage, add_usage, append_log, merge_milestones
 
@@ -32,12 +31,13 @@ def test_log_appends() -> None:
 
 
 def test_kept_value_is_none_before_it_is_written_and_then_the_last_one() -> None:
-    kept = Kept().from_checkpoint(MISSING)
+    nothing = Kept().checkpoint()
+    kept = Kept().from_checkpoint(nothing)
     assert kept.get() is None
     assert kept.update(["a"])
     kept.replay_writes([("task", "plan", "b"), ("task", "plan", {"revision": 1})])
     assert kept.copy().get() == {"revision": 1}
-    assert kept.checkpoint() is MISSING
+    assert kept.checkpoint() is nothing
 
 
 def usage(calls: int, usd: float | None) -> RoleUsage:
