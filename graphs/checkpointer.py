@@ -92,6 +92,14 @@ def storage_errors() -> tuple[type[Exception], ...]:
     return (sqlite3.Error, psycopg.Error)
 
 
+def describe_storage_error(error: Exception) -> str:
+    """Say what happened to the database, and what to do about it."""
+    advice = "see that its server is running and can be reached"
+    if isinstance(error, sqlite3.Error):
+        advice = "see that its file is in order"
+    return f"{_first_line(error)}: {_advice(error, advice)}"
+
+
 def drop_scratchpads(checkpointer: Saver, thread: str) -> Dropped:
     """Delete the checkpoints that a thread's milestones left; those of the thread itself, all it is read from, stay.
 
@@ -264,9 +272,8 @@ def _sqlite_path(url: str | None, *, create: bool) -> Path:
 
 
 def _unusable_file(path: Path, error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"Threads cannot be kept in {str(path)!r} ({error}): give a SQLite file in a folder you may write to."
-    )
+    advice = _advice(error, "give a SQLite file in a folder you may write to")
+    return ConfigurationError(f"Threads cannot be kept in {str(path)!r} ({error}): {advice}.")
 
 
 def _unreachable(url: str, error: Exception) -> ConfigurationError:
@@ -280,6 +287,24 @@ def _needs_postgres() -> ConfigurationError:
     return ConfigurationError(
         "Threads in PostgreSQL need a package more: pip install 'langgraph-plan-execute[postgres]'."
     )
+
+
+_ADVICE = {
+    "disk is full": "make room on the disk",
+    "disk i/o": "see whether the disk is full or failing",
+    "readonly": "see that the file and its folder may be written to",
+    "locked": "wait until the other program that writes to it is done",
+    "malformed": "the file is damaged; name another, or a copy of it from before",
+}
+"""What to do, by words in what SQLite says."""
+
+
+def _advice(error: Exception, otherwise: str) -> str:
+    return next((advice for words, advice in _ADVICE.items() if words in str(error).lower()), otherwise)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].removesuffix(".") or type(error).__name__
 
 
 def _place(url: str) -> str:
