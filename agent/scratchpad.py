@@ -20,7 +20,16 @@ from plan_execute.agent.context import Context, Price
 from plan_execute.agent.failures import FailureCode
 from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.prompts import RESULT_LIMIT
-from plan_execute.agent.state import Brief, RoleUsage, RunSoFar, Spent, ToolCallRecord, add_usage
+from plan_execute.agent.state import (
+    SNAPSHOT_FREQUENCY,
+    Brief,
+    Kept,
+    RoleUsage,
+    RunSoFar,
+    Spent,
+    ToolCallRecord,
+    add_usage,
+)
 from plan_execute.agent.usage import count_call, crossed_budget, sum_usage
 
 REPORT = MilestoneReport.__name__
@@ -65,10 +74,12 @@ def add_tallies(tally: Tally, writes: Sequence[Tally]) -> Tally:
 class ScratchpadState(AgentState[Any]):
     """The state of a ReAct loop: its brief, its messages, and the tally its guard keeps."""
 
-    messages: Required[Annotated[list[AnyMessage], DeltaChannel(extend_messages, snapshot_frequency=1000)]]
-    brief: Brief
-    run: NotRequired[RunSoFar]
-    tally: NotRequired[Annotated[Tally, DeltaChannel(add_tallies, dict, snapshot_frequency=1000)]]
+    messages: Required[
+        Annotated[list[AnyMessage], DeltaChannel(extend_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    ]
+    brief: Annotated[Brief, Kept()]
+    run: NotRequired[Annotated[RunSoFar | None, Kept()]]
+    tally: NotRequired[Annotated[Tally, DeltaChannel(add_tallies, dict, snapshot_frequency=SNAPSHOT_FREQUENCY)]]
     remaining_steps: NotRequired[Annotated[int, PrivateStateAttr, RemainingStepsManager]]
 
 

@@ -15,6 +15,13 @@ from typing_extensions import TypedDict
 SCHEMA_VERSION = 1
 """Counts up whenever a key changes its meaning, so that a reader of an old checkpoint can tell."""
 
+SNAPSHOT_FREQUENCY = 5_000
+"""Updates after which a channel kept by its writes is stored whole.
+
+LangGraph stores one whole after 5,000 steps anyway. Less would store all of a run of 1,000 milestones again and again;
+much more would be too many writes for one statement of SQLite's when they are read.
+"""
+
 MilestoneStatus = Literal["pending", "running", "completed", "failed", "blocked", "skipped"]
 RunStatus = Literal["running", "completed", "partial", "aborted"]
 Action = Literal["continue", "retry", "ask", "replan", "finish", "abort"]
@@ -213,6 +220,11 @@ def append_log(log: Sequence[LogEntry], writes: Sequence[Sequence[LogEntry]]) ->
     return [*log, *(entry for write in writes for entry in write)]
 
 
+def last_write(_before: Any, writes: Sequence[Any]) -> Any:
+    """Keep what was written last."""
+    return writes[-1]
+
+
 def add_usage(left: Mapping[str, RoleUsage] | None, right: Mapping[str, RoleUsage] | None) -> dict[str, RoleUsage]:
     """Sum two accounts by role and by model; a sum with an unknown price is unknown."""
     total = dict(left or {})
@@ -228,19 +240,27 @@ def add_usage(left: Mapping[str, RoleUsage] | None, right: Mapping[str, RoleUsag
     return total
 
 
+class Kept(DeltaChannel[Any]):
+    """The last value written, None before; it is stored when it is written and not, as others are, at every step."""
+
+    def __init__(self, reducer: Any = None, typ: Any = None, *, snapshot_frequency: int = SNAPSHOT_FREQUENCY) -> None:
+        """Take what LangGraph gives when it copies a channel; the reducer and the value it begins with are ours."""
+        super().__init__(last_write, type(None), snapshot_frequency=snapshot_frequency)
+
+
 class RunState(TypedDict, total=False):
     """The whole state of the plan-execute graph; `PlanExecuteInput` and `PlanExecuteOutput` are what callers see."""
 
     schema_version: int
     messages: Annotated[list[AnyMessage], add_messages]
     objective: str
-    settings: dict[str, Any]
-    plan: Plan | None
-    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=1000)]
+    settings: Annotated[dict[str, Any], Kept()]
+    plan: Annotated[Plan | None, Kept()]
+    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     decision: Decision | None
     replans: int
     usage: Annotated[dict[str, RoleUsage], add_usage]
-    log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=1000)]
+    log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     status: RunStatus
     error: RunError | None
     answer: str | None
@@ -263,7 +283,7 @@ class PlanExecuteOutput(TypedDict):
     status: RunStatus
     error: RunError | None
     plan: Plan | None
-    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=1000)]
+    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     usage: Annotated[dict[str, RoleUsage], add_usage]
     structured_response: dict[str, Any] | None
 
@@ -304,10 +324,10 @@ class ExecutorInput(TypedDict):
 class ExecutorOutput(TypedDict):
     """What the executor graph hands back: its milestone's fields, what it cost, its line in the log."""
 
-    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=1000)]
+    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     usage: Annotated[dict[str, RoleUsage], add_usage]
     seconds: Annotated[float, operator.add]
-    log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=1000)]
+    log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=SNAPSHOT_FREQUENCY)]
 
 
 def fresh(value: Any) -> Any:

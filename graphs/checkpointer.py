@@ -20,6 +20,8 @@ Saver = BaseCheckpointSaver[Any]
 
 CONNECT_SECONDS = 10
 """How long to wait for a database server."""
+BUSY_SECONDS = 5
+"""How long to wait for somebody else who writes to the same SQLite file."""
 
 
 class Dropped(NamedTuple):
@@ -90,6 +92,14 @@ def storage_errors() -> tuple[type[Exception], ...]:
     return (sqlite3.Error, psycopg.Error)
 
 
+def describe_storage_error(error: Exception) -> str:
+    """Say what happened to the database, and what to do about it."""
+    advice = "see that its server is running and can be reached"
+    if isinstance(error, sqlite3.Error):
+        advice = "see that its file is in order"
+    return f"{_first_line(error)}: {_advice(error, advice)}"
+
+
 def drop_scratchpads(checkpointer: Saver, thread: str) -> Dropped:
     """Delete the checkpoints that a thread's milestones left; those of the thread itself, all it is read from, stay.
 
@@ -124,15 +134,15 @@ def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
         with _postgres(url or "") as saver:
             yield saver
     else:
-        from langgraph.checkpoint.sqlite import SqliteSaver
+        from plan_execute.graphs.sqlite_saver import ShortSqliteSaver
 
         path = _sqlite_path(url, create=create)
         try:
-            connection = sqlite3.connect(path, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
         except sqlite3.Error as error:
             raise _unusable_file(path, error) from None
         with closing(connection):
-            sqlite_saver = SqliteSaver(connection, serde=_serde())
+            sqlite_saver = ShortSqliteSaver(connection, serde=_serde())
             try:
                 sqlite_saver.setup()
             except sqlite3.Error as error:
@@ -149,15 +159,16 @@ async def _aopened(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
             yield saver
     else:
         import aiosqlite
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+        from plan_execute.graphs.sqlite_saver import ShortAsyncSqliteSaver
 
         path = _sqlite_path(url, create=create)
         try:
-            connection = await aiosqlite.connect(path)
+            connection = await aiosqlite.connect(path, timeout=BUSY_SECONDS)
         except sqlite3.Error as error:
             raise _unusable_file(path, error) from None
         try:
-            sqlite_saver = AsyncSqliteSaver(connection, serde=_serde())
+            sqlite_saver = ShortAsyncSqliteSaver(connection, serde=_serde())
             try:
                 await sqlite_saver.setup()
             except sqlite3.Error as error:
@@ -261,9 +272,8 @@ def _sqlite_path(url: str | None, *, create: bool) -> Path:
 
 
 def _unusable_file(path: Path, error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"Threads cannot be kept in {str(path)!r} ({error}): give a SQLite file in a folder you may write to."
-    )
+    advice = _advice(error, "give a SQLite file in a folder you may write to")
+    return ConfigurationError(f"Threads cannot be kept in {str(path)!r} ({error}): {advice}.")
 
 
 def _unreachable(url: str, error: Exception) -> ConfigurationError:
@@ -277,6 +287,24 @@ def _needs_postgres() -> ConfigurationError:
     return ConfigurationError(
         "Threads in PostgreSQL need a package more: pip install 'langgraph-plan-execute[postgres]'."
     )
+
+
+_ADVICE = {
+    "disk is full": "make room on the disk",
+    "disk i/o": "see whether the disk is full or failing",
+    "readonly": "see that the file and its folder may be written to",
+    "locked": "wait until the other program that writes to it is done",
+    "malformed": "the file is damaged; name another, or a copy of it from before",
+}
+"""What to do, by words in what SQLite says."""
+
+
+def _advice(error: Exception, otherwise: str) -> str:
+    return next((advice for words, advice in _ADVICE.items() if words in str(error).lower()), otherwise)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].removesuffix(".") or type(error).__name__
 
 
 def _place(url: str) -> str:

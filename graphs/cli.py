@@ -97,7 +97,7 @@ def pursue(
     from langgraph.types import Command
 
     from plan_execute.agent.errors import PlanExecuteError
-    from plan_execute.graphs.checkpointer import storage_errors
+    from plan_execute.graphs.checkpointer import describe_storage_error, storage_errors
 
     thread: dict[str, Any] = {"thread_id": options.thread or "request"}
     config: RunnableConfig = {"configurable": thread, "metadata": kept(options)}
@@ -125,7 +125,8 @@ def pursue(
     except PlanExecuteError as error:
         return refuse(error, as_json=options.json)
     except storage_errors() as error:
-        words = f"the run could not be stored: {error}"
+        how = f" {_how_to_resume(options)} goes on with what was." if options.thread else ""
+        words = f"The run could not be stored: {describe_storage_error(error)}.{how}"
         return refuse(words, as_json=options.json, code="storage", status=UNFINISHED)
     if options.json:
         print_json(document(state, options.thread))
@@ -161,7 +162,7 @@ def _resume(options: Options) -> int:
     """Go on with an unfinished run exactly where it stopped; of a finished one, tell the answer."""
     _announce_start(sys.stderr if options.json else sys.stdout)
     from plan_execute.agent.context import effective_context
-    from plan_execute.graphs.checkpointer import open_checkpointer, storage_errors
+    from plan_execute.graphs.checkpointer import describe_storage_error, open_checkpointer, storage_errors
     from plan_execute.graphs.display import Screen
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
     from plan_execute.graphs.threads import describe_run, read_snapshot, tell_end
@@ -186,7 +187,7 @@ def _resume(options: Options) -> int:
         except (ValueError, OSError) as error:
             return refuse(error, as_json=options.json)
         except storage_errors() as error:
-            words = f"the threads could not be read: {error}"
+            words = f"The threads could not be read: {describe_storage_error(error)}."
             return refuse(words, as_json=options.json, code="storage", status=UNFINISHED)
         _introduce(screen, roles, options)
         for line in describe_run(state, screen.progress.marks):

@@ -16,7 +16,13 @@ from typing_extensions import TypedDict
 from plan_execute.agent.audit import decisions
 from plan_execute.agent.errors import PlanExecuteError, RequestError
 from plan_execute.agent.state import Milestone, RunState
-from plan_execute.graphs.checkpointer import Saver, drop_scratchpads, open_checkpointer, storage_errors
+from plan_execute.graphs.checkpointer import (
+    Saver,
+    describe_storage_error,
+    drop_scratchpads,
+    open_checkpointer,
+    storage_errors,
+)
 from plan_execute.graphs.command import COMPLETED, UNFINISHED, document, print_json, refuse
 from plan_execute.graphs.display import (
     RESULT_WIDTH,
@@ -266,6 +272,6 @@ def _with_checkpointer(place: str | None, run: Callable[[Saver], None], *, as_js
     except PlanExecuteError as error:
         return refuse(error, as_json=as_json)
     except storage_errors() as error:
-        words = f"the threads could not be read: {error}"
+        words = f"The threads could not be read: {describe_storage_error(error)}."
         return refuse(words, as_json=as_json, code="storage", status=UNFINISHED)
     return COMPLETED

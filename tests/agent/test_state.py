@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plan_execute.agent.state import Milestone, ModelUsage, RoleUsage, add_usage, append_log, merge_milestones
+from plan_execute.agent.state import Kept, Milestone, ModelUsage, RoleUsage, add_usage, append_log, merge_milestones
 
 Writes = list[dict[str, Milestone]]
 KEYS = st.sampled_from(["m1", "m2", "m3"])
@@ -28,6 +28,16 @@ def test_merge_keeps_other_fields_and_plan_order_and_changes_nothing_in_place() 
 
 def test_log_appends() -> None:
     assert append_log([{"type": "a"}], [[{"type": "b"}], [{"type": "c"}]]) == [{"type": t} for t in "abc"]
+
+
+def test_kept_value_is_none_before_it_is_written_and_then_the_last_one() -> None:
+    nothing = Kept().checkpoint()
+    kept = Kept().from_checkpoint(nothing)
+    assert kept.get() is None
+    assert kept.update(["a"])
+    kept.replay_writes([("task", "plan", "b"), ("task", "plan", {"revision": 1})])
+    assert kept.copy().get() == {"revision": 1}
+    assert kept.checkpoint() is nothing
 
 
 def usage(calls: int, usd: float | None) -> RoleUsage:

@@ -171,7 +171,9 @@ def test_run_that_cannot_be_stored_says_so(kind: str, capsys: pytest.CaptureFixt
     agent = create_plan_execute_agent(ScriptedModel([plan(milestone("Find a"))]), checkpointer=Failing())
     assert pursue(agent, asked("Find a."), Options(json=True), Screen(sys.stderr)) == 1
     told = capsys.readouterr()
-    assert told.err == "plan-execute: the run could not be stored: disk I/O error\n"
+    assert told.err == (
+        "plan-execute: The run could not be stored: disk I/O error: see whether the disk is full or failing.\n"
+    )
     assert json.loads(told.out)["error"]["code"] == "storage"
 
 
