@@ -1,5 +1,6 @@
 """Where threads are kept: a checkpointer from a URL."""
 
+import re
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -116,6 +117,34 @@ def drop_scratchpads(checkpointer: Saver, thread: str) -> Dropped:
         return _delete_scratchpads(cursor, _POSTGRES_SIZES, thread, "%s")
 
 
+def copy_history(checkpointer: Saver, thread: str, checkpoint: str, target: str) -> None:
+    """Begin the thread `target` with what led to a checkpoint of another: itself and all it descends from.
+
+    The ancestors come with all that was written on them, which is what state kept by delta is made of; what was written
+    on the checkpoint itself stays behind, because a resume would take it for the outcome of what it is to do anew. So
+    do the checkpoints of milestones. It is there as a whole or not at all.
+
+    By hand, because no checkpointer can do it: LangGraph's `copy_thread` is made nowhere, and takes whole threads.
+
+    Raises:
+        ConfigurationError: The checkpointer is neither SQLite's nor PostgreSQL's.
+    """
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    named = {"thread": thread, "checkpoint": checkpoint, "target": target}
+    if isinstance(checkpointer, SqliteSaver):
+        with checkpointer.lock, checkpointer.conn as file:
+            for statement in _SQLITE_COPIES:
+                file.execute(statement, named)
+        return
+    connection: Any = getattr(checkpointer, "conn", None)
+    if connection is None:
+        raise ConfigurationError("Only threads in SQLite and PostgreSQL can be branched off: name their place.")
+    with connection.transaction(), connection.cursor() as cursor:
+        for statement in _POSTGRES_COPIES:
+            cursor.execute(re.sub(r":(\w+)", r"%(\1)s", statement), named)
+
+
 @contextmanager
 def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
     if url == "memory":
@@ -217,6 +246,46 @@ _POSTGRES_SIZES = {
     "checkpoint_writes": "octet_length(blob)",
 }
 """The tables that hold checkpoints, with the bytes that a row takes."""
+
+_PATH = """
+WITH RECURSIVE path(id, parent) AS (
+    SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints
+    WHERE thread_id = :thread AND checkpoint_ns = '' AND checkpoint_id = :checkpoint
+    UNION ALL
+    SELECT c.checkpoint_id, c.parent_checkpoint_id FROM checkpoints c JOIN path ON c.checkpoint_id = path.parent
+    WHERE c.thread_id = :thread AND c.checkpoint_ns = ''
+)"""
+"""A checkpoint and its ancestors."""
+
+
+def _copy(table: str, columns: str, which: str) -> str:
+    return f"""{_PATH} INSERT INTO {table} (thread_id, checkpoint_ns, {columns})
+        SELECT :target, '', {columns} FROM {table} WHERE thread_id = :thread AND checkpoint_ns = '' AND {which}"""
+
+
+_BEFORE = "checkpoint_id IN (SELECT id FROM path) AND checkpoint_id <> :checkpoint"
+_CHECKPOINTS = _copy(
+    "checkpoints",
+    "checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
+    "checkpoint_id IN (SELECT id FROM path)",
+)
+_SQLITE_COPIES = (
+    _CHECKPOINTS,
+    _copy("writes", "checkpoint_id, task_id, task_path, idx, channel, type, value", _BEFORE),
+)
+_POSTGRES_COPIES = (
+    _CHECKPOINTS,
+    _copy("checkpoint_writes", "checkpoint_id, task_id, task_path, idx, channel, type, blob", _BEFORE),
+    _copy(
+        "checkpoint_blobs",
+        "channel, version, type, blob",
+        """(channel, version) IN (
+            SELECT versions.key, versions.value FROM path JOIN checkpoints c ON c.checkpoint_id = path.id,
+            jsonb_each_text(c.checkpoint -> 'channel_versions') AS versions
+            WHERE c.thread_id = :thread AND c.checkpoint_ns = ''
+        )""",
+    ),
+)
 
 
 def _delete_scratchpads(cursor: Any, sizes: Mapping[str, str], thread: str, mark: str) -> Dropped:

@@ -4,7 +4,6 @@ Nothing heavy is imported before the arguments are known to be good, so `--help`
 """
 
 import queue
-import shlex
 import sys
 import threading
 import time
@@ -29,11 +28,12 @@ from plan_execute.graphs.options import (
     SETTINGS,
     Options,
     fill_in,
-    is_private,
     kept,
     lacks_model,
     parse,
     parse_resume,
+    positive,
+    resume_command,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ COMMANDS = {
     "show": "Show what the last run of a thread planned, did, decided and answered.",
     "report": "Write what the last run of a thread did as a page of HTML that can be mailed.",
     "resume": "Go on with an unfinished run exactly where it was interrupted, or with the plan that waits for review.",
+    "fork": "List the steps of a thread, or with --at begin a new thread with what it was at one of them.",
     "prune": "Delete what the milestones of a finished thread noted on their way; plan, log and results stay.",
 }
 """What is a command when it is the first word, and what it does."""
@@ -202,12 +203,18 @@ def _carry_out_command(words: Sequence[str]) -> int:
     if command != "threads":
         parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
     parser.add_argument("--checkpointer", metavar="URL", help=f"where threads are kept: {PLACES}")
+    if command == "fork":
+        parser.add_argument("--at", metavar="N", type=positive, help="the step to branch off at (none: list them)")
+        parser.add_argument("--as", dest="name", metavar="NAME", help="name of the new thread (THREAD-2, -3, ...)")
     if command == "report":
         parser.add_argument("-o", "--output", metavar="FILE", help="where to; - prints it (default: THREAD.html here)")
     else:
         parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(words[1:], namespace=Options())
+    if options.name is not None and (options.at is None or not options.name.strip()):
+        parser.error("--as needs --at N, and a name")
     _announce_start(sys.stderr if options.json else sys.stdout)
+    from plan_execute.graphs.fork import fork_thread, list_steps
     from plan_execute.graphs.threads import list_threads, prune_thread, report_thread, show_thread
 
     match command, options.thread:
@@ -215,6 +222,10 @@ def _carry_out_command(words: Sequence[str]) -> int:
             return show_thread(thread, options.checkpointer, as_json=options.json)
         case "report", str(thread):
             return report_thread(thread, options.output, options.checkpointer)
+        case "fork", str(thread) if options.at:
+            return fork_thread(thread, options.at, options.name, options.checkpointer, as_json=options.json)
+        case "fork", str(thread):
+            return list_steps(thread, options.checkpointer, as_json=options.json)
         case "prune", str(thread):
             return prune_thread(thread, options.checkpointer, as_json=options.json)
     return list_threads(options.checkpointer, as_json=options.json)
@@ -324,10 +335,7 @@ def _where_it_stopped(screen: "Screen", options: Options) -> str:
 
 
 def _how_to_resume(options: Options) -> str:
-    place = "..." if is_private(options.checkpointer or "") else shlex.quote(options.checkpointer or "")
-    return f"plan-execute resume {shlex.quote(options.thread or '')}" + (
-        f" --checkpointer {place}" if options.checkpointer else ""
-    )
+    return resume_command(options.thread or "", options.checkpointer)
 
 
 if __name__ == "__main__":

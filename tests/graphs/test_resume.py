@@ -214,6 +214,25 @@ def converse(args: list[str], *answers: str) -> tuple[int, str]:
     return process.wait(60), re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", written.decode())
 
 
+def test_fork_is_resumed_with_what_the_thread_was_begun_with_or_what_is_said_now(
+    server: OpenAIServer, place: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*begin(server), *place]) == 0
+    before = len(server.asked)
+    assert main(["fork", "sales", "--at", "4", *place]) == 0
+    assert main(["resume", "sales-2", "--synthesizer-model", "openai:other", *place]) == 0
+    assert "✓ m2 completed" in capsys.readouterr().out
+    asked = server.asked[before:]
+    assert [(role_of(one), one.model) for one in asked] == [
+        ("executor", "heavy"),
+        ("executor", "heavy"),
+        ("synthesizer", "other"),
+    ]
+    assert main(["fork", "sales", "--at", "1", *place]) == 0
+    assert main(["resume", "sales-3", "--review", "first", *place]) == 1
+    assert "The plan waits for review: plan-execute resume sales-3 --checkpointer" in capsys.readouterr().err
+
+
 def options_of(*words: str) -> Options:
     return parse(["Find it out.", "--thread", "sales", *words])
 
