@@ -1,8 +1,10 @@
 """Where threads are kept: a checkpointer from a URL."""
 
+import asyncio
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,13 @@ Saver = BaseCheckpointSaver[Any]
 
 CONNECT_SECONDS = 10
 """How long to wait for a database server."""
+BUSY_SECONDS = 30
+"""How long to wait for a SQLite file while another process writes to it, or makes it smaller."""
+KEEPALIVE = """
+SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+    set_config('tcp_keepalives_count', '3', false)
+"""
+"""Lets a database server notice within a minute that the other machine is gone, and with it what its session locked."""
 
 
 class Dropped(NamedTuple):
@@ -157,15 +166,19 @@ def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
 
         path = _sqlite_path(url, create=create)
         try:
-            connection = sqlite3.connect(path, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
         except sqlite3.Error as error:
             raise _unusable_file(path, error) from None
         with closing(connection):
             sqlite_saver = SqliteSaver(connection, serde=_serde())
-            try:
-                sqlite_saver.setup()
-            except sqlite3.Error as error:
-                raise _unusable_file(path, error) from None
+            until = time.monotonic() + BUSY_SECONDS
+            while not sqlite_saver.is_setup:
+                try:
+                    sqlite_saver.setup()
+                except sqlite3.Error as error:
+                    if not _is_begun_elsewhere(error, until):
+                        raise _unusable_file(path, error) from None
+                    time.sleep(0.05)
             yield sqlite_saver
 
 
@@ -182,15 +195,19 @@ async def _aopened(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
 
         path = _sqlite_path(url, create=create)
         try:
-            connection = await aiosqlite.connect(path)
+            connection = await aiosqlite.connect(path, timeout=BUSY_SECONDS)
         except sqlite3.Error as error:
             raise _unusable_file(path, error) from None
         try:
             sqlite_saver = AsyncSqliteSaver(connection, serde=_serde())
-            try:
-                await sqlite_saver.setup()
-            except sqlite3.Error as error:
-                raise _unusable_file(path, error) from None
+            until = time.monotonic() + BUSY_SECONDS
+            while not sqlite_saver.is_setup:
+                try:
+                    await sqlite_saver.setup()
+                except sqlite3.Error as error:
+                    if not _is_begun_elsewhere(error, until):
+                        raise _unusable_file(path, error) from None
+                    await asyncio.sleep(0.05)
             yield sqlite_saver
         finally:
             await connection.close()
@@ -208,6 +225,7 @@ def _postgres(url: str) -> Iterator[Saver]:
         connection = psycopg.Connection.connect(
             url, autocommit=True, prepare_threshold=0, row_factory=dict_row, connect_timeout=CONNECT_SECONDS
         )
+        connection.execute(KEEPALIVE)
         saver = PostgresSaver(connection, serde=_serde())
         saver.setup()
     except psycopg.Error as error:
@@ -228,6 +246,7 @@ async def _apostgres(url: str) -> AsyncIterator[Saver]:
         connection = await psycopg.AsyncConnection.connect(
             url, autocommit=True, prepare_threshold=0, row_factory=dict_row, connect_timeout=CONNECT_SECONDS
         )
+        await connection.execute(KEEPALIVE)
         saver = AsyncPostgresSaver(connection, serde=_serde())
         await saver.setup()
     except psycopg.Error as error:
@@ -327,6 +346,11 @@ def _sqlite_path(url: str | None, *, create: bool) -> Path:
     if not create and not path.is_file():
         raise ConfigurationError(f"There is no file {str(path)!r}: name the one that the threads are kept in.")
     return path
+
+
+def _is_begun_elsewhere(error: sqlite3.Error, until: float) -> bool:
+    """Whether another process is just making the file, for which SQLite waits only in part."""
+    return "locked" in str(error) and time.monotonic() < until
 
 
 def _unusable_file(path: Path, error: Exception) -> ConfigurationError:

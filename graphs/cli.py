@@ -137,6 +137,7 @@ def _carry_out(options: Options) -> int:
     _announce_start(sys.stderr if options.json else sys.stdout)
     from plan_execute.graphs.checkpointer import open_checkpointer
     from plan_execute.graphs.display import Screen
+    from plan_execute.graphs.hold import held
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
     from plan_execute.graphs.toolbox import make_tools
 
@@ -147,6 +148,8 @@ def _carry_out(options: Options) -> int:
             tools = make_tools(options.db, options.docs, web=options.web)
             place = options.checkpointer if options.thread else "memory"
             checkpointer = stack.enter_context(open_checkpointer(place))
+            if options.thread:
+                stack.enter_context(held(checkpointer, options.thread))
             agent = create_plan_execute_agent(tools=tools, context=context, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
             return refuse(error, as_json=options.json)
@@ -162,6 +165,7 @@ def _resume(options: Options) -> int:
     from plan_execute.agent.context import effective_context
     from plan_execute.graphs.checkpointer import open_checkpointer, storage_errors
     from plan_execute.graphs.display import Screen
+    from plan_execute.graphs.hold import held
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
     from plan_execute.graphs.threads import describe_run, read_snapshot, tell_end
     from plan_execute.graphs.toolbox import make_tools
@@ -172,6 +176,7 @@ def _resume(options: Options) -> int:
         try:
             create = options.checkpointer is None
             checkpointer = stack.enter_context(open_checkpointer(options.checkpointer, create=create))
+            stack.enter_context(held(checkpointer, thread))
             state, metadata, finished = read_snapshot(checkpointer, thread)
             if finished:
                 return tell_end(state, thread, as_json=options.json)

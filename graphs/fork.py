@@ -17,6 +17,7 @@ from plan_execute.agent.state import LogEntry
 from plan_execute.graphs.checkpointer import Saver, copy_history
 from plan_execute.graphs.command import print_json
 from plan_execute.graphs.display import STRATEGY_WIDTH, Line, Screen, clip
+from plan_execute.graphs.hold import held
 from plan_execute.graphs.options import resume_command
 from plan_execute.graphs.threads import config_of, read_thread, with_checkpointer
 
@@ -101,17 +102,18 @@ def fork(checkpointer: Saver, thread: str, number: int, name: str | None = None)
         name: Name of the new thread; None: the first that is free of THREAD-2, THREAD-3 ...
 
     Raises:
-        RequestError: There is no such thread or step, or there is a thread of that name.
+        RequestError: There is no such thread or step, or there is a thread of that name, or one begins just now.
         ConfigurationError: The checkpointer is of neither kind.
     """
     steps = find_steps(checkpointer, thread)
     step = next((step for step in steps if step["step"] == number), None)
     if step is None:
         raise RequestError(f"Thread {thread!r} has no step {number}: name one of 1 to {len(steps)}.")
-    if name is not None and not _is_free(checkpointer, name):
-        raise RequestError(f"There is a thread {name!r} already: name one that is new.")
     new = name or next(new for n in count(2) if _is_free(checkpointer, new := f"{thread}-{n}"))
-    copy_history(checkpointer, thread, step["checkpoint"], new)
+    with held(checkpointer, new):
+        if not _is_free(checkpointer, new):
+            raise RequestError(f"There is a thread {new!r} already: name one that is new.")
+        copy_history(checkpointer, thread, step["checkpoint"], new)
     effects = _effects_after(checkpointer, thread, step["checkpoint"])
     return Fork(thread=new, forked_from=thread, step=number, next=step["next"], effects=effects)
 

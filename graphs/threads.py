@@ -29,6 +29,7 @@ from plan_execute.graphs.display import (
     summary,
     word_call,
 )
+from plan_execute.graphs.hold import held
 from plan_execute.graphs.options import resume_command
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
 
@@ -129,9 +130,10 @@ def prune_thread(thread: str, place: str | None, *, as_json: bool) -> int:
     """Delete what the milestones of a finished thread left, say how much it was, and give the exit status."""
 
     def run(checkpointer: Saver) -> None:
-        if read_thread(checkpointer, thread)["status"] == "running":
-            raise RequestError(f"Thread {thread!r} has not finished: it is pruned when its run has come to an end.")
-        dropped = drop_scratchpads(checkpointer, thread)
+        with held(checkpointer, thread):
+            if read_thread(checkpointer, thread)["status"] == "running":
+                raise RequestError(f"Thread {thread!r} has not finished: it is pruned when its run has come to an end.")
+            dropped = drop_scratchpads(checkpointer, thread)
         if as_json:
             print_json({"thread": thread, **dropped._asdict()})
         else:
