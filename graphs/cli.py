@@ -9,13 +9,14 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
 from plan_execute.graphs.command import (
     COMPLETED,
     UNFINISHED,
     Parser,
+    Stopping,
     document,
     leave,
     print_json,
@@ -38,6 +39,7 @@ from plan_execute.graphs.options import (
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
+    from langgraph.runtime import RunControl
 
     from plan_execute.agent.context import Context
     from plan_execute.agent.state import RunState
@@ -60,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit status.
 
     Whatever the user caused is told in one sentence on stderr. After Ctrl-C, SIGTERM or a closed pipe the process ends
-    here: a call that waits for its model could otherwise keep it for minutes.
+    here, a run that can be resumed at its next checkpoint: a call that waits for its model could otherwise keep it for
+    minutes.
     """
     words = sys.argv[1:] if argv is None else argv
     try:
@@ -103,12 +106,7 @@ def pursue(
     try:
         while True:
             begun = time.monotonic()
-            with screen:
-                for event in _events(agent, given, config, context):
-                    if event is None:
-                        screen.refresh()
-                    else:
-                        screen.take(event)
+            _follow(agent, given, config, context, screen, may_resume=options.thread is not None)
             seconds += time.monotonic() - begun
             snapshot = agent.get_state(config)
             state: RunState = snapshot.values  # type: ignore[assignment]  # LangGraph types it as a plain dict
@@ -294,8 +292,46 @@ def _leave_waiting(waiting: Any, state: "RunState", options: Options) -> int:
     return UNFINISHED
 
 
+def _follow(
+    agent: "PlanExecuteAgent",
+    given: Any,
+    config: "RunnableConfig",
+    context: "Context | None",
+    screen: "Screen",
+    *,
+    may_resume: bool,
+) -> None:
+    """Show a run until it ends or waits; if it can be resumed, a wish to stop is granted at its next checkpoint.
+
+    Raises:
+        KeyboardInterrupt: It was stopped.
+    """
+    from langgraph.errors import GraphDrained
+    from langgraph.runtime import RunControl
+
+    from plan_execute.graphs.display import Line
+
+    control = RunControl()
+    stopping = Stopping(control.request_drain)
+    try:
+        with screen, stopping.heard() if may_resume else nullcontext():
+            for event in _events(agent, given, config, context, control):
+                if event is None:
+                    screen.refresh()
+                else:
+                    screen.take(event)
+                if words := stopping.news():
+                    screen.say(Line(words, style="yellow"))
+    except GraphDrained:
+        raise stopping.wish or KeyboardInterrupt from None
+
+
 def _events(
-    agent: "PlanExecuteAgent", given: Any, config: "RunnableConfig", context: "Context | None"
+    agent: "PlanExecuteAgent",
+    given: Any,
+    config: "RunnableConfig",
+    context: "Context | None",
+    control: "RunControl",
 ) -> Iterator[dict[str, Any] | None]:
     """The run's events, and None whenever a tenth of a second brought none.
 
@@ -307,7 +343,13 @@ def _events(
     def run() -> None:
         try:
             streamed = agent.stream(
-                given, config, context=context, stream_mode="custom", subgraphs=True, durability="sync"
+                given,
+                config,
+                context=context,
+                stream_mode="custom",
+                subgraphs=True,
+                durability="sync",
+                control=control,
             )
             for _, event in streamed:
                 news.put(event)

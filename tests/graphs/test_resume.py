@@ -97,10 +97,13 @@ def spawn(*args: str, out: int, err: int, given: int = subprocess.DEVNULL) -> su
 
 
 def interrupted(server: OpenAIServer, model: Model, place: tuple[str, str]) -> str:
-    """A run that SIGTERM ended in its second milestone; gives what it said of that."""
+    """A run that SIGTERM ended in its second milestone, at once; gives what it said of that."""
     model.hangs = True
-    process = spawn(*begin(server), *place, out=subprocess.DEVNULL, err=subprocess.PIPE)
+    process = spawn(*begin(server), *place, out=subprocess.PIPE, err=subprocess.PIPE)
     assert model.hanging.wait(60)
+    assert process.stdout
+    process.send_signal(signal.SIGTERM)
+    next(line for line in process.stdout if line.startswith(b"Stopping"))
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143
