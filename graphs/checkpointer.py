@@ -143,6 +143,7 @@ def copy_history(checkpointer: Saver, thread: str, checkpoint: str, target: str)
     named = {"thread": thread, "checkpoint": checkpoint, "target": target}
     if isinstance(checkpointer, SqliteSaver):
         with checkpointer.lock, checkpointer.conn as file:
+            file.execute("BEGIN IMMEDIATE")  # sqlite3 begins nothing by itself before WITH
             for statement in _SQLITE_COPIES:
                 file.execute(statement, named)
         return

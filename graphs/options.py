@@ -53,6 +53,7 @@ A request that is just one of these words: plan-execute -- threads
 
 environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
 
+Ctrl-C ends a run with --thread after the call that is under way, a second one at once.
 exit status: 0 completed, 1 aborted, partial or waiting for review, 2 misuse, 130 interrupted
 --json prints one document in every case: its "status" is null where no run came to an end, "running" where a plan
 waits for review (under "waiting"), "interrupted" after Ctrl-C, and "error" says why.

@@ -224,7 +224,7 @@ def with_checkpointer(place: str | None, run: Callable[[Saver], None], *, as_jso
     except PlanExecuteError as error:
         return refuse(error, as_json=as_json)
     except storage_errors() as error:
-        words = f"the threads could not be read: {error}"
+        words = f"the threads could not be read or written: {error}"
         return refuse(words, as_json=as_json, code="storage", status=UNFINISHED)
     return COMPLETED
 

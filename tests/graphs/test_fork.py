@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,18 @@ def test_what_cannot_be_branched_off_is_told(checkpointer: Saver, thread: str) -
     with pytest.raises(RequestError, match="already: name one that is new"):
         fork(checkpointer, thread, 1, thread)
     assert list(checkpointer.list(config_of(thread))) == before
+
+
+def test_fork_that_cannot_be_stored_leaves_nothing_behind(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(place)) as file, file:
+        file.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON writes WHEN NEW.thread_id = 'sales-2' "
+            "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    assert main(["fork", "sales", "--at", "4", "--checkpointer", place]) == 1
+    assert capsys.readouterr().err == "plan-execute: the threads could not be read or written: disk full\n"
+    assert main(["threads", "--checkpointer", place, "--json"]) == 0
+    assert [thread["thread"] for thread in json.loads(capsys.readouterr().out)] == ["sales"]
 
 
 def test_thread_in_memory_cannot_be_branched_off() -> None:
