@@ -55,6 +55,11 @@ def unsettled(calls: Sequence[ToolCallRecord]) -> list[ToolCallRecord]:
     return list({call_key(call["tool"], call["args"]): call for call in calls if call["code"] == UNKNOWN}.values())
 
 
+def may_have_acted(call: ToolCallRecord) -> bool:
+    """Whether a call changed the world, or may have."""
+    return call["effect"] and (call["ok"] or call["code"] in OPEN)
+
+
 def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> dict[str, Effect]:
     """What earlier attempts at a milestone, and earlier plans, did to the world, by `call_key`.
 
@@ -223,7 +228,7 @@ def _recalled(request: ToolCallRequest, receipt: Mapping[str, Any]) -> ToolMessa
 
 
 def _effect_of(call: ToolCallRecord) -> Effect | None:
-    if not call["effect"] or not (call["ok"] or call["code"] in OPEN):
+    if not may_have_acted(call):
         return None
     outcome: Literal["done", "unknown", "open"]
     outcome = "done" if call["ok"] else "unknown" if call["code"] == UNKNOWN else "open"

@@ -1,7 +1,10 @@
 """Where threads are kept: a checkpointer from a URL."""
 
+import asyncio
+import re
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -20,8 +23,13 @@ Saver = BaseCheckpointSaver[Any]
 
 CONNECT_SECONDS = 10
 """How long to wait for a database server."""
-BUSY_SECONDS = 5
-"""How long to wait for somebody else who writes to the same SQLite file."""
+BUSY_SECONDS = 10
+"""How long to wait for a SQLite file while another process writes to it, or makes it smaller."""
+KEEPALIVE = """
+SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+    set_config('tcp_keepalives_count', '3', false)
+"""
+"""Lets a database server notice within a minute that the other machine is gone, and with it what its session locked."""
 
 
 class Dropped(NamedTuple):
@@ -126,6 +134,35 @@ def drop_scratchpads(checkpointer: Saver, thread: str) -> Dropped:
         return _delete_scratchpads(cursor, _POSTGRES_SIZES, thread, "%s")
 
 
+def copy_history(checkpointer: Saver, thread: str, checkpoint: str, target: str) -> None:
+    """Begin the thread `target` with what led to a checkpoint of another: itself and all it descends from.
+
+    The ancestors come with all that was written on them, which is what state kept by delta is made of; what was written
+    on the checkpoint itself stays behind, because a resume would take it for the outcome of what it is to do anew. So
+    do the checkpoints of milestones. It is there as a whole or not at all.
+
+    By hand, because no checkpointer can do it: LangGraph's `copy_thread` is made nowhere, and takes whole threads.
+
+    Raises:
+        ConfigurationError: The checkpointer is neither SQLite's nor PostgreSQL's.
+    """
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    named = {"thread": thread, "checkpoint": checkpoint, "target": target}
+    if isinstance(checkpointer, SqliteSaver):
+        with checkpointer.lock, checkpointer.conn as file:
+            file.execute("BEGIN IMMEDIATE")  # sqlite3 begins nothing by itself before WITH
+            for statement in _SQLITE_COPIES:
+                file.execute(statement, named)
+        return
+    connection: Any = getattr(checkpointer, "conn", None)
+    if connection is None:
+        raise ConfigurationError("Only threads in SQLite and PostgreSQL can be branched off: name their place.")
+    with connection.transaction(), connection.cursor() as cursor:
+        for statement in _POSTGRES_COPIES:
+            cursor.execute(re.sub(r":(\w+)", r"%(\1)s", statement), named)
+
+
 @contextmanager
 def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
     if url == "memory":
@@ -143,10 +180,14 @@ def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
             raise _unusable_file(path, error) from None
         with closing(connection):
             sqlite_saver = ShortSqliteSaver(connection, serde=_serde())
-            try:
-                sqlite_saver.setup()
-            except sqlite3.Error as error:
-                raise _unusable_file(path, error) from None
+            until = time.monotonic() + BUSY_SECONDS
+            while not sqlite_saver.is_setup:
+                try:
+                    sqlite_saver.setup()
+                except sqlite3.Error as error:
+                    if not _is_begun_elsewhere(error, until):
+                        raise _unusable_file(path, error) from None
+                    time.sleep(0.05)
             yield sqlite_saver
 
 
@@ -169,10 +210,14 @@ async def _aopened(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
             raise _unusable_file(path, error) from None
         try:
             sqlite_saver = ShortAsyncSqliteSaver(connection, serde=_serde())
-            try:
-                await sqlite_saver.setup()
-            except sqlite3.Error as error:
-                raise _unusable_file(path, error) from None
+            until = time.monotonic() + BUSY_SECONDS
+            while not sqlite_saver.is_setup:
+                try:
+                    await sqlite_saver.setup()
+                except sqlite3.Error as error:
+                    if not _is_begun_elsewhere(error, until):
+                        raise _unusable_file(path, error) from None
+                    await asyncio.sleep(0.05)
             yield sqlite_saver
         finally:
             await connection.close()
@@ -190,6 +235,7 @@ def _postgres(url: str) -> Iterator[Saver]:
         connection = psycopg.Connection.connect(
             url, autocommit=True, prepare_threshold=0, row_factory=dict_row, connect_timeout=CONNECT_SECONDS
         )
+        connection.execute(KEEPALIVE)
         saver = PostgresSaver(connection, serde=_serde())
         saver.setup()
     except psycopg.Error as error:
@@ -210,6 +256,7 @@ async def _apostgres(url: str) -> AsyncIterator[Saver]:
         connection = await psycopg.AsyncConnection.connect(
             url, autocommit=True, prepare_threshold=0, row_factory=dict_row, connect_timeout=CONNECT_SECONDS
         )
+        await connection.execute(KEEPALIVE)
         saver = AsyncPostgresSaver(connection, serde=_serde())
         await saver.setup()
     except psycopg.Error as error:
@@ -228,6 +275,46 @@ _POSTGRES_SIZES = {
     "checkpoint_writes": "octet_length(blob)",
 }
 """The tables that hold checkpoints, with the bytes that a row takes."""
+
+_PATH = """
+WITH RECURSIVE path(id, parent) AS (
+    SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints
+    WHERE thread_id = :thread AND checkpoint_ns = '' AND checkpoint_id = :checkpoint
+    UNION ALL
+    SELECT c.checkpoint_id, c.parent_checkpoint_id FROM checkpoints c JOIN path ON c.checkpoint_id = path.parent
+    WHERE c.thread_id = :thread AND c.checkpoint_ns = ''
+)"""
+"""A checkpoint and its ancestors."""
+
+
+def _copy(table: str, columns: str, which: str) -> str:
+    return f"""{_PATH} INSERT INTO {table} (thread_id, checkpoint_ns, {columns})
+        SELECT :target, '', {columns} FROM {table} WHERE thread_id = :thread AND checkpoint_ns = '' AND {which}"""
+
+
+_BEFORE = "checkpoint_id IN (SELECT id FROM path) AND checkpoint_id <> :checkpoint"
+_CHECKPOINTS = _copy(
+    "checkpoints",
+    "checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
+    "checkpoint_id IN (SELECT id FROM path)",
+)
+_SQLITE_COPIES = (
+    _CHECKPOINTS,
+    _copy("writes", "checkpoint_id, task_id, task_path, idx, channel, type, value", _BEFORE),
+)
+_POSTGRES_COPIES = (
+    _CHECKPOINTS,
+    _copy("checkpoint_writes", "checkpoint_id, task_id, task_path, idx, channel, type, blob", _BEFORE),
+    _copy(
+        "checkpoint_blobs",
+        "channel, version, type, blob",
+        """(channel, version) IN (
+            SELECT versions.key, versions.value FROM path JOIN checkpoints c ON c.checkpoint_id = path.id,
+            jsonb_each_text(c.checkpoint -> 'channel_versions') AS versions
+            WHERE c.thread_id = :thread AND c.checkpoint_ns = ''
+        )""",
+    ),
+)
 
 
 def _delete_scratchpads(cursor: Any, sizes: Mapping[str, str], thread: str, mark: str) -> Dropped:
@@ -269,6 +356,11 @@ def _sqlite_path(url: str | None, *, create: bool) -> Path:
     if not create and not path.is_file():
         raise ConfigurationError(f"There is no file {str(path)!r}: name the one that the threads are kept in.")
     return path
+
+
+def _is_begun_elsewhere(error: sqlite3.Error, until: float) -> bool:
+    """Whether another process is just making the file, for which SQLite waits only in part."""
+    return "locked" in str(error) and time.monotonic() < until
 
 
 def _unusable_file(path: Path, error: Exception) -> ConfigurationError:

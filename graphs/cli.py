@@ -4,19 +4,19 @@ Nothing heavy is imported before the arguments are known to be good, so `--help`
 """
 
 import queue
-import shlex
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
 from plan_execute.graphs.command import (
     COMPLETED,
     UNFINISHED,
     Parser,
+    Stopping,
     document,
     leave,
     print_json,
@@ -29,15 +29,17 @@ from plan_execute.graphs.options import (
     SETTINGS,
     Options,
     fill_in,
-    is_private,
     kept,
     lacks_model,
     parse,
     parse_resume,
+    positive,
+    resume_command,
 )
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
+    from langgraph.runtime import RunControl
     from langgraph.types import Interrupt
 
     from plan_execute.agent.context import Context
@@ -51,6 +53,7 @@ COMMANDS = {
     "show": "Show what the last run of a thread planned, did, decided and answered.",
     "report": "Write what the last run of a thread did as a page of HTML that can be mailed.",
     "resume": "Go on with an unfinished run exactly where it was interrupted, or where it waits for you.",
+    "fork": "List the steps of a thread, or with --at begin a new thread with what it was at one of them.",
     "prune": "Delete what the milestones of a finished thread noted on their way; plan, log and results stay.",
 }
 """What is a command when it is the first word, and what it does."""
@@ -60,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit status.
 
     Whatever the user caused is told in one sentence on stderr. After Ctrl-C, SIGTERM or a closed pipe the process ends
-    here: a call that waits for its model could otherwise keep it for minutes.
+    here, a run that can be resumed at its next checkpoint: a call that waits for its model could otherwise keep it for
+    minutes.
     """
     words = sys.argv[1:] if argv is None else argv
     try:
@@ -105,12 +109,7 @@ def pursue(
     try:
         while True:
             begun = time.monotonic()
-            with screen:
-                for event in _events(agent, given, config, context):
-                    if event is None:
-                        screen.refresh()
-                    else:
-                        screen.take(event)
+            _follow(agent, given, config, context, screen, may_resume=options.thread is not None)
             seconds += time.monotonic() - begun
             snapshot = agent.get_state(config)
             state: RunState = snapshot.values  # type: ignore[assignment]  # LangGraph types it as a plain dict
@@ -139,6 +138,7 @@ def _carry_out(options: Options) -> int:
     _announce_start(sys.stderr if options.json else sys.stdout)
     from plan_execute.graphs.checkpointer import open_checkpointer
     from plan_execute.graphs.display import Screen
+    from plan_execute.graphs.hold import held
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
     from plan_execute.graphs.toolbox import make_tools
 
@@ -149,6 +149,8 @@ def _carry_out(options: Options) -> int:
             tools = make_tools(options.db, options.docs, web=options.web)
             place = options.checkpointer if options.thread else "memory"
             checkpointer = stack.enter_context(open_checkpointer(place))
+            if options.thread:
+                stack.enter_context(held(checkpointer, options.thread))
             agent = create_plan_execute_agent(tools=tools, context=context, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
             return refuse(error, as_json=options.json)
@@ -164,6 +166,7 @@ def _resume(options: Options) -> int:
     from plan_execute.agent.context import effective_context
     from plan_execute.graphs.checkpointer import describe_storage_error, open_checkpointer, storage_errors
     from plan_execute.graphs.display import Screen
+    from plan_execute.graphs.hold import held
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
     from plan_execute.graphs.threads import describe_run, read_snapshot, tell_end
     from plan_execute.graphs.toolbox import make_tools
@@ -174,6 +177,7 @@ def _resume(options: Options) -> int:
         try:
             create = options.checkpointer is None
             checkpointer = stack.enter_context(open_checkpointer(options.checkpointer, create=create))
+            stack.enter_context(held(checkpointer, thread))
             state, metadata, finished = read_snapshot(checkpointer, thread)
             if finished:
                 return tell_end(state, thread, as_json=options.json)
@@ -205,12 +209,18 @@ def _carry_out_command(words: Sequence[str]) -> int:
     if command != "threads":
         parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
     parser.add_argument("--checkpointer", metavar="URL", help=f"where threads are kept: {PLACES}")
+    if command == "fork":
+        parser.add_argument("--at", metavar="N", type=positive, help="the step to branch off at (none: list them)")
+        parser.add_argument("--as", dest="name", metavar="NAME", help="name of the new thread (THREAD-2, -3, ...)")
     if command == "report":
         parser.add_argument("-o", "--output", metavar="FILE", help="where to; - prints it (default: THREAD.html here)")
     else:
         parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(words[1:], namespace=Options())
+    if options.name is not None and (options.at is None or not options.name.strip()):
+        parser.error("--as needs --at N, and a name")
     _announce_start(sys.stderr if options.json else sys.stdout)
+    from plan_execute.graphs.fork import fork_thread, list_steps
     from plan_execute.graphs.threads import list_threads, prune_thread, report_thread, show_thread
 
     match command, options.thread:
@@ -218,6 +228,10 @@ def _carry_out_command(words: Sequence[str]) -> int:
             return show_thread(thread, options.checkpointer, as_json=options.json)
         case "report", str(thread):
             return report_thread(thread, options.output, options.checkpointer)
+        case "fork", str(thread) if options.at:
+            return fork_thread(thread, options.at, options.name, options.checkpointer, as_json=options.json)
+        case "fork", str(thread):
+            return list_steps(thread, options.checkpointer, as_json=options.json)
         case "prune", str(thread):
             return prune_thread(thread, options.checkpointer, as_json=options.json)
     return list_threads(options.checkpointer, as_json=options.json)
@@ -288,8 +302,46 @@ def _leave_waiting(interrupts: "Sequence[Interrupt]", state: "RunState", options
     return UNFINISHED
 
 
+def _follow(
+    agent: "PlanExecuteAgent",
+    given: Any,
+    config: "RunnableConfig",
+    context: "Context | None",
+    screen: "Screen",
+    *,
+    may_resume: bool,
+) -> None:
+    """Show a run until it ends or waits; if it can be resumed, a wish to stop is granted at its next checkpoint.
+
+    Raises:
+        KeyboardInterrupt: It was stopped.
+    """
+    from langgraph.errors import GraphDrained
+    from langgraph.runtime import RunControl
+
+    from plan_execute.graphs.display import Line
+
+    control = RunControl()
+    stopping = Stopping(control.request_drain)
+    try:
+        with screen, stopping.heard() if may_resume else nullcontext():
+            for event in _events(agent, given, config, context, control):
+                if event is None:
+                    screen.refresh()
+                else:
+                    screen.take(event)
+                if words := stopping.news():
+                    screen.say(Line(words, style="yellow"))
+    except GraphDrained:
+        raise stopping.wish or KeyboardInterrupt from None
+
+
 def _events(
-    agent: "PlanExecuteAgent", given: Any, config: "RunnableConfig", context: "Context | None"
+    agent: "PlanExecuteAgent",
+    given: Any,
+    config: "RunnableConfig",
+    context: "Context | None",
+    control: "RunControl",
 ) -> Iterator[dict[str, Any] | None]:
     """The run's events, and None whenever a tenth of a second brought none.
 
@@ -301,7 +353,13 @@ def _events(
     def run() -> None:
         try:
             streamed = agent.stream(
-                given, config, context=context, stream_mode="custom", subgraphs=True, durability="sync"
+                given,
+                config,
+                context=context,
+                stream_mode="custom",
+                subgraphs=True,
+                durability="sync",
+                control=control,
             )
             for _, event in streamed:
                 news.put(event)
@@ -334,10 +392,7 @@ def _where_it_stopped(screen: "Screen", options: Options) -> str:
 
 
 def _how_to_resume(options: Options) -> str:
-    place = "..." if is_private(options.checkpointer or "") else shlex.quote(options.checkpointer or "")
-    return f"plan-execute resume {shlex.quote(options.thread or '')}" + (
-        f" --checkpointer {place}" if options.checkpointer else ""
-    )
+    return resume_command(options.thread or "", options.checkpointer)
 
 
 if __name__ == "__main__":

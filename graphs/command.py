@@ -5,11 +5,13 @@ Imports nothing heavy, so that a command line that makes no sense is refused at 
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
@@ -19,12 +21,62 @@ COMPLETED, UNFINISHED, MISUSE = 0, 1, 2
 INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
 """Exit status after a signal, as a shell counts it."""
 
+GRACE_SECONDS = 8
+"""How long SIGTERM waits for what is under way: a little less than the 10 s after which a container is killed."""
+
 KEYS = ("status", "answer", "error", "objective", "plan", "milestones", "usage", "log")
 """What a run's JSON document holds of its state; beside it, the name of the thread."""
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived."""
+
+
+class Stopping:
+    """The wish to stop a run: the first signal asks it to end at its next checkpoint, the second ends the process."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        """Take what asks the run to end; called between any two instructions, so it may do next to nothing."""
+        self.wish: KeyboardInterrupt | None = None
+        self._ask = ask
+        self._until = math.inf
+        self._told = False
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Hear the signals; outside the main thread they are somebody else's, and what is ignored stays ignored."""
+        heard = threading.current_thread() is threading.main_thread()
+        numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if heard and signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._hear) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def news(self) -> str | None:
+        """What to say of a wish that is new.
+
+        Raises:
+            KeyboardInterrupt: The time that SIGTERM leaves is up.
+        """
+        if self.wish and time.monotonic() > self._until:
+            raise self.wish
+        if self.wish is None or self._told:
+            return None
+        self._told = True
+        if isinstance(self.wish, Terminated):
+            return f"Stopping after the call under way, or in {GRACE_SECONDS} s."
+        return "Stopping after the call under way; Ctrl-C again stops at once."
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        stop = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        if self.wish is not None:
+            raise stop
+        self.wish = stop
+        if number == signal.SIGTERM:
+            self._until = time.monotonic() + GRACE_SECONDS
+        self._ask()
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -46,11 +47,13 @@ threads kept with --thread:
   plan-execute show THREAD      what the last run of one did
   plan-execute report THREAD    the same as a page of HTML
   plan-execute resume THREAD    go on where it was interrupted, or where it waits for you
+  plan-execute fork THREAD      branch off: list its steps, or begin a new thread at one of them with --at N
   plan-execute prune THREAD     make its file smaller
 A request that is just one of these words: plan-execute -- threads
 
 environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
 
+Ctrl-C ends a run with --thread after the call that is under way, a second one at once.
 exit status: 0 completed, 1 aborted, partial or waiting for you, 2 misuse, 130 interrupted
 --json prints one document in every case: its "status" is null where no run came to an end, "running" where it waits
 for you ("waiting" lists what for), "interrupted" after Ctrl-C, and "error" says why.
@@ -82,6 +85,8 @@ class Options(argparse.Namespace):
     thread: str | None = None
     checkpointer: str | None = None
     output: str | None = None
+    at: int | None = None
+    name: str | None = None
     json: bool = False
 
 
@@ -169,6 +174,17 @@ def is_private(address: str) -> bool:
     return bool(parts.password or parts.query)
 
 
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    return _number(text, least=1)
+
+
+def resume_command(thread: str, place: str | None) -> str:
+    """What to type for a thread to go on; an address that may hold a password is left open."""
+    named = "..." if is_private(place or "") else shlex.quote(place or "")
+    return f"plan-execute resume {shlex.quote(thread)}" + (f" --checkpointer {named}" if place else "")
+
+
 def _add_run_options(parser: Parser) -> Any:
     """Add what a run and its resume have in common; gives the last group."""
     data = parser.add_argument_group("data (when none is named: the database and documents of a sample shop)")
@@ -183,7 +199,7 @@ def _add_run_options(parser: Parser) -> Any:
     run = parser.add_argument_group("run")
     run.add_argument("--granularity", choices=["coarse", "balanced", "fine"], help="size of milestones (balanced)")
     run.add_argument("--max-replans", metavar="N", type=_whole, help="how often a failing plan is revised (3)")
-    run.add_argument("--max-parallel", metavar="N", type=_positive, help="milestones that run at the same time (1)")
+    run.add_argument("--max-parallel", metavar="N", type=positive, help="milestones that run at the same time (1)")
     run.add_argument(
         "--review", choices=["never", "first", "every"], help="which plans you see before they run (never)"
     )
@@ -229,10 +245,6 @@ def _read_request(given: str) -> str:
 
 def _whole(text: str) -> int:
     return _number(text, least=0)
-
-
-def _positive(text: str) -> int:
-    return _number(text, least=1)
 
 
 def _number(text: str, least: int) -> int:

@@ -1,7 +1,6 @@
 """What can be done with kept threads: list them, show or report what the last run of one did, make one smaller."""
 
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -37,6 +36,8 @@ from plan_execute.graphs.display import (
     summary,
     word_call,
 )
+from plan_execute.graphs.hold import held
+from plan_execute.graphs.options import resume_command
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
 
 
@@ -76,7 +77,7 @@ def list_threads(place: str | None, *, as_json: bool) -> int:
         for row in rows:
             screen.say(Line("  ".join(map(set_cell_size, row, widths)).rstrip(), cut=True))
 
-    return _with_checkpointer(place, run, as_json=as_json)
+    return with_checkpointer(place, run, as_json=as_json)
 
 
 def show_thread(thread: str, place: str | None, *, as_json: bool) -> int:
@@ -96,10 +97,10 @@ def show_thread(thread: str, place: str | None, *, as_json: bool) -> int:
         for line in summary(state, state["seconds"], screen.progress.marks):
             screen.say(line)
         why = "it was interrupted, waits for a person, or goes on elsewhere"
-        how = f"plan-execute resume {shlex.quote(thread)} goes on"
+        how = f"{resume_command(thread, place)} goes on"
         screen.say(Line(f"It has not finished: {why}; {how}.", style="yellow"))
 
-    return _with_checkpointer(place, run, as_json=as_json)
+    return with_checkpointer(place, run, as_json=as_json)
 
 
 def report_thread(thread: str, output: str | None, place: str | None) -> int:
@@ -129,22 +130,23 @@ def report_thread(thread: str, output: str | None, place: str | None) -> int:
             raise RequestError(f"The report cannot be written to {str(path)!r}: {error.strerror}.") from None
         Screen(sys.stdout).say(Line(f"The report of thread {thread!r} is in {path}"))
 
-    return _with_checkpointer(place, run, as_json=False)
+    return with_checkpointer(place, run, as_json=False)
 
 
 def prune_thread(thread: str, place: str | None, *, as_json: bool) -> int:
     """Delete what the milestones of a finished thread left, say how much it was, and give the exit status."""
 
     def run(checkpointer: Saver) -> None:
-        if read_thread(checkpointer, thread)["status"] == "running":
-            raise RequestError(f"Thread {thread!r} has not finished: it is pruned when its run has come to an end.")
-        dropped = drop_scratchpads(checkpointer, thread)
+        with held(checkpointer, thread):
+            if read_thread(checkpointer, thread)["status"] == "running":
+                raise RequestError(f"Thread {thread!r} has not finished: it is pruned when its run has come to an end.")
+            dropped = drop_scratchpads(checkpointer, thread)
         if as_json:
             print_json({"thread": thread, **dropped._asdict()})
         else:
             Screen(sys.stdout).say(Line(f"Thread {thread!r}: {dropped.rows:,} rows, {dropped.bytes:,} bytes deleted."))
 
-    return _with_checkpointer(place, run, as_json=as_json)
+    return with_checkpointer(place, run, as_json=as_json)
 
 
 def find_threads(checkpointer: Saver) -> list[Thread]:
@@ -176,7 +178,7 @@ def read_snapshot(checkpointer: Saver, thread: str) -> Snapshot:
     """
     if _latest(checkpointer, thread) is None:
         raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are kept.")
-    found = create_plan_execute_agent(checkpointer=checkpointer).get_state(_config(thread))
+    found = create_plan_execute_agent(checkpointer=checkpointer).get_state(config_of(thread))
     return Snapshot(cast("RunState", found.values), dict(found.metadata or {}), not found.next)
 
 
@@ -214,6 +216,25 @@ def file_name(thread: str) -> str:
     return re.sub(r"[^\w.-]+", "-", thread)[:80].strip("-.") or "thread"
 
 
+def config_of(thread: str) -> RunnableConfig:
+    """How LangGraph names a thread."""
+    return {"configurable": {"thread_id": thread}}
+
+
+def with_checkpointer(place: str | None, run: Callable[[Saver], None], *, as_json: bool) -> int:
+    """Do something with kept threads, say in a sentence what keeps it from being done, and give the exit status."""
+    try:
+        # Only the default file may be new: another that does not exist is a slip of the pen.
+        with open_checkpointer(place, create=place is None) as checkpointer:
+            run(checkpointer)
+    except PlanExecuteError as error:
+        return refuse(error, as_json=as_json)
+    except storage_errors() as error:
+        words = f"The threads could not be read or written: {describe_storage_error(error)}."
+        return refuse(words, as_json=as_json, code="storage", status=UNFINISHED)
+    return COMPLETED
+
+
 def _describe_milestone(key: str, milestone: Milestone, marks: Marks) -> Iterator[Line]:
     status, failure = milestone["status"], milestone["failure"]
     mark, style = {
@@ -237,7 +258,7 @@ def _describe_milestone(key: str, milestone: Milestone, marks: Marks) -> Iterato
 
 def _latest(checkpointer: Saver, thread: str) -> Thread | None:
     """What the list says of a thread; None if there is none of that name, or it is another graph's."""
-    found = checkpointer.get_tuple(_config(thread))
+    found = checkpointer.get_tuple(config_of(thread))
     values = found.checkpoint["channel_values"] if found else {}
     if found is None or not {"objective", "status", "usage"} <= set(values):
         return None
@@ -258,20 +279,3 @@ def _row(thread: Thread) -> tuple[str, ...]:
     status = "unfinished" if thread["status"] == "running" else thread["status"]
     cost = f"${thread['usd']:.4f}" if thread["usd"] is not None else f"{thread['tokens']:,} tokens"
     return clip(thread["thread"], 30), when, status, cost, clip(thread["objective"], 80)
-
-
-def _config(thread: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": thread}}
-
-
-def _with_checkpointer(place: str | None, run: Callable[[Saver], None], *, as_json: bool) -> int:
-    try:
-        # Only the default file may be new: another that does not exist is a slip of the pen.
-        with open_checkpointer(place, create=place is None) as checkpointer:
-            run(checkpointer)
-    except PlanExecuteError as error:
-        return refuse(error, as_json=as_json)
-    except storage_errors() as error:
-        words = f"The threads could not be read: {describe_storage_error(error)}."
-        return refuse(words, as_json=as_json, code="storage", status=UNFINISHED)
-    return COMPLETED

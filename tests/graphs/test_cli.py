@@ -26,6 +26,7 @@ from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import Answer, ScriptedModel, diligent, milestone, plan, report, synthesis
 
 ROOT = Path(__file__).parents[2]
+STOPPING = b"Stopping after the call under way; Ctrl-C again stops at once.\n"
 UNREACHABLE = ("--planner-model", "openai:none", "--base-url", "http://127.0.0.1:1/v1")
 
 
@@ -319,10 +320,12 @@ pursue(agent, given, options, Screen(sys.stderr if options.json else sys.stdout)
 """
 
 
-def test_ctrl_c_ends_the_run_at_once_and_says_what_was_done(start: Start) -> None:
+def test_second_ctrl_c_ends_the_run_at_once_and_says_what_was_done(start: Start) -> None:
     process = start("-c", SLOW)
     assert process.stdout is not None
     next(line for line in process.stdout if line == b"waiting\n")
+    process.send_signal(signal.SIGINT)
+    next(line for line in process.stdout if line == STOPPING)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -332,7 +335,10 @@ def test_ctrl_c_ends_the_run_at_once_and_says_what_was_done(start: Start) -> Non
 def test_ctrl_c_leaves_a_json_document_behind(start: Start) -> None:
     process = start("-c", SLOW, "--json")
     assert process.stdout is not None
+    assert process.stderr is not None
     next(line for line in process.stdout if line == b"waiting\n")
+    process.send_signal(signal.SIGINT)
+    next(line for line in process.stderr if line == STOPPING)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     document = json.loads(printed)
@@ -342,17 +348,32 @@ def test_ctrl_c_leaves_a_json_document_behind(start: Start) -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_ends_a_command_that_waits_for_its_model(start: Start, number: int, status: int) -> None:
+def test_signal_ends_a_command_at_once_that_could_not_go_on_later(start: Start, number: int, status: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
-        model = ("--planner-model", "openai:none", "--base-url", url)
-        process = start("-m", "plan_execute.graphs.cli", "Find it out.", "--thread", "sales", *model)
+        process = start("-m", "plan_execute.graphs.cli", "Find it out.", *model_at(silent))
         waiting, _ = silent.accept()
         with waiting:
             process.send_signal(number)
-            _, said = process.communicate(timeout=60)
+            printed, said = process.communicate(timeout=60)
     assert process.returncode == status
+    assert said == b"Interrupted: no milestone finished.\n"
+    assert b"Stopping" not in printed
+
+
+def test_sigterm_waits_for_a_model_only_so_long(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = start("-m", "plan_execute.graphs.cli", "Find it out.", "--thread", "sales", *model_at(silent))
+        waiting, _ = silent.accept()
+        with waiting:
+            process.send_signal(signal.SIGTERM)
+            printed, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert printed.endswith(b"Stopping after the call under way, or in 8 s.\n")
     assert said == b"Interrupted: no milestone finished. plan-execute resume sales goes on.\n"
+
+
+def model_at(server: socket.socket) -> tuple[str, ...]:
+    return "--planner-model", "openai:none", "--base-url", f"http://127.0.0.1:{server.getsockname()[1]}/v1"
 
 
 def test_closed_pipe_ends_the_run_quietly(command: Run) -> None:

@@ -97,10 +97,13 @@ def spawn(*args: str, out: int, err: int, given: int = subprocess.DEVNULL) -> su
 
 
 def interrupted(server: OpenAIServer, model: Model, place: tuple[str, str]) -> str:
-    """A run that SIGTERM ended in its second milestone; gives what it said of that."""
+    """A run that SIGTERM ended in its second milestone, at once; gives what it said of that."""
     model.hangs = True
-    process = spawn(*begin(server), *place, out=subprocess.DEVNULL, err=subprocess.PIPE)
+    process = spawn(*begin(server), *place, out=subprocess.PIPE, err=subprocess.PIPE)
     assert model.hanging.wait(60)
+    assert process.stdout
+    process.send_signal(signal.SIGTERM)
+    next(line for line in process.stdout if line.startswith(b"Stopping"))
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143
@@ -212,6 +215,25 @@ def converse(args: list[str], *answers: str) -> tuple[int, str]:
     finally:
         os.close(ours)
     return process.wait(60), re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", written.decode())
+
+
+def test_fork_is_resumed_with_what_the_thread_was_begun_with_or_what_is_said_now(
+    server: OpenAIServer, place: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*begin(server), *place]) == 0
+    before = len(server.asked)
+    assert main(["fork", "sales", "--at", "4", *place]) == 0
+    assert main(["resume", "sales-2", "--synthesizer-model", "openai:other", *place]) == 0
+    assert "✓ m2 completed" in capsys.readouterr().out
+    asked = server.asked[before:]
+    assert [(role_of(one), one.model) for one in asked] == [
+        ("executor", "heavy"),
+        ("executor", "heavy"),
+        ("synthesizer", "other"),
+    ]
+    assert main(["fork", "sales", "--at", "1", *place]) == 0
+    assert main(["resume", "sales-3", "--review", "first", *place]) == 1
+    assert "The plan waits for review: plan-execute resume sales-3 --checkpointer" in capsys.readouterr().err
 
 
 def options_of(*words: str) -> Options:
