@@ -361,7 +361,7 @@ async def test_reviews_at_once_are_answered_one_by_one(threads_url: str, way: Wa
         output = await call(graph, way, Command(resume={first.id: APPROVED}), config, durability="sync")
     assert output["messages"][-1].text == (
         "Find the capital | Not complete (aborted, rejected): The plan was rejected: Rivers are dull. "
-        "Unmet: 1. Answer it."
+        "Unmet: 1. Answer it. (not reached)"
     )
     assert len([asked for asked in planner.asked if asked.tools == ["PlanDraft"]]) == 2
 
