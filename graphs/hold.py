@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from plan_execute.agent.errors import ConfigurationError, RequestError
 from plan_execute.graphs.checkpointer import Saver, storage_errors
@@ -47,8 +48,7 @@ def held(checkpointer: Saver, thread: str) -> Iterator[None]:
             connection = stack.enter_context(pool.connection()) if hasattr(pool, "getconn") else pool
             if connection.execute(_LOCK, (_key(thread),)).fetchone() is None:
                 raise _refusal(thread)
-            stack.enter_context(suppress(*storage_errors()))  # a session that is gone has let go
-            stack.callback(connection.execute, _UNLOCK, (_key(thread),))
+            stack.callback(_unlock_session, connection, thread)
         yield
 
 
@@ -67,8 +67,7 @@ async def aheld(checkpointer: Saver, thread: str) -> AsyncIterator[None]:
             connection = await stack.enter_async_context(pool.connection()) if hasattr(pool, "getconn") else pool
             if await (await connection.execute(_LOCK, (_key(thread),))).fetchone() is None:
                 raise _refusal(thread)
-            stack.enter_context(suppress(*storage_errors()))
-            stack.push_async_callback(connection.execute, _UNLOCK, (_key(thread),))
+            stack.push_async_callback(_aunlock_session, connection, thread)
         yield
 
 
@@ -117,6 +116,16 @@ def _locked_beside(file: str, thread: str) -> Iterator[None]:
             if not locked:
                 del _lock_files[path]
                 os.close(lock_file)
+
+
+def _unlock_session(connection: Any, thread: str) -> None:
+    with suppress(*storage_errors()):  # a session that is gone has let go
+        connection.execute(_UNLOCK, (_key(thread),))
+
+
+async def _aunlock_session(connection: Any, thread: str) -> None:
+    with suppress(*storage_errors()):
+        await connection.execute(_UNLOCK, (_key(thread),))
 
 
 def _key(thread: str) -> int:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -179,9 +180,26 @@ async def test_thread_is_held_by_one_at_a_time_when_awaited(threads_url: str, th
 
 def test_what_is_raised_in_the_block_lets_go_too(threads_url: str, thread: str) -> None:
     with open_checkpointer(threads_url) as checkpointer:
-        with pytest.raises(ZeroDivisionError), held(checkpointer, thread):
-            raise ZeroDivisionError
+        with pytest.raises(sqlite3.OperationalError), held(checkpointer, thread):
+            raise sqlite3.OperationalError
         with held(checkpointer, thread):
+            pass
+
+
+async def test_what_is_raised_in_the_block_lets_go_too_when_awaited(threads_url: str, thread: str) -> None:
+    async with open_checkpointer(threads_url) as checkpointer:
+        with pytest.raises(sqlite3.OperationalError):
+            async with aheld(checkpointer, thread):
+                raise sqlite3.OperationalError
+        async with aheld(checkpointer, thread):
+            pass
+
+
+def test_session_that_is_gone_has_let_go(postgres: str, thread: str) -> None:
+    with open_checkpointer(postgres) as checkpointer, open_checkpointer(postgres) as other:
+        with held(checkpointer, thread):
+            checkpointer.conn.close()  # type: ignore[attr-defined]  # PostgreSQL's
+        with held(other, thread):
             pass
 
 

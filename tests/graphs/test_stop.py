@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 from langchain_core.tools import tool
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
 
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.cli import pursue
 from plan_execute.graphs.display import Screen
 from plan_execute.graphs.options import Options
 from plan_execute.graphs.threads import config_of
-from tests.fakes import Answer, Asked, ScriptedModel, goal_of, milestone, plan, report, synthesis, tool_call
+from tests.fakes import Answer, Asked, ScriptedModel, goal_of, heavy, milestone, plan, report, synthesis, tool_call
 
 ROOT = Path(__file__).parents[2]
 GIVEN: Any = {"messages": [("user", "Tell them.")]}
@@ -52,7 +54,7 @@ def run(url: str, thread: str, folder: Path, given: Any, parallel: int, waits: s
         said = [message.text for message in asked.messages if message.type == "tool"]
         return report(said[0]) if said else tool_call("send", {"subject": goal_of(asked)})
 
-    def heavy(asked: Asked) -> Answer:
+    def planner(asked: Asked) -> Answer:
         if asked.tools != ["Synthesis"]:
             return SENDING
         wait("synthesis")
@@ -60,7 +62,7 @@ def run(url: str, thread: str, folder: Path, given: Any, parallel: int, waits: s
 
     with open_checkpointer(url) as checkpointer:
         agent = create_plan_execute_agent(
-            ScriptedModel(heavy),
+            ScriptedModel(planner),
             ScriptedModel(light),
             [send],
             context={"max_parallel": parallel},
@@ -165,6 +167,36 @@ def test_run_that_was_at_its_end_comes_to_it(place: str, thread: str, tmp_path: 
     assert "They know." in printed
 
 
+async def test_embedded_run_drains_after_the_effect_under_way(threads_url: str, thread: str) -> None:
+    control, calls = RunControl(), Counter[str]()
+
+    @tool
+    async def send(subject: str) -> str:
+        """Send a letter."""
+        calls[subject] += 1
+        control.request_drain()
+        return "sent"
+
+    send.metadata = {"effect": "effect"}
+
+    def light(asked: Asked) -> Answer:
+        said = [message.text for message in asked.messages if message.type == "tool"]
+        return report(said[0]) if said else tool_call("send", {"subject": goal_of(asked)})
+
+    def agent_with(checkpointer: Any) -> Any:
+        planner = heavy(SENDING, end=synthesis("They know."))
+        return create_plan_execute_agent(planner, ScriptedModel(light), [send], checkpointer=checkpointer)
+
+    async with open_checkpointer(threads_url) as checkpointer:
+        with pytest.raises(GraphDrained):
+            await agent_with(checkpointer).ainvoke(GIVEN, config_of(thread), durability="sync", control=control)
+        assert calls == {"Tell a.": 1}
+        result = await agent_with(checkpointer).ainvoke(None, config_of(thread), durability="sync")
+    assert (result["status"], result["answer"]) == ("completed", "They know.")
+    assert [m["result"] for m in result["milestones"].values()] == ["sent", "sent"]
+    assert calls == {"Tell a.": 1, "Tell b.": 1}
+
+
 async def test_cancelled_run_leaves_a_checkpoint_that_resumes(threads_url: str, thread: str) -> None:
     calls: Counter[str] = Counter()
     waiting = asyncio.Event()
@@ -182,11 +214,8 @@ async def test_cancelled_run_leaves_a_checkpoint_that_resumes(threads_url: str, 
         said = [message.text for message in asked.messages if message.type == "tool"]
         return report(said[0]) if said else tool_call("look_up", {"subject": goal_of(asked)})
 
-    def heavy(asked: Asked) -> Answer:
-        return synthesis("Both.") if asked.tools == ["Synthesis"] else plan(milestone("Find a."), milestone("Find b."))
-
     async with open_checkpointer(threads_url) as checkpointer:
-        planner = ScriptedModel(heavy)
+        planner = heavy(plan(milestone("Find a."), milestone("Find b.")), end=synthesis("Both."))
         agent = create_plan_execute_agent(planner, ScriptedModel(light), [look_up], checkpointer=checkpointer)
         task = asyncio.create_task(agent.ainvoke(GIVEN, config_of(thread), durability="sync"))
         await waiting.wait()
