@@ -80,16 +80,20 @@ def open_scratchpad(state: ExecutorState, setup: Setup) -> dict[str, Any]:
     return {"brief": brief, "messages": [m.model_copy(update={"id": str(uuid.uuid4())}) for m in messages]}
 
 
-def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
+def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> RunnableLambda[Any, Any]:
     """Make a node of a ReAct loop; what it raises, as other people's middleware may, is the milestone's failure.
 
-    It may take the steps its milestone has left: a runnable is handed LangChain's limit of 25 where the run has none of
-    its own, which is less than a milestone's limits allow.
+    Of the steps its milestone has left it may take what its model calls need, at most so many `steps` each: a runnable
+    is handed LangChain's limit of 25 where the run has none of its own, which is less than a milestone's limits allow.
     """
+
+    def limited(state: ExecutorState, config: RunnableConfig) -> RunnableConfig:
+        needed = steps * (_context(state, setup).max_model_calls + 1)
+        return {**config, "recursion_limit": min(state["remaining_steps"], needed)}
 
     def run(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
-            return react.invoke(state, {**config, "recursion_limit": state["remaining_steps"]})
+            return react.invoke(state, limited(state, config))
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - a milestone may fail, a run may not
@@ -97,7 +101,7 @@ def as_react_node(react: Runnable[Any, Any]) -> RunnableLambda[Any, Any]:
 
     async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
-            return await react.ainvoke(state, {**config, "recursion_limit": state["remaining_steps"]})
+            return await react.ainvoke(state, limited(state, config))
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - see `run`
@@ -170,7 +174,7 @@ def _context(state: ExecutorState, setup: Setup) -> Context:
 
 def _raised(error: Exception) -> dict[str, Any]:
     if isinstance(error, GraphRecursionError):
-        return {"messages": [raised_message("limit", "LangGraph's recursion limit leaves no room for another turn")]}
+        return {"messages": [raised_message("limit", "no steps of LangGraph's are left for it")]}
     return {"messages": [raised_message(classify_error(error), describe_error(error))]}
 
 

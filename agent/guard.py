@@ -169,6 +169,8 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         seconds = self._seconds_left(state)
         if seconds <= 0:
             raise CallAbandonedError("no time is left for another model call")
+        if tally_of(state)["turns"] >= context.max_model_calls:  # middleware may send the loop back to the model
+            return ModelResponse(result=[raised_message("limit", f"{context.max_model_calls} model calls are made")])
         limit = limit_reached(state, context, self.steps)
         model = executor_model(brief, context)
         request = request.override(

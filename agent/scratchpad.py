@@ -36,7 +36,7 @@ REPORT = MilestoneReport.__name__
 """Name of the tool an executor reports with."""
 STEPS_FOR_TURN = 4
 """LangGraph steps a ReAct loop needs for a turn, its tools and the last report, hooks of middleware aside."""
-HOOKS = {"before_model": 1, "after_model": 2, "after_agent": 1}
+HOOKS = {"before_agent": 1, "before_model": 1, "after_model": 2, "after_agent": 1}
 """How often each hook that is a step of its own comes in them."""
 
 

@@ -4,9 +4,12 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+GRACE = 1.0
+"""Seconds that a cancelled call has for tidying up."""
 
 
 class CallAbandonedError(TimeoutError):
@@ -47,23 +50,35 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
 
 
 async def acall_within(seconds: float, call: Awaitable[T]) -> T:
-    """Await a call at most so long; it is cancelled then.
+    """Await a call at most so long; it is cancelled then, and left to itself if it does not let itself be cancelled.
 
     Raises:
         CallAbandonedError: It took longer.
         CallEndedError: It raised SystemExit or the like; being cancelled from outside stays a cancellation.
     """
-    try:
-        async with asyncio.timeout(max(seconds, 0)) as limit:
+
+    async def run() -> T:
+        try:
             return await call
-    except TimeoutError:
-        if limit.expired():
-            raise CallAbandonedError(f"abandoned after {seconds:.1f} s") from None
-        raise
+        except SystemExit:  # from a task it would end the loop
+            raise CallEndedError("SystemExit") from None
+
+    task = asyncio.ensure_future(run())
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # or asyncio warns that nobody looked
+    try:
+        done, _ = await asyncio.wait({task}, timeout=max(seconds, 0))
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise CallEndedError("CancelledError") from None
-    except SystemExit:
-        raise CallEndedError("SystemExit") from None
+        await _cancel(task)
+        raise
+    if not done:
+        await _cancel(task)
+        raise CallAbandonedError(f"abandoned after {seconds:.1f} s")
+    if task.cancelled():
+        raise CallEndedError("CancelledError")
+    return task.result()
+
+
+async def _cancel(task: asyncio.Future[Any]) -> None:
+    """Cancel a task and give it the time to tidy up."""
+    task.cancel()
+    await asyncio.wait({task}, timeout=GRACE)

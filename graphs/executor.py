@@ -59,10 +59,11 @@ def build_executor(
 ) -> Executor:
     """Wire the executor for a graph that has its setup already."""
     inner = [*middleware, Receipts()]
+    steps = steps_for_turn(inner)
     react = create_agent(
         _Unresolved(),
         [*map(as_callable, setup.tools.values()), READER],
-        middleware=[Guard(setup, steps_for_turn(inner)), *inner],
+        middleware=[Guard(setup, steps), *inner],
         response_format=ToolStrategy(MilestoneReport, tool_message_content="Report received."),
         state_schema=ScratchpadState,
         context_schema=Context,
@@ -70,7 +71,7 @@ def build_executor(
     )
     graph = StateGraph(ExecutorState, context_schema=Context, input_schema=ExecutorInput, output_schema=ExecutorOutput)
     graph.add_node("brief", partial(open_scratchpad, setup=setup))
-    graph.add_node("react", as_react_node(react))
+    graph.add_node("react", as_react_node(react, setup, steps))
     graph.add_node("report", as_node(partial(file_report, setup=setup), "report"))
     graph.add_edge(START, "brief")
     graph.add_edge("brief", "react")

@@ -96,7 +96,7 @@ def create_plan_execute_agent(
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", route_after_intake)
     graph.add_conditional_edges("planner", route_after_planner, ["review", "executor", "synthesize", END])
-    graph.add_conditional_edges("review", route_after_review, ["executor", "planner", END])
+    graph.add_conditional_edges("review", route_after_review, ["executor", "planner", "synthesize", END])
     graph.add_edge("executor", "replan_gate")
     graph.add_conditional_edges("replan_gate", route_after_gate, ["executor", "ask_user", "planner", "synthesize", END])
     graph.add_edge("ask_user", "replan_gate")
@@ -119,12 +119,12 @@ def route_after_planner(state: RunState) -> list[Send] | Literal["review", "synt
     return send_round(state) or "synthesize"
 
 
-def route_after_review(state: RunState) -> list[Send] | Literal["planner", "__end__"]:
-    """To the first round of an approved plan; back to the planner with a comment; or a rejected run's end."""
+def route_after_review(state: RunState) -> list[Send] | Literal["planner", "synthesize", "__end__"]:
+    """To the first round of an approved plan, or on without one; back to the planner; or a rejected run's end."""
     decision = state["decision"]
     if state["status"] != "running" or decision is None:
         return "__end__"
-    return "planner" if decision["action"] == "replan" else send_round(state)
+    return "planner" if decision["action"] == "replan" else send_round(state) or "synthesize"
 
 
 def route_after_gate(state: RunState) -> list[Send] | Literal["ask_user", "planner", "synthesize", "__end__"]:

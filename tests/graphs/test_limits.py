@@ -1,6 +1,8 @@
 """What bounds a run: time, repeats, budgets, attempts, and plans that go in circles."""
 
+import asyncio
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -108,6 +110,30 @@ async def test_tool_that_hangs_is_abandoned_in_async_too() -> None:
     )
     outcome = await executor.ainvoke({"brief": Brief(goal="Find x.", tools=["hang"])})
     assert outcome["milestones"]["m1"]["failure"]["code"] == "timeout"
+
+
+async def test_tool_that_does_not_let_itself_be_cancelled_is_abandoned() -> None:
+    over = asyncio.Event()
+
+    @tool
+    async def stubborn(subject: str) -> str:
+        """Swallow what should end it."""
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+        return "late"
+
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a", tools=["stubborn"]))),
+        ScriptedModel([tool_call("stubborn", {"subject": "x"})]),
+        [stubborn],
+        context={"milestone_timeout": 0.3, "max_replans": 0},
+    )
+    running = asyncio.ensure_future(agent.ainvoke(ASKED))
+    done, _ = await asyncio.wait({running}, timeout=20)
+    over.set()
+    assert done
+    assert running.result()["milestones"]["m1"]["failure"]["code"] == "timeout"
 
 
 def test_same_call_again_and_again_is_stopped_inside_the_milestone() -> None:

@@ -177,3 +177,16 @@ def test_work_that_was_approved_as_it_is_is_not_asked_about_again(checkpointer: 
     assert (output["status"], output["plan"]["revision"]) == ("completed", 2)
     log = session.agent.get_state(session.config).values["log"]
     assert [entry["reason"] for entry in log if entry["type"] == "plan_reviewed"] == ["approved", "approved before"]
+
+
+def test_edit_that_leaves_only_finished_work_goes_to_the_answer(checkpointer: BaseCheckpointSaver[Any]) -> None:
+    def fails_at_b(asked: Asked) -> Answer:
+        return report("in vain", "failed") if goal_of(asked) == "Find b." else diligent(asked)
+
+    planner = heavy(THREE, plan(milestone("Find c.")))
+    session = Session(checkpointer, planner, ScriptedModel(fails_at_b), review="every")
+    session.begin()
+    session.answer("approve")
+    output = session.edit(milestones=[milestone("Find a.", id="m1")])
+    assert (output["status"], output["answer"]) == ("completed", "The answer.")
+    assert session.goals_run == ["Find a.", "Find b."]

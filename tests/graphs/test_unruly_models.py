@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
-from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, RemoveMessage
@@ -265,6 +265,25 @@ async def test_steps_of_middleware_count_towards_the_recursion_limit(steps: int,
     assert output["status"] in {"partial", "aborted"}
     if steps >= 25:
         assert output["milestones"]["m1"]["result"] == "so far"
+
+
+class Again(AgentMiddleware[Any, Any]):
+    """Middleware that always sends the loop back to the model."""
+
+    @hook_config(can_jump_to=["model"])
+    def after_model(self, state: Any, runtime: Any) -> dict[str, Any]:
+        """Ask once more."""
+        return {"jump_to": "model"}
+
+
+def test_middleware_that_never_ends_the_loop_is_held_to_the_model_calls() -> None:
+    executor = ScriptedModel(diligent)
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), executor, [look_up], middleware=[Again()], context={"max_replans": 0}
+    )
+    output = agent.invoke(ASKED)
+    assert (output["status"], output["milestones"]["m1"]["failure"]["code"]) == ("aborted", "limit")
+    assert len(executor.asked) == 25
 
 
 @pytest.mark.parametrize("said", ['{"a":' * 5_000, '{"strategy": [' * 500, "x{" * 200_000])
