@@ -179,7 +179,8 @@ def read_snapshot(checkpointer: Saver, thread: str) -> Snapshot:
     if _latest(checkpointer, thread) is None:
         raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are kept.")
     found = create_plan_execute_agent(checkpointer=checkpointer).get_state(config_of(thread))
-    return Snapshot(cast("RunState", found.values), dict(found.metadata or {}), not found.next)
+    # Not by `next`, which is empty, too, where a step is done and the checkpoint behind it was not written any more.
+    return Snapshot(cast("RunState", found.values), dict(found.metadata or {}), not found.tasks)
 
 
 def tell_end(state: RunState, thread: str, *, as_json: bool) -> int:

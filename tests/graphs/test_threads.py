@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -13,7 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.cli import main
-from plan_execute.graphs.threads import file_name
+from plan_execute.graphs.threads import file_name, read_snapshot
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, heavy, milestone, plan, report
 
 
@@ -192,3 +193,32 @@ def test_command_without_its_thread_is_refused(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit, match="2"):
         main(["show"])
     assert "required: THREAD" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", ["intake", "planner", "executor", "replan_gate"])
+def test_run_that_died_before_the_checkpoint_of_a_step_that_was_done_has_not_finished(
+    tmp_path: Path, step: str
+) -> None:
+    config: Any = {"configurable": {"thread_id": "sales"}}
+    done: list[str] = []
+    with open_checkpointer(str(tmp_path / "threads.sqlite")) as checkpointer:
+        put = checkpointer.put
+
+        def die(given: Any, *what: Any) -> Any:
+            if step in done and not given["configurable"].get("checkpoint_ns"):
+                done.clear()
+                raise KeyboardInterrupt
+            return put(given, *what)
+
+        checkpointer.put = die  # type: ignore[assignment, method-assign]  # a checkpointer is not ours
+        planner = heavy(plan(milestone("Find a"), milestone("Find b")))
+        agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up], checkpointer=checkpointer)
+        stream = agent.stream(
+            {"messages": [HumanMessage("Compare.")]}, config, stream_mode="updates", durability="sync"
+        )
+        with pytest.raises(KeyboardInterrupt):
+            done += (name for update in stream for name in update)
+        assert agent.get_state(config).next == ()
+        assert not read_snapshot(checkpointer, "sales").finished
+        agent.invoke(None, config, durability="sync")
+        assert read_snapshot(checkpointer, "sales").finished
