@@ -333,6 +333,22 @@ def test_last_attempt_goes_to_the_stronger_model_before_a_replan() -> None:
     assert len(light.asked) == 1
 
 
+def test_attempt_in_vain_is_not_repeated_with_the_same_model() -> None:
+    strong = ScriptedModel(
+        lambda asked: (
+            plan(milestone("a"))
+            if "PlanDraft" in asked.tools
+            else synthesis()
+            if "Synthesis" in asked.tools
+            else diligent(asked)
+        )
+    )
+    weak = ScriptedModel(vain)
+    agent = create_plan_execute_agent(strong, weak, TOOLS, context={"escalate": True, "max_attempts": 3})
+    output = agent.invoke(ASKED)
+    assert (output["status"], output["milestones"]["m1"]["attempts"], len(weak.asked)) == ("completed", 2, 1)
+
+
 def test_service_that_asks_to_be_left_alone_is() -> None:
     class LimitedError(Exception):
         """What a provider raises: a response with headers."""
