@@ -317,6 +317,17 @@ def test_verifier_that_fails_for_a_passing_reason_is_asked_again() -> None:
     assert len(planner.asked) == 2
 
 
+def test_verifier_that_cannot_be_used_aborts_instead_of_replanning() -> None:
+    class UnauthorizedError(Exception):
+        status_code = 401
+
+    planner = heavy(plan(milestone("a")))
+    output = run(planner, verify="model", verifier_model=ScriptedModel([UnauthorizedError("bad key")]))
+    assert (output["status"], output["error"]["code"]) == ("aborted", "executor_unavailable")
+    assert "The verifier cannot be reached" in output["error"]["message"]
+    assert len(planner.asked) == 1
+
+
 def test_last_attempt_goes_to_the_stronger_model_before_a_replan() -> None:
     strong = ScriptedModel(
         lambda asked: (
