@@ -85,6 +85,18 @@ def test_going_back_and_forth_between_two_plans_ends_too() -> None:
     assert (output["error"]["code"], output["error"]["replans"]) == ("no_progress", 2)
 
 
+def test_surprise_is_not_planned_around_twice_while_the_rest_of_the_plan_stays_the_same() -> None:
+    def surprised(asked: Asked) -> Answer:
+        told = any(message.type == "tool" for message in asked.messages)
+        return report("found", surprise="odd") if told and goal_of(asked).startswith("way") else diligent(asked)
+
+    drafts = (plan(milestone(f"way {number}"), milestone("b"), milestone("c")) for number in range(9))
+    planner = ScriptedModel(lambda asked: synthesis() if asked.tools == ["Synthesis"] else next(drafts))
+    output = run(planner, ScriptedModel(surprised))
+    assert output["status"] == "completed"
+    assert len(planner.asked) == 3
+
+
 def test_stuck_planner_with_default_settings_makes_few_heavy_calls() -> None:
     planner = ScriptedModel(lambda asked: plan(milestone(f"way {len(planner.asked)}")))
     output = run(planner, ScriptedModel(vain))
