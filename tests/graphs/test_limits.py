@@ -253,6 +253,15 @@ def test_unmet_requirement_is_not_planned_for_beyond_the_budget(budget: dict[str
     assert "Unmet: 1." in output["error"]["message"]
 
 
+def test_draft_is_not_sent_back_beyond_the_budget() -> None:
+    planner = heavy(plan(milestone("a", tools=["fly"])))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), TOOLS, context={"budget": {"tokens": 20}})
+    output = agent.invoke(ASKED)
+    assert (output["status"], output["error"]["code"], len(planner.asked)) == ("aborted", "budget", 2)
+    assert "Crossed the budget of 20 tokens." in output["error"]["message"]
+    assert "unknown tool 'fly'" in output["error"]["message"]
+
+
 def test_budget_of_two_heavy_calls_leaves_room_for_what_needs_none() -> None:
     two = {"budget": {"heavy_calls": 2}}
     busy = iter([TimeoutError("busy")])
