@@ -216,7 +216,8 @@ def _identity(goal: str, tools: Sequence[str]) -> tuple[str, frozenset[str]]:
 def _references(milestone: MilestoneDraft, names: Sequence[str]) -> list[str]:
     """What a milestone depends on; a number that is no id counts as a position in the draft."""
     by_position = {str(position): name for position, name in enumerate(names, start=1)}
-    return [ref if ref in names else by_position.get(ref, ref) for ref in milestone.depends_on]
+    refs = map(str.strip, milestone.depends_on)
+    return [ref if ref in names else by_position.get(ref, ref) for ref in refs]
 
 
 def _resolve(ref: str, names: Sequence[str], own: Mapping[str, str], known: Mapping[str, Milestone]) -> str:

@@ -227,7 +227,9 @@ def _verify(
     if reply.error is not None and classify_error(reply.error) == "transient":
         reply = yield question
     if reply.error is not None:
-        return _failure("unverified", describe_silence("verifier", model, reply.error), "")
+        unusable = classify_error(reply.error) == "model_unavailable"
+        code: FailureCode = "model_unavailable" if unusable else "unverified"
+        return _failure(code, describe_silence("verifier", model, reply.error), "")
     try:
         verdict = Verification.model_validate(reply.data)
     except ValidationError:

@@ -256,10 +256,14 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
 
 
 def executor_model(brief: Brief, context: Context) -> BaseChatModel:
-    """The model for this attempt: the last of several goes to the planner's, if the run escalates."""
+    """The model for this attempt: the last of several, or one after an attempt in vain, goes to the planner's.
+
+    That is if the run escalates; after a failure that may pass by itself there is something to wait for.
+    """
     attempt = brief.get("attempt", 1)
-    last = context.escalate and attempt > 1 and attempt >= context.max_attempts
-    return model_for("planner" if last else "executor", context)
+    in_vain = "hint" in brief and "wait" not in brief
+    stronger = context.escalate and attempt > 1 and (in_vain or attempt >= context.max_attempts)
+    return model_for("planner" if stronger else "executor", context)
 
 
 def _believed(response: ModelResponse[Any], state: ScratchpadState, *, last: bool) -> ModelResponse[Any]:

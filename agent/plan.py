@@ -22,6 +22,12 @@ NULL_WORDS = frozenset({"", "null", "none", "nil", "n/a"})
 YES_WORDS = frozenset({"true", "yes", "y", "1", "met", "done"})
 """How models write true."""
 
+STATUSES = {
+    **dict.fromkeys(("success", "successful", "completed", "complete", "done"), "succeeded"),
+    **dict.fromkeys(("failure", "error"), "failed"),
+}
+"""How models write the status of a report."""
+
 _NUMBER = re.compile(r"[\W_]*(?:r[a-z]*)?[\W_]*(\d+)(?:\W*$|[.:)]\s)", re.IGNORECASE)
 """A requirement's number: 1, R1, requirement 1, 1: its text."""
 _ID = re.compile(r"(?:done:)?\W*(?:m|milestone)?[\W_]*(\d+)\b", re.IGNORECASE)
@@ -125,6 +131,11 @@ class MilestoneReport(_Lenient):
     missing: str | None = Field(description="What information or access is missing, else null.")
     surprise: str | None = Field(description="What contradicts the goal's assumptions, else null.")
     values: list[ReportedValue] = Field(description="The values the brief asks to yield; else empty.")
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _as_status(cls, status: Any) -> Any:
+        return STATUSES.get(status, status) if isinstance(status, str) else status
 
 
 class Verification(_Lenient):

@@ -31,7 +31,7 @@ from plan_execute.agent.state import (
     add_usage,
     merge_milestones,
 )
-from plan_execute.agent.usage import Account, crossed_budget, heavy_calls, tallied
+from plan_execute.agent.usage import Account, count_call, crossed_budget, heavy_calls, tallied
 
 REPAIRS = 2
 """How often one draft may be sent back, or its call repeated, before the planner is given up."""
@@ -80,7 +80,7 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
     repair: list[BaseMessage] = []
     objections: list[str] = []
     problem = Problem("planner_unavailable", "The planner was not asked.")
-    made = heavy_calls(state["usage"])
+    made, usage = heavy_calls(state["usage"]), state["usage"]
     for attempt in range(1 + REPAIRS):
         if context.budget.heavy_calls is not None and made + attempt >= context.budget.heavy_calls:
             return Problem("budget", f"The budget of {context.budget.heavy_calls} heavy calls is used up.")
@@ -102,7 +102,12 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
         if draft is not None and not objections:
             return draft
         code = "plan_unparsable" if draft is None else "plan_invalid"
-        problem = Problem(code, f"The planner gave no usable plan in {1 + REPAIRS} attempts: {' '.join(objections)}")
+        tries = f"{1 + attempt} attempts" if attempt else "1 attempt"
+        reason = f"The planner gave no usable plan in {tries}: {' '.join(objections)}"
+        problem = Problem(code, reason)
+        usage = add_usage(usage, count_call("planner", model, reply.message, context.prices))
+        if crossed := crossed_budget(context.budget, Spent(usage=usage, seconds=state["seconds"])):
+            return Problem("budget", f"Crossed {crossed}. {reason}")
         said = draft.model_dump_json() if draft else reply.text
         quoted = AIMessage(clip(said or "(nothing)", prompts.RESULT_LIMIT))
         advice = [] if draft else [f"{reply.advice} Fill in the PlanDraft schema.".strip()]

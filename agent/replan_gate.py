@@ -71,12 +71,9 @@ class Situation:
 
     @cached_property
     def surprised(self) -> list[Milestone]:
-        """Milestones of this plan whose report contradicts it, while something is still to come."""
-        if not self.pending:
-            return []
-        plan = self.state["plan"]
-        current = [m for m in self.state["milestones"].values() if plan and m["revision"] == plan["revision"]]
-        return [m for m in current if m["status"] == "completed" and (m["report"] or {}).get("surprise")]
+        """Milestones of the round whose report contradicts the plan, while something is still to come."""
+        done = [m for m in self.round if m["status"] == "completed"]
+        return [m for m in done if self.pending and (m["report"] or {}).get("surprise")]
 
     @cached_property
     def questions(self) -> list[Inquiry]:
@@ -123,8 +120,8 @@ class Situation:
     @property
     def replan_ahead(self) -> bool:
         """Whether a new plan is what comes next, if nothing else stands against it."""
-        in_vain = self.failed and not self.may_retry and not self.may_escalate
-        return self.replans_left and bool(self.surprised or in_vain)
+        in_vain = self.failed and not (self.questions or self.may_retry or self.may_escalate)
+        return self.replans_left and bool(self.surprised or in_vain) and not self.seen_before
 
     @property
     def steps_lacking(self) -> bool:
@@ -173,7 +170,7 @@ RULES: tuple[Rule, ...] = (
     Rule("steps", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
     Rule("model", lambda s: "model_unavailable" in s.codes, "abort", lambda s: s.reasons, "executor_unavailable"),
     Rule("ask", lambda s: s.questions, "ask", lambda s: s.reasons),
-    Rule("surprise", lambda s: s.surprised and s.replans_left, "replan", lambda s: s.reasons, "unexpected_state"),
+    Rule("surprise", lambda s: s.surprised and s.replan_ahead, "replan", lambda s: s.reasons, "unexpected_state"),
     Rule("transient", lambda s: s.may_retry, "retry", lambda s: s.reasons),
     Rule("escalate", lambda s: s.may_escalate, "retry", lambda s: s.reasons),
     Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: s.reasons, "max_replans"),

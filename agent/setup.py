@@ -47,10 +47,14 @@ def make_setup(
     """Collect what a graph is built with.
 
     Raises:
-        ConfigurationError: Two tools bear the same name, or one that of a tool executors have anyway.
+        ConfigurationError: Something is no tool; two tools bear the same name, or one that of a tool executors have.
     """
     catalogue: dict[str, BaseTool] = {}
     for given in tools:
+        if not callable(given) and not isinstance(given, BaseTool):
+            raise ConfigurationError(
+                f"{given!r} is no tool: give LangChain tools, or functions with type hints and a docstring."
+            )
         tool = given if isinstance(given, BaseTool) else as_tool(given)
         if tool.name in RESERVED:
             raise ConfigurationError(

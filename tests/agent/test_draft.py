@@ -104,6 +104,14 @@ def test_requirements_can_be_added_but_not_reworded_or_dropped() -> None:
     assert [r["text"] for r in kept] == ["Answer it."]
 
 
+def test_spaces_around_ids_do_not_matter() -> None:
+    draft = plan(milestone("a", id="m1 "), milestone("b", id="m2", depends_on=["m1 ", " done:m7"]))
+    finished = {"m7": done("m7", 1)}
+    assert objections(draft, finished=finished) == []
+    adopted, _ = adopt_draft(PlanDraft.model_validate(draft), revision=2, known=finished)
+    assert [m["depends_on"] for m in adopted.values()] == [[], ["m2", "m7"]]
+
+
 def test_calls_and_yields_are_kept_but_not_shown_to_the_planner() -> None:
     pinned = {"calls": [{"tool": "look_up", "args": '{"subject": "x"}'}], "yields": [{"name": "n", "kind": "number"}]}
     draft = PlanDraft.model_validate(plan(milestone("a", **pinned)))

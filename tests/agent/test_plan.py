@@ -140,3 +140,22 @@ def test_milestones_of_a_verdict_are_read_as_ids(said: Any, ids: list[str]) -> N
 def test_verdicts_may_come_by_number(verdicts: Any) -> None:
     read = Synthesis.model_validate({"answer": "x", "requirements": verdicts}).requirements
     assert [(v.number, v.met) for v in read] == [(1, True), (2, False)]
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("success", "succeeded"),
+        ("Completed", "succeeded"),
+        ("done", "succeeded"),
+        ("failure", "failed"),
+        ("error", "failed"),
+    ],
+)
+def test_status_of_a_report_is_read_from_near_words(said: str, status: str) -> None:
+    assert MilestoneReport.model_validate({"status": said, "result": "r"}).status == status
+
+
+def test_status_of_a_report_is_not_guessed() -> None:
+    with pytest.raises(ValidationError):
+        MilestoneReport.model_validate({"status": "partly", "result": "r"})

@@ -85,6 +85,18 @@ def test_going_back_and_forth_between_two_plans_ends_too() -> None:
     assert (output["error"]["code"], output["error"]["replans"]) == ("no_progress", 2)
 
 
+def test_surprise_is_not_planned_around_twice_while_the_rest_of_the_plan_stays_the_same() -> None:
+    def surprised(asked: Asked) -> Answer:
+        told = any(message.type == "tool" for message in asked.messages)
+        return report("found", surprise="odd") if told and goal_of(asked).startswith("way") else diligent(asked)
+
+    drafts = (plan(milestone(f"way {number}"), milestone("b"), milestone("c")) for number in range(9))
+    planner = ScriptedModel(lambda asked: synthesis() if asked.tools == ["Synthesis"] else next(drafts))
+    output = run(planner, ScriptedModel(surprised))
+    assert output["status"] == "completed"
+    assert len(planner.asked) == 3
+
+
 def test_stuck_planner_with_default_settings_makes_few_heavy_calls() -> None:
     planner = ScriptedModel(lambda asked: plan(milestone(f"way {len(planner.asked)}")))
     output = run(planner, ScriptedModel(vain))
@@ -241,6 +253,15 @@ def test_unmet_requirement_is_not_planned_for_beyond_the_budget(budget: dict[str
     assert "Unmet: 1." in output["error"]["message"]
 
 
+def test_draft_is_not_sent_back_beyond_the_budget() -> None:
+    planner = heavy(plan(milestone("a", tools=["fly"])))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), TOOLS, context={"budget": {"tokens": 20}})
+    output = agent.invoke(ASKED)
+    assert (output["status"], output["error"]["code"], len(planner.asked)) == ("aborted", "budget", 2)
+    assert "Crossed the budget of 20 tokens." in output["error"]["message"]
+    assert "unknown tool 'fly'" in output["error"]["message"]
+
+
 def test_budget_of_two_heavy_calls_leaves_room_for_what_needs_none() -> None:
     two = {"budget": {"heavy_calls": 2}}
     busy = iter([TimeoutError("busy")])
@@ -317,6 +338,17 @@ def test_verifier_that_fails_for_a_passing_reason_is_asked_again() -> None:
     assert len(planner.asked) == 2
 
 
+def test_verifier_that_cannot_be_used_aborts_instead_of_replanning() -> None:
+    class UnauthorizedError(Exception):
+        status_code = 401
+
+    planner = heavy(plan(milestone("a")))
+    output = run(planner, verify="model", verifier_model=ScriptedModel([UnauthorizedError("bad key")]))
+    assert (output["status"], output["error"]["code"]) == ("aborted", "executor_unavailable")
+    assert "The verifier cannot be reached" in output["error"]["message"]
+    assert len(planner.asked) == 1
+
+
 def test_last_attempt_goes_to_the_stronger_model_before_a_replan() -> None:
     strong = ScriptedModel(
         lambda asked: (
@@ -331,6 +363,22 @@ def test_last_attempt_goes_to_the_stronger_model_before_a_replan() -> None:
     assert output["plan"]["revision"] == 1
     assert output["milestones"]["m1"]["attempts"] == 2
     assert len(light.asked) == 1
+
+
+def test_attempt_in_vain_is_not_repeated_with_the_same_model() -> None:
+    strong = ScriptedModel(
+        lambda asked: (
+            plan(milestone("a"))
+            if "PlanDraft" in asked.tools
+            else synthesis()
+            if "Synthesis" in asked.tools
+            else diligent(asked)
+        )
+    )
+    weak = ScriptedModel(vain)
+    agent = create_plan_execute_agent(strong, weak, TOOLS, context={"escalate": True, "max_attempts": 3})
+    output = agent.invoke(ASKED)
+    assert (output["status"], output["milestones"]["m1"]["attempts"], len(weak.asked)) == ("completed", 2, 1)
 
 
 def test_service_that_asks_to_be_left_alone_is() -> None:

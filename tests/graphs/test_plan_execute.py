@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from syrupy.assertion import SnapshotAssertion
 
 from plan_execute.agent import Context
+from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
 from tests.fakes import (
@@ -458,6 +459,12 @@ def test_recursion_limit_of_25_ends_in_a_status() -> None:
     )
     output = agent.invoke(ASKED, {"recursion_limit": 25})
     assert (output["status"], output["error"]["code"]) == ("partial", "recursion_limit")
+
+
+@pytest.mark.parametrize("given", ["look_up", {"type": "web_search"}])
+def test_what_is_no_tool_is_refused_in_a_sentence(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is no tool: give LangChain tools"):
+        create_plan_execute_agent(tools=[given])
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
