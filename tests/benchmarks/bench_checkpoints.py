@@ -17,6 +17,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, NamedTuple
@@ -28,6 +29,7 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from plan_execute.agent.plan import MilestoneReport
+from plan_execute.agent.prompts import EXECUTOR
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.checkpointer import Saver
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
@@ -60,12 +62,19 @@ class Place(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a run cost: seconds, bytes of the main graph and of the scratchpads, seconds to read its state back."""
+    """What a run cost: milliseconds, bytes of the main graph and of the scratchpads, milliseconds to read its state."""
 
-    seconds: float
+    run: float
     main: int
     scratchpads: int
     read: float
+
+
+class Time(NamedTuple):
+    """Milliseconds on the clock, and those that this process computed: other work on the machine delays the first."""
+
+    wall: float
+    cpu: float
 
 
 class PlainState(TypedDict):
@@ -116,32 +125,34 @@ def make_agent(count: int, saver: Saver | None, calls: int = 1, answer_length: i
     )
 
 
-def run_milestones(agent: PlanExecuteAgent, thread: str) -> float:
-    """Seconds of a whole run; it must complete."""
+def timed(work: Callable[[], object], count: int) -> Time:
+    """The time of some work, divided by a count."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Time(wall / count * 1_000, cpu / count * 1_000)
+
+
+def run_milestones(agent: PlanExecuteAgent, thread: str) -> None:
+    """Run; it must complete."""
     keeps = agent.checkpointer is not None
-    began = time.perf_counter()
     output = agent.invoke(
         ASKED,
         {"configurable": {"thread_id": thread}, "recursion_limit": 10_000},
         durability="sync" if keeps else None,
     )
-    seconds = time.perf_counter() - began
     assert output["status"] == "completed", output["error"]
-    return seconds
 
 
 def measure_milestones(place: Place, count: int, **work: int) -> Cost:
     """The cost of a run of so many milestones; it is deleted again."""
     thread = str(uuid.uuid4())
     agent = make_agent(count, place.saver, **work)
-    seconds = run_milestones(agent, thread)
-    began = time.perf_counter()
-    state = agent.get_state({"configurable": {"thread_id": thread}})
-    read = time.perf_counter() - began
-    assert len(state.values["milestones"]) == count
+    run = timed(partial(run_milestones, agent, thread), 1)
+    read = timed(partial(agent.get_state, {"configurable": {"thread_id": thread}}), 1)
     main, scratchpads = place.sizes(thread)
     place.saver.delete_thread(thread)
-    return Cost(seconds, main, scratchpads, read)
+    return Cost(run.wall, main, scratchpads, read.wall)
 
 
 def measure_plain_list(place: Place, count: int) -> Cost:
@@ -155,18 +166,15 @@ def measure_plain_list(place: Place, count: int) -> Cost:
     )
     graph = builder.compile(checkpointer=place.saver)
     config: Any = {"configurable": {"thread_id": thread}, "recursion_limit": 10_000}
-    began = time.perf_counter()
-    graph.invoke({"records": []}, config, durability="sync")
-    seconds, began = time.perf_counter() - began, time.perf_counter()
-    graph.get_state(config)
-    read = time.perf_counter() - began
+    run = timed(partial(graph.invoke, {"records": []}, config, durability="sync"), 1)
+    read = timed(partial(graph.get_state, config), 1)
     main, scratchpads = place.sizes(thread)
     place.saver.delete_thread(thread)
-    return Cost(seconds, main, scratchpads, read)
+    return Cost(run.wall, main, scratchpads, read.wall)
 
 
-def measure_bare_agents(saver: Saver | None, count: int) -> float:
-    """Seconds of so many runs of LangChain's `create_agent`, each with the tool call and the report of a milestone."""
+def run_bare_agents(saver: Saver | None, count: int) -> None:
+    """Run LangChain's `create_agent` so many times, each with the tool call and the report of a milestone."""
     chance = random.Random(count)
 
     @tool
@@ -181,16 +189,11 @@ def measure_bare_agents(saver: Saver | None, count: int) -> float:
     agent: Any = create_agent(
         ScriptedModel(light), [look_up], response_format=ToolStrategy(MilestoneReport), checkpointer=saver
     )
-    began = time.perf_counter()
     for number in range(count):
-        config = {"configurable": {"thread_id": f"bare-{number}"}}
+        config = {"configurable": {"thread_id": str(uuid.uuid4())}}
         goal = {"messages": [("user", f"Look part {number} up, and say what it is made of.")]}
         output = agent.invoke(goal, config, durability="sync" if saver else None)
         assert output["structured_response"].status == "succeeded"
-    seconds = time.perf_counter() - began
-    for number in range(count if saver else 0):
-        saver.delete_thread(f"bare-{number}")  # type: ignore[union-attr]  # there is one
-    return seconds
 
 
 @contextmanager
@@ -237,10 +240,10 @@ def bench_storage(places: dict[str, Callable[[], Any]], counts: Sequence[int], m
                     count,
                     _mb(ours.main),
                     _mb(ours.scratchpads),
-                    f"{ours.seconds:.2f}",
-                    f"{ours.read * 1000:.0f}",
+                    f"{ours.run / 1000:.2f}",
+                    f"{ours.read:.0f}",
                     _mb(plain.main) if plain else "-",
-                    f"{plain.seconds:.2f}" if plain else "-",
+                    f"{plain.run / 1000:.2f}" if plain else "-",
                 ]
             )
         head = ["milestones", "main MB", "scratchpads MB", "s", "read ms", "plain list MB", "plain list s"]
@@ -252,27 +255,24 @@ def bench_overhead(places: dict[str, Callable[[], Any]], count: int, times: int)
     """Milliseconds a milestone, against LangChain's `create_agent` doing the same without a plan."""
     rows: list[list[object]] = []
     for name, opened in {"none": _nowhere, "memory": lambda: open_checkpointer("memory"), **places}.items():
-        ours, bare = [], []
+        ours: list[Time] = []
+        bare: list[Time] = []
         with opened() as place:
             saver = place.saver if isinstance(place, Place) else place
             for turn in range(times + 1):  # by turns, so that what else the machine does meets both
                 agent = make_agent(count, saver)
-                run, alone = run_milestones(agent, f"run-{turn}"), measure_bare_agents(saver, count)
+                run = timed(partial(run_milestones, agent, f"run-{turn}"), count)
+                alone = timed(partial(run_bare_agents, saver, count), count)
                 if turn:  # the first one warms up
-                    ours.append(run / count * 1000)
-                    bare.append(alone / count * 1000)
-        rows.append(
-            [
-                name,
-                f"{min(ours):.1f}",
-                f"{median(ours):.1f}",
-                f"{min(bare):.1f}",
-                f"{median(bare):.1f}",
-                f"{min(ours) / min(bare):.2f}",
-            ]
-        )
-    head = ["checkpointer", "ms min", "ms median", "create_agent min", "median", "ratio of minima"]
-    print_table(f"overhead a milestone, runs of {count}, {times} times, durability sync", head, rows)
+                    ours.append(run)
+                    bare.append(alone)
+        columns = [[time.wall for time in ours], [time.cpu for time in ours]]
+        columns += [[time.wall for time in bare], [time.cpu for time in bare]]
+        figures = [f"{figure:.1f}" for column in columns for figure in (min(column), median(column))]
+        rows.append([name, *figures, f"{min(columns[0]) / min(columns[2]):.1f}"])
+    head = ["checkpointer", "ms", "median", "CPU", "median", "create_agent ms", "median", "CPU", "median", "ratio"]
+    title = "ms a milestone on the clock and of this process, and of create_agent for the same calls and report"
+    print_table(f"{title}: least and median of {times} runs of {count}, durability sync", head, rows)
 
 
 def bench_scratchpads(places: dict[str, Callable[[], Any]], calls: Sequence[int]) -> None:
@@ -282,10 +282,10 @@ def bench_scratchpads(places: dict[str, Callable[[], Any]], calls: Sequence[int]
         for number in calls:
             with opened() as place:
                 size = measure_milestones(place, 5, calls=number, answer_length=2_000).scratchpads // 5
-            text = number * 2_000 + 1_000
+            text = len(EXECUTOR) + number * 2_000 + 1_000
             rows.append([name, number, _kb(text), _kb(size), _kb(60_000 + 2 * text), f"{size / number / 1000:.1f}"])
     head = ["checkpointer", "tool calls", "own text KB", "scratchpad KB", "60 KB + 2 x text", "KB a call"]
-    print_table("scratchpad of one milestone, tool calls of 2 KB, report of 1 KB", head, rows)
+    print_table("scratchpad of one milestone: its prompt, tool calls of 2 KB, a report of 1 KB", head, rows)
 
 
 @contextmanager
