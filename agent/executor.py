@@ -20,7 +20,7 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.digest import clip
 from plan_execute.agent.effects import unsettled
 from plan_execute.agent.errors import ConfigurationError, ModelError
-from plan_execute.agent.failures import MEANINGS, FailureCode, classify_error, describe_error, pause
+from plan_execute.agent.failures import MEANINGS, FailureCode, classify_error, describe_error, is_of_checkpointer, pause
 from plan_execute.agent.models import BEYOND_COMPACT, is_compact, model_for
 from plan_execute.agent.plan import Verification
 from plan_execute.agent.question import Dialogue, Question, asking, describe_silence
@@ -96,7 +96,9 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
             return react.invoke(state, limited(state, config))
         except GraphBubbleUp:
             raise
-        except Exception as error:  # noqa: BLE001 - a milestone may fail, a run may not
+        except Exception as error:
+            if is_of_checkpointer(error):
+                raise
             return _raised(error)
 
     async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
@@ -104,7 +106,9 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
             return await react.ainvoke(state, limited(state, config))
         except GraphBubbleUp:
             raise
-        except Exception as error:  # noqa: BLE001 - see `run`
+        except Exception as error:
+            if is_of_checkpointer(error):
+                raise
             return _raised(error)
 
     return RunnableLambda(run, arun, name="react")

@@ -8,6 +8,7 @@ from typing import Literal
 
 import httpx
 from langchain_core.tools import ToolException
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from plan_execute.agent.errors import ModelError
 
@@ -91,6 +92,16 @@ def classify_tool_error(error: BaseException) -> FailureCode:
     if _is_transient(error) or status in _TRANSIENT_STATUS:
         return "transient"
     return "failed" if isinstance(error, ToolException) else "unknown"
+
+
+def is_of_checkpointer(error: BaseException) -> bool:
+    """Whether a checkpointer raised it: then it is nobody's failure in the run, which stops where it was last kept."""
+    trace = error.__traceback__
+    while trace is not None:
+        if isinstance(trace.tb_frame.f_locals.get("self"), BaseCheckpointSaver):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def is_undecided(error: BaseException) -> bool:

@@ -27,6 +27,7 @@ from plan_execute.agent.failures import (
     classify_error,
     classify_tool_error,
     describe_error,
+    is_of_checkpointer,
     is_undecided,
     retry_after,
     text_of,
@@ -139,7 +140,9 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             answer = call_within(self._seconds_left(request.state), lambda: handler(ruling.request))
         except GraphBubbleUp:
             raise
-        except Exception as error:  # noqa: BLE001 - a tool may raise anything; the model is told
+        except Exception as error:
+            if is_of_checkpointer(error):
+                raise
             answer = _error_answer(ruling.request, error)
         return _received(ruling, answer, began)
 
@@ -155,7 +158,9 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             answer = await acall_within(self._seconds_left(request.state), handler(ruling.request))
         except GraphBubbleUp:
             raise
-        except Exception as error:  # noqa: BLE001 - see `wrap_tool_call`
+        except Exception as error:
+            if is_of_checkpointer(error):
+                raise
             answer = _error_answer(ruling.request, error)
         return _received(ruling, answer, began)
 

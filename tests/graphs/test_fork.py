@@ -227,7 +227,10 @@ def test_fork_that_cannot_be_stored_leaves_nothing_behind(place: str, capsys: py
             "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
         )
     assert main(["fork", "sales", "--at", "4", "--checkpointer", place]) == 1
-    assert capsys.readouterr().err == "plan-execute: the threads could not be read or written: disk full\n"
+    assert (
+        capsys.readouterr().err
+        == "plan-execute: The threads could not be read or written: disk full: see that its file is in order.\n"
+    )
     assert main(["threads", "--checkpointer", place, "--json"]) == 0
     assert [thread["thread"] for thread in json.loads(capsys.readouterr().out)] == ["sales"]
 
