@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from difflib import SequenceMatcher
 from graphlib import CycleError, TopologicalSorter
 
 from plan_execute.agent.plan import MilestoneDraft, PlanDraft
@@ -10,6 +11,9 @@ from plan_execute.agent.state import Milestone, Requirement
 
 MOST_OBJECTIONS = 20
 """Most objections to a draft that are listed."""
+
+ALIKE = 0.5
+"""From which ratio of `difflib` on two texts are taken for one requirement in other words."""
 
 
 def check_draft(
@@ -103,7 +107,10 @@ def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple
         All requirements, and the number of each added one by the number under which the draft covers it.
     """
     texts = [_folded(requirement["text"]) for requirement in frozen]
-    added = [text for text in draft.requirements if not frozen or (text.strip() and _folded(text) not in texts)]
+    if frozen and _repeats(texts, draft.requirements):
+        added = draft.requirements[len(frozen) :]
+    else:
+        added = [text for text in draft.requirements if not frozen or (text.strip() and _folded(text) not in texts)]
     merged, numbers = list(frozen), {}
     covered = {number for milestone in draft.milestones for number in milestone.covers}
     for drafted, text in enumerate(added, start=len(frozen) + 1):
@@ -111,6 +118,12 @@ def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple
             numbers[drafted] = len(merged) + 1
             merged.append(Requirement(number=numbers[drafted], text=text, met=None, milestones=[], note=None))
     return merged, numbers
+
+
+def _repeats(texts: Sequence[str], drafted: Sequence[str]) -> bool:
+    """Whether a draft lists all requirements again, in their order, as they were or in other words."""
+    pairs = zip(texts, map(_folded, drafted), strict=False)
+    return len(drafted) >= len(texts) and all(SequenceMatcher(None, *pair).ratio() >= ALIKE for pair in pairs)
 
 
 def _size_objections(draft: PlanDraft, max_milestones: int, *, replanning: bool) -> list[str]:

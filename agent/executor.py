@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, cast
@@ -30,6 +30,7 @@ from plan_execute.agent.scratchpad import (
     limit_reached,
     raised_failure,
     raised_message,
+    seconds_spent,
     tally_of,
 )
 from plan_execute.agent.setup import Setup
@@ -122,7 +123,8 @@ def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
     failure = _find_failure(state, report, context)
     account = Account({}, 0.0)
     if failure is None and report is not None and context.verify == "model":
-        failure, account = yield from tallied("verifier", context, _verify(brief, report, messages, context))
+        how = asking(context, seconds_spent(state))
+        failure, account = yield from tallied("verifier", context, _verify(brief, report, messages, context, how))
     tally = tally_of(state)
     usage, seconds = add_usage(tally["usage"], account.usage), tally["seconds"] + account.seconds
     milestone = Milestone(
@@ -209,13 +211,15 @@ def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: 
     if report["status"] in {"failed", "blocked"}:
         code = by_tools if by_tools in {"not_found", "permission", "transient"} else "missing"
         return _failure(code, said, evidence)
+    if report["missing"]:
+        return _failure("missing", report["missing"], evidence)
     if brief["tools"] and not has_evidence(state):
         return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", said, evidence)
     return None
 
 
 def _verify(
-    brief: Brief, report: dict[str, Any], messages: Sequence[AnyMessage], context: Context
+    brief: Brief, report: dict[str, Any], messages: Sequence[AnyMessage], context: Context, how: Mapping[str, Any]
 ) -> Dialogue[Failure | None]:
     """Let the verifier judge `done_when` against the evidence; whatever keeps it from saying yes is a no."""
     try:
@@ -224,9 +228,7 @@ def _verify(
             raise ModelError(BEYOND_COMPACT["verifier"])
     except ModelError as error:
         return _failure("unverified", str(error), "")
-    question = Question(
-        model, prompts.verifier_messages(brief, report["result"], messages), Verification, **asking(context)
-    )
+    question = Question(model, prompts.verifier_messages(brief, report["result"], messages), Verification, **how)
     reply = yield question
     if reply.error is not None and classify_error(reply.error) == "transient":
         reply = yield question

@@ -34,6 +34,7 @@ from plan_execute.agent.failures import (
 )
 from plan_execute.agent.models import is_compact, model_for
 from plan_execute.agent.plan import MilestoneReport
+from plan_execute.agent.question import LAST_WORD
 from plan_execute.agent.scratchpad import (
     REPORT,
     STEPS_FOR_TURN,
@@ -44,6 +45,7 @@ from plan_execute.agent.scratchpad import (
     pending_calls,
     raised_message,
     readable_texts,
+    seconds_spent,
     tally_of,
     usage_of,
 )
@@ -137,7 +139,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         if ruling.answer is not None:
             return _recorded(ruling, ruling.answer, began)
         try:
-            answer = call_within(self._seconds_left(request.state), lambda: handler(ruling.request))
+            answer = call_within(self._seconds_for_tool(request.state), lambda: handler(ruling.request))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -155,7 +157,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         if ruling.answer is not None:
             return _recorded(ruling, ruling.answer, began)
         try:
-            answer = await acall_within(self._seconds_left(request.state), handler(ruling.request))
+            answer = await acall_within(self._seconds_for_tool(request.state), handler(ruling.request))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -171,7 +173,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         brief, messages = state["brief"], state["messages"]
         if "wait" in brief and not any(isinstance(m, AIMessage) for m in messages):
             yield Wait(brief["wait"])
-        seconds = self._seconds_left(state)
+        seconds = min(self._seconds_left(state), max(context.seconds_left(seconds_spent(state)), LAST_WORD))
         if seconds <= 0:
             raise CallAbandonedError("no time is left for another model call")
         if tally_of(state)["turns"] >= context.max_model_calls:  # middleware may send the loop back to the model
@@ -252,6 +254,9 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         )
         return ExtendedModelResponse(response, Command(update={"tally": tally}))
 
+    def _seconds_for_tool(self, state: Mapping[str, Any]) -> float:
+        return min(self._seconds_left(state), self._context(state).seconds_left(seconds_spent(state)))
+
     def _seconds_left(self, state: Mapping[str, Any]) -> float:
         return self._context(state).milestone_timeout - tally_of(state)["seconds"]
 
@@ -274,7 +279,8 @@ def executor_model(brief: Brief, context: Context) -> BaseChatModel:
 def _believed(response: ModelResponse[Any], state: ScratchpadState, *, last: bool) -> ModelResponse[Any]:
     """Send back a report that cannot be believed; an accepted one goes on as plain JSON.
 
-    A claim of success without evidence goes back once; a second one is left to the judgement of the report.
+    A claim of success without evidence, or with something missing, goes back once; a second one is left to the
+    judgement of the report.
     """
     report = response.structured_response
     if not isinstance(report, MilestoneReport):
@@ -283,9 +289,12 @@ def _believed(response: ModelResponse[Any], state: ScratchpadState, *, last: boo
     objection = None
     if any(call["name"] != REPORT for call in said.tool_calls):
         objection = prompts.REPORT_ALONE
-    elif report.status == "succeeded" and state["brief"]["tools"] and not last and not has_evidence(state):
-        told = any(isinstance(m, ToolMessage) and m.content == prompts.NO_EVIDENCE for m in state["messages"])
-        objection = None if told else prompts.NO_EVIDENCE
+    elif report.status == "succeeded" and not last:
+        doubt = prompts.STILL_MISSING if report.missing else None
+        if state["brief"]["tools"] and not has_evidence(state):
+            doubt = prompts.NO_EVIDENCE
+        told = any(isinstance(m, ToolMessage) and m.content == doubt for m in state["messages"])
+        objection = None if told else doubt
     if objection is None:
         return ModelResponse(result=response.result, structured_response=report.model_dump(mode="json"))
     return ModelResponse(

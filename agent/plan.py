@@ -19,6 +19,8 @@ YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "ur
 
 NULL_WORDS = frozenset({"", "null", "none", "nil", "n/a"})
 """How models write nothing where they should write null."""
+NOTHING_WORDS = frozenset({"-", "no", "nothing", "nothing missing", "nothing is missing", "not applicable"})
+"""How they report that nothing is missing, and no surprise."""
 YES_WORDS = frozenset({"true", "yes", "y", "1", "met", "done"})
 """How models write true."""
 
@@ -136,6 +138,11 @@ class MilestoneReport(_Lenient):
     @classmethod
     def _as_status(cls, status: Any) -> Any:
         return STATUSES.get(status, status) if isinstance(status, str) else status
+
+    @field_validator("missing", "surprise")
+    @classmethod
+    def _as_nothing(cls, text: str | None) -> str | None:
+        return None if text is not None and text.strip(" .\n\t").casefold() in NOTHING_WORDS else text
 
 
 class Verification(_Lenient):

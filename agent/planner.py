@@ -92,7 +92,7 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
                 )
             )
         else:
-            reply = yield Question(model, [*asked, *repair], PlanDraft, **asking(context))
+            reply = yield Question(model, [*asked, *repair], PlanDraft, **asking(context, state["seconds"]))
         if reply.error is not None:
             problem = Problem("planner_unavailable", describe_silence("planner", model, reply.error))
             if not may_come_again(reply.error):

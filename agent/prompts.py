@@ -95,6 +95,11 @@ NO_EVIDENCE = (
     "Not accepted: you report success, but none of your tools has answered successfully. Use a tool, or report failed."
 )
 
+STILL_MISSING = (
+    "Not accepted: you report success, but also that something is missing. If it is needed, report blocked; if not, "
+    "leave `missing` null."
+)
+
 
 def last_call(limit: str) -> str:
     """Tell an executor that it can only report now."""

@@ -36,6 +36,9 @@ Method = Literal["json_schema", "function_calling", "prompt"]
 METHODS: tuple[Method, ...] = get_args(Method)
 """In the order of what a provider guarantees."""
 
+LAST_WORD = 60.0
+"""Seconds that a model has for what it says last, when a run's budget of seconds is used up."""
+
 _refused: dict[int, set[Method]] = {}
 """By the id of a model, since models have no hash."""
 
@@ -83,9 +86,10 @@ async def aask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T
         return result
 
 
-def asking(context: Context) -> dict[str, Any]:
-    """How the questions of a run are put: by which method, and with how much time for each."""
-    return {"method": context.structured_output, "seconds": context.milestone_timeout}
+def asking(context: Context, spent: float) -> dict[str, Any]:
+    """How the questions of a run that has worked for so many seconds are put: by which method, with how much time."""
+    left = max(context.seconds_left(spent), LAST_WORD)
+    return {"method": context.structured_output, "seconds": min(context.milestone_timeout, left)}
 
 
 def replied(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
@@ -108,7 +112,11 @@ def describe_silence(role: Role, model: BaseChatModel, error: Exception) -> str:
     if isinstance(error, ContextOverflowError):
         return f"The {role}'s prompt is too long for its model: {describe_error(error)}"
     address = _address(model)
-    happened = "does not take the request" if _is_rejected(error) else "cannot be reached"
+    happened = "cannot be reached"
+    if _is_rejected(error):
+        happened = "does not take the request"
+    elif classify_error(error) == "unknown":
+        happened = "gave an error"
     return f"The {role} {happened}{f' at {address}' if address else ''}: {describe_error(error)}"
 
 

@@ -88,6 +88,12 @@ def tally_of(state: Mapping[str, Any]) -> Tally:
     return add_tallies(state.get("tally", {}), ())
 
 
+def seconds_spent(state: Mapping[str, Any]) -> float:
+    """How long the run has worked, this milestone included."""
+    run = state.get("run")
+    return (run["seconds"] if run else 0.0) + tally_of(state)["seconds"]
+
+
 def has_evidence(state: Mapping[str, Any]) -> bool:
     """Whether a granted tool has answered successfully."""
     return any(call["ok"] and call["tool"] in state["brief"]["tools"] for call in tally_of(state)["calls"])

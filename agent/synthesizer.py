@@ -84,7 +84,7 @@ def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialo
                 compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
             )
         else:
-            reply = yield Question(model, [*messages, *repair], schema, **asking(context))
+            reply = yield Question(model, [*messages, *repair], schema, **asking(context, state["seconds"]))
         if reply.error is not None:
             problem = Problem("synthesis_failed", describe_silence("synthesizer", model, reply.error))
             if not may_come_again(reply.error):
@@ -218,10 +218,12 @@ def _without_model(state: RunState, problem: Problem) -> dict[str, Any]:
     decision = state["decision"]
     cut_short = decision["code"] if decision else None
     reason = f"{decision['reason']} " if cut_short and decision else ""
+    results = describe_finished(state["milestones"]) or None
+    so_far = "The results are put together as they are, without a model" if results else "Nothing was finished"
     return conclude(
         state,
         "partial",
-        answer=describe_finished(state["milestones"]) or None,
+        answer=results,
         code=cut_short or problem.code,
-        message=f"{reason}The results are put together as they are, without a model: {problem.message}",
+        message=f"{reason}{so_far}: {problem.message}",
     )

@@ -104,6 +104,22 @@ def test_requirements_can_be_added_but_not_reworded_or_dropped() -> None:
     assert [r["text"] for r in kept] == ["Answer it."]
 
 
+@pytest.mark.parametrize(
+    "drafted",
+    [
+        ["Answer it.", "Name the source.", "Give the date."],
+        ["Answer it properly.", "Name a source for it.", "Give the date."],
+    ],
+    ids=["as they were", "in other words"],
+)
+def test_of_a_list_that_repeats_all_requirements_only_the_rest_is_new(drafted: list[str]) -> None:
+    frozen = [*ASKED, Requirement(number=2, text="Name the source.", met=None, milestones=[], note=None)]
+    draft = PlanDraft.model_validate(plan(milestone("a", covers=[1, 2, 3]), requirements=drafted))
+    adopted, kept = adopt_draft(draft, revision=2, known={}, requirements=frozen)
+    assert [r["text"] for r in kept] == ["Answer it.", "Name the source.", "Give the date."]
+    assert adopted["m1"]["covers"] == [1, 2, 3]
+
+
 def test_spaces_around_ids_do_not_matter() -> None:
     draft = plan(milestone("a", id="m1 "), milestone("b", id="m2", depends_on=["m1 ", " done:m7"]))
     finished = {"m7": done("m7", 1)}

@@ -429,3 +429,26 @@ def test_prompts_do_not_grow_with_the_work_finished(count: int) -> None:
 
 def test_answer_without_content_is_classed_not_crashed() -> None:
     assert carry_out(ScriptedModel([AIMessage("")]), ["look_up"])["failure"]["code"] == "no_report"
+
+
+def test_budget_of_seconds_abandons_a_tool_under_way_and_leaves_the_last_word() -> None:
+    ended, goes_on = threading.Event(), threading.Event()
+
+    @tool
+    def dawdle(subject: str) -> str:
+        """Take all the time there is."""
+        goes_on.wait(30)
+        ended.set()
+        return "late"
+
+    light = ScriptedModel([tool_call("dawdle", {"subject": "x"}), report("what there was", "failed")])
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a", tools=["dawdle"]))), light, [dawdle], context={"budget": {"seconds": 0.5}}
+    )
+    output = agent.invoke(ASKED)
+    assert not ended.is_set()
+    goes_on.set()
+    assert (output["status"], output["error"]["code"]) == ("partial", "budget")
+    outcome = output["milestones"]["m1"]
+    assert outcome["tool_calls"][0]["code"] == "timeout"
+    assert outcome["result"] == "what there was"

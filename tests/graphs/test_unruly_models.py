@@ -449,7 +449,7 @@ class Served(ScriptedModel):
     ("error", "said", "attempts"),
     [
         (ContextOverflowError("9 > 8"), "prompt is too long for its model", 1),
-        (ValueError("down"), "cannot be reached at http://127.0.0.1:9/v1: ValueError: down", 2),
+        (ValueError("down"), "gave an error at http://127.0.0.1:9/v1: ValueError: down", 2),
     ],
 )
 def test_silence_is_explained(error: Exception, said: str, attempts: int) -> None:
@@ -520,3 +520,15 @@ def test_compact_model_is_not_asked_for_what_it_would_make_up(
     assert ended["error"] is not None
     assert (ended["status"], ended["error"]["code"]) == ("aborted", "model_unavailable")
     assert said in ended["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("again", "status", "code"),
+    [("null", "completed", None), ("Nothing.", "completed", None), ("the date", "blocked", "missing")],
+)
+def test_success_with_something_missing_goes_back_once(again: str, status: str, code: str | None) -> None:
+    light = ScriptedModel([tool_call("look_up", {"subject": "x"}), report(missing="the date"), report(missing=again)])
+    outcome = carry_out(light)
+    assert outcome["status"] == status
+    assert (outcome["failure"] or {"code": None})["code"] == code
+    assert "report success, but also that something is missing" in light.asked[2].messages[-1].text
