@@ -100,7 +100,7 @@ class Context(BaseModel):
     verify: Literal["rules", "model"] = Field(default="rules", title="Verification")
     """Who checks a milestone that reports success: plain rules, or also the verifier model against `done_when`."""
     escalate: bool = Field(default=False, title="Escalate")
-    """Whether the last attempt at a milestone that was tried in vain goes to the planner's model, before a replan."""
+    """Whether a milestone that was tried in vain goes to the planner's model for another attempt, before a replan."""
     budget: Budget = Field(default=Budget(), title="Budget")
     """What a whole run may cost."""
     prices: dict[str, Price] = Field(default={}, title="Prices")
