@@ -1,6 +1,7 @@
 """Which milestones run next."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from plan_execute.agent.audit import record
 from plan_execute.agent.state import LogEntry, Milestone, now
@@ -8,13 +9,13 @@ from plan_execute.agent.state import LogEntry, Milestone, now
 
 def ready_milestones(milestones: Mapping[str, Milestone], limit: int) -> list[str]:
     """Pending milestones whose dependencies are all completed, in plan order, at most `limit`."""
-    ready = [
+    ready = (
         key
         for key, milestone in milestones.items()
         if milestone["status"] == "pending"
         and all(milestones[needed]["status"] == "completed" for needed in milestone["depends_on"])
-    ]
-    return ready[:limit]
+    )
+    return list(islice(ready, limit))
 
 
 def start_milestones(
