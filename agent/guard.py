@@ -386,6 +386,7 @@ def _recorded(
         args=call["args"],
         ok=ok,
         effect=has_effect(tool),
+        at=now(ago=seconds),
         seconds=round(seconds, 3),
         code=None if ok else message.additional_kwargs.get("failure", "bad_arguments"),
         error=None if ok else clip(message.text, ERROR_LIMIT),

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NotRequired, Required
 
 from langchain_core.messages import AnyMessage
@@ -59,7 +59,7 @@ class Yield(TypedDict):
 
 
 class ToolCallRecord(TypedDict):
-    """One call a milestone made: tool, arguments as given, whether it succeeded and how many seconds it took.
+    """One call a milestone made: tool, arguments as given, when, whether it succeeded and how many seconds it took.
 
     `effect` is whether the tool says that it changes the world; if it did, `answer` is what it said, cut. Of a failed
     call, `code` is the class of failure and `error` what the model was told. `verdict` is what a person said who was
@@ -70,6 +70,7 @@ class ToolCallRecord(TypedDict):
     args: dict[str, Any]
     ok: bool
     effect: bool
+    at: str
     seconds: float
     code: str | None
     error: str | None
@@ -335,9 +336,9 @@ def fresh(value: Any) -> Any:
     return Overwrite(value)
 
 
-def now() -> str:
-    """The time of a transition, ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def now(ago: float = 0.0) -> str:
+    """The time of a transition, or so many seconds before, ISO 8601 in UTC."""
+    return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")
 
 
 def _sum(a: ModelUsage | RoleUsage, b: ModelUsage | RoleUsage) -> ModelUsage:

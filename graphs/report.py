@@ -97,11 +97,11 @@ class Clock:
         """Seconds from the start until then."""
         return seconds_between(self.start, at) if self.start else 0.0
 
-    def place(self, at: str | None) -> float:
-        """How far along the run that was, in percent; the end for what has no time yet."""
+    def place(self, at: str | None, later: float = 0.0) -> float:
+        """How far along the run that was, or so many seconds later, in percent; the end for what has no time yet."""
         if at is None:
             return 100.0
-        return 100.0 * self.since(at) / self.seconds if self.seconds else 0.0
+        return min(100.0 * (self.since(at) + later) / self.seconds, 100.0) if self.seconds else 0.0
 
     @property
     def ticks(self) -> list[tuple[float, str]]:

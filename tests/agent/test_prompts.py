@@ -35,6 +35,7 @@ MILESTONES = {
                 "args": {},
                 "ok": False,
                 "effect": False,
+                "at": "2026-01-01T00:00:00.000+00:00",
                 "seconds": 0.1,
                 "code": "failed",
                 "error": "no",

@@ -229,6 +229,15 @@ def test_retried_milestone_shows_both_attempts() -> None:
     assert "TimeoutError: slow" in page.text
 
 
+def test_time_scale_has_the_tool_calls_of_a_milestone_below_its_bar() -> None:
+    state = state_named("parallel")
+    page = page_of(state)
+    called = [call for milestone in state["milestones"].values() for call in milestone["tool_calls"]]
+    assert len(called) == 4
+    assert page.all("class").count("bar call-bar is-completed") == len(called)
+    assert page.text.count("look_up, ") == len(called)
+
+
 def test_values_without_a_log_still_show_when_milestones_ran() -> None:
     state = {key: value for key, value in state_named("parallel").items() if key != "log"}
     page = page_of(state)
