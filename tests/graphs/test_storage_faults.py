@@ -18,11 +18,12 @@ import aiosqlite
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 
 from plan_execute.graphs import checkpointer, open_checkpointer
 from plan_execute.graphs.checkpointer import storage_errors
 from plan_execute.graphs.cli import main
-from plan_execute.graphs.plan_execute import create_plan_execute_agent
+from plan_execute.graphs.plan_execute import PlanExecuteAgent, create_plan_execute_agent
 from tests.fakes import Answer as ScriptedAnswer
 from tests.fakes import Asked as Scripted
 from tests.fakes import ScriptedModel, diligent, heavy, milestone, plan, synthesis
@@ -247,10 +248,11 @@ def spawn(words: list[str], prepare: Callable[[], None]) -> Told:
     return Told(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize("limit", [100_000, 200_000, 400_000])
 def test_file_that_may_not_grow_is_told_and_the_run_goes_on_when_it_may(
-    server: OpenAIServer, place: str, capsys: pytest.CaptureFixture[str]
+    limit: int, server: OpenAIServer, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = spawn(begin(server, place), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)))
+    told = spawn(begin(server, place), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     assert told.status == 1
     check_one_sentence(told, "disk I/O error: see whether the disk is full", "resume sales")
     check_goes_on(place, server, told, capsys)
@@ -371,3 +373,65 @@ async def test_embedder_who_awaits_gets_the_databases_error_and_goes_on(place: s
         await connection.execute("PRAGMA max_page_count = 1000000")
         output = await agent.ainvoke(None, SALES, durability="sync")
         assert output["status"] == "completed"
+
+
+class FailsOnce(InMemorySaver):
+    """Fails once: the `at`th time that it is to put something of a namespace."""
+
+    def __init__(self, namespace: str, at: int) -> None:
+        super().__init__()
+        self.namespace, self.at, self.seen = namespace, at, 0
+
+    def put(self, config: Any, *args: Any) -> Any:
+        if self.namespace in config["configurable"]["checkpoint_ns"]:
+            self.seen += 1
+            if self.seen == self.at:
+                raise sqlite3.OperationalError("database is locked")
+        return super().put(config, *args)
+
+    async def aput(self, config: Any, *args: Any) -> Any:
+        return self.put(config, *args)
+
+
+async def go(agent: PlanExecuteAgent, given: Any, *, awaited: bool) -> dict[str, Any]:
+    if awaited:
+        return await agent.ainvoke(given, SALES, durability="sync")
+    return agent.invoke(given, SALES, durability="sync")
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize("at", range(1, 6))
+async def test_storage_that_fails_inside_a_milestone_is_no_failure_of_the_milestone(at: int, awaited: bool) -> None:
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("Look."))), ScriptedModel(diligent), [look_up], checkpointer=FailsOnce("react", at)
+    )
+    with pytest.raises(storage_errors(), match="locked"):
+        await go(agent, QUESTION, awaited=awaited)
+    output = await go(agent, None, awaited=awaited)
+    assert output["status"] == "completed"
+    assert list(output["milestones"]) == ["m1"]
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize(("at", "done"), [(1, 0), (2, 1)])
+async def test_receipt_that_cannot_be_kept_stops_the_run_and_nothing_is_done_twice(
+    at: int, done: int, awaited: bool
+) -> None:
+    sent: list[str] = []
+
+    @tool
+    def send(subject: str) -> str:
+        """Send it."""
+        sent.append(subject)
+        return "sent"
+
+    send.metadata = {"effect": "effect"}
+    drafted = plan(milestone("Send it.", tools=["send"]))
+    agent = create_plan_execute_agent(
+        heavy(drafted), ScriptedModel(diligent), [send], checkpointer=FailsOnce("effect:", at)
+    )
+    with pytest.raises(storage_errors(), match="locked"):
+        await go(agent, QUESTION, awaited=awaited)
+    assert len(sent) == done
+    await go(agent, None, awaited=awaited)
+    assert len(sent) == 1
