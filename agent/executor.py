@@ -86,7 +86,13 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
 
     Of the steps its milestone has left it may take what its model calls need, at most so many `steps` each: a runnable
     is handed LangChain's limit of 25 where the run has none of its own, which is less than a milestone's limits allow.
+    Of its messages only those come back by which the report is judged: the rest stays where it was said, stored once.
     """
+
+    def outcome(state: ExecutorState) -> dict[str, Any]:
+        messages, kept = state["messages"], {"tally", "structured_response"}
+        shown = prompts.evidence_of(messages[:-1]) if _context(state, setup).verify == "model" else []
+        return {**{key: value for key, value in state.items() if key in kept}, "messages": [*shown, *messages[-1:]]}
 
     def limited(state: ExecutorState, config: RunnableConfig) -> RunnableConfig:
         needed = steps * (_context(state, setup).max_model_calls + 1)
@@ -94,7 +100,7 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
 
     def run(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
-            return react.invoke(state, limited(state, config))
+            return outcome(react.invoke(state, limited(state, config)))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -104,7 +110,7 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
 
     async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
         try:
-            return await react.ainvoke(state, limited(state, config))
+            return outcome(await react.ainvoke(state, limited(state, config)))
         except GraphBubbleUp:
             raise
         except Exception as error:

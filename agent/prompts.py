@@ -189,8 +189,7 @@ def executor_messages(brief: Brief, instructions: str) -> list[BaseMessage]:
 def verifier_messages(brief: Brief, result: str, scratchpad: Sequence[AnyMessage]) -> list[BaseMessage]:
     """Ask whether a milestone is done, showing what its tools answered."""
     parts = [f"Goal: {brief['goal']}", f"Done when: {brief['done_when'] or 'the goal is reached'}"]
-    answers = [message for message in scratchpad if isinstance(message, ToolMessage)][-EVIDENCE_LENGTH:]
-    for answer in answers:
+    for answer in evidence_of(scratchpad):
         parts.append(f"{answer.name} answered:\n{mark('result', clip(answer.text, RESULT_LIMIT))}")
     parts += [
         f"Result of {key}, which it builds on:\n{mark('result', clip(text, RESULT_LIMIT))}"
@@ -198,6 +197,11 @@ def verifier_messages(brief: Brief, result: str, scratchpad: Sequence[AnyMessage
     ]
     parts.append("Reported result:\n" + mark("result", clip(result, RESULT_LIMIT)))
     return [SystemMessage(VERIFIER), HumanMessage("\n\n".join(parts))]
+
+
+def evidence_of(scratchpad: Sequence[AnyMessage]) -> list[ToolMessage]:
+    """What of a scratchpad a verifier is shown."""
+    return [message for message in scratchpad if isinstance(message, ToolMessage)][-EVIDENCE_LENGTH:]
 
 
 def synthesizer_messages(

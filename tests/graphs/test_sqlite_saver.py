@@ -76,3 +76,4 @@ def test_scratchpad_grows_by_the_same_for_each_call(tmp_path: Path) -> None:
             measure_milestones(place, 1, calls=calls, answer_length=2_000).scratchpads for calls in (10, 20, 30)
         )
     assert many - more < (more - few) * 1.1
+    assert many - more < 10 * (2_000 + 4_500), "what a tool answered is stored once"
