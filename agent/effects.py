@@ -17,7 +17,7 @@ from langgraph.types import Command
 from plan_execute.agent.context import Context
 from plan_execute.agent.digest import SHOWN_LIMIT, clean, clip
 from plan_execute.agent.failures import FailureCode, is_undecided
-from plan_execute.agent.person import CHECKPOINTER
+from plan_execute.agent.keeping import checkpointer_in_force
 from plan_execute.agent.scratchpad import ScratchpadState, tally_of
 from plan_execute.agent.state import Effect, LogEntry, ToolCallRecord, now
 from plan_execute.agent.timeout import CallEndedError
@@ -112,7 +112,7 @@ def key_for(request: ToolCallRequest) -> str:
     if effect is not None and effect["outcome"] != "done":
         return effect["key"]
     same = (call for call in calls if call["code"] in OPEN and call_key(call["tool"], call["args"]) == key)
-    return next((call["key"] for call in same), str(request.tool_call["id"]))
+    return next((call.get("key", "") for call in same), str(request.tool_call["id"]))
 
 
 class Receipts(AgentMiddleware[ScratchpadState, Context]):
@@ -205,11 +205,11 @@ class _Receipt(NamedTuple):
 
 def _find_receipt(request: ToolCallRequest) -> _Receipt | None:
     """None for a call that may be repeated, or where nothing is kept and so nothing is resumed."""
-    configurable = request.runtime.config.get("configurable", {})
-    saver, call = configurable.get(CHECKPOINTER), request.tool_call
+    saver, call = checkpointer_in_force(), request.tool_call
     if saver is None or not only_once(request.tool):
         return None
-    place = {"thread_id": configurable["thread_id"], "checkpoint_ns": f"effect:{call['id']}"}
+    thread = request.runtime.config["configurable"]["thread_id"]
+    place = {"thread_id": thread, "checkpoint_ns": f"effect:{call['id']}"}
     facts = {
         "milestone": request.state["brief"]["id"],
         "tool": call["name"],
@@ -232,7 +232,7 @@ def _effect_of(call: ToolCallRecord) -> Effect | None:
         return None
     outcome: Literal["done", "unknown", "open"]
     outcome = "done" if call["ok"] else "unknown" if call["code"] == UNKNOWN else "open"
-    return Effect(outcome=outcome, answer=call["answer"] or "", key=call["key"])
+    return Effect(outcome=outcome, answer=call.get("answer", ""), key=call.get("key", ""))
 
 
 def _key_of(request: ToolCallRequest) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -34,7 +33,7 @@ from plan_execute.agent.scratchpad import (
     tally_of,
 )
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, add_usage, now
+from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, RunState, add_usage, new_id, now
 from plan_execute.agent.usage import Account, tallied
 
 ARGS_LIMIT = 200
@@ -78,7 +77,7 @@ def open_scratchpad(state: ExecutorState, setup: Setup) -> dict[str, Any]:
     context = _context(state, setup)
     messages = prompts.executor_messages(brief, context.executor_instructions)
     # With ids, or what comes back from the ReAct loop would be added to these instead of replacing them.
-    return {"brief": brief, "messages": [m.model_copy(update={"id": str(uuid.uuid4())}) for m in messages]}
+    return {"brief": brief, "messages": [m.model_copy(update={"id": new_id()}) for m in messages]}
 
 
 def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> RunnableLambda[Any, Any]:

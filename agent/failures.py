@@ -8,9 +8,9 @@ from typing import Literal
 
 import httpx
 from langchain_core.tools import ToolException
-from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from plan_execute.agent.errors import ModelError
+from plan_execute.agent.keeping import checkpointer_in_force
 
 FailureCode = Literal[
     "transient",
@@ -95,10 +95,13 @@ def classify_tool_error(error: BaseException) -> FailureCode:
 
 
 def is_of_checkpointer(error: BaseException) -> bool:
-    """Whether a checkpointer raised it: then it is nobody's failure in the run, which stops where it was last kept."""
-    trace = error.__traceback__
-    while trace is not None:
-        if isinstance(trace.tb_frame.f_locals.get("self"), BaseCheckpointSaver):
+    """Whether the run's checkpointer raised it: then it is nobody's failure, and the run stops where it was kept last.
+
+    One of another graph, which a tool may have called, is that tool's failure.
+    """
+    checkpointer, trace = checkpointer_in_force(), error.__traceback__
+    while checkpointer is not None and trace is not None:
+        if trace.tb_frame.f_locals.get("self") is checkpointer:
             return True
         trace = trace.tb_next
     return False

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -50,7 +49,7 @@ from plan_execute.agent.scratchpad import (
     usage_of,
 )
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Brief, ToolCallRecord, now
+from plan_execute.agent.state import Brief, ToolCallRecord, new_id, now
 from plan_execute.agent.timeout import CallAbandonedError, acall_within, call_within
 from plan_execute.agent.usage import model_name
 
@@ -190,7 +189,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         said = response.result[0]
         may_nudge = tally_of(state)["turns"] + 2 < context.max_model_calls
         if isinstance(said, AIMessage) and not said.tool_calls and not limit and may_nudge:
-            nudge = HumanMessage(prompts.NUDGE, id=str(uuid.uuid4()))
+            nudge = HumanMessage(prompts.NUDGE, id=new_id())
             again = yield Ask(request.override(messages=[*request.messages, said, nudge]), seconds)
             assert again is not None
             response = ModelResponse(result=[said, nudge, *again.result], structured_response=again.structured_response)
@@ -317,14 +316,14 @@ def _renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
     ids: list[tuple[str | None, str]] = []
     for message in response.result:
         if isinstance(message, AIMessage):
-            calls = [{**call, "id": str(uuid.uuid4()), "args": storable(call["args"])} for call in message.tool_calls]
+            calls = [{**call, "id": new_id(), "args": storable(call["args"])} for call in message.tool_calls]
             ids = [(old["id"], new["id"]) for old, new in zip(message.tool_calls, calls, strict=True)]
             metadata = {"model_name": name, **message.response_metadata}
-            facts = {"id": str(uuid.uuid4()), "tool_calls": calls, "response_metadata": metadata}
+            facts = {"id": new_id(), "tool_calls": calls, "response_metadata": metadata}
             result.append(message.model_copy(update=facts))
         elif isinstance(message, ToolMessage):
             new = next((new for old, new in ids if old == message.tool_call_id), message.tool_call_id)
-            result.append(message.model_copy(update={"id": str(uuid.uuid4()), "tool_call_id": new}))
+            result.append(message.model_copy(update={"id": new_id(), "tool_call_id": new}))
         else:
             result.append(message)
     return ModelResponse(result=result, structured_response=response.structured_response)
@@ -390,12 +389,17 @@ def _recorded(
         seconds=round(seconds, 3),
         code=None if ok else message.additional_kwargs.get("failure", "bad_arguments"),
         error=None if ok else clip(message.text, ERROR_LIMIT),
-        answer=clip(message.text, prompts.RESULT_LIMIT) if ok and has_effect(tool) else None,
-        verdict=ruling.verdict,
-        key=key_for(ruling.request),
     )
-    message = message.model_copy(update={"id": str(uuid.uuid4())})
-    tally = Tally(calls=[record], kept=dict(kept or {}), seconds=seconds)
+    if has_effect(tool):
+        record["key"] = key_for(ruling.request)
+        if ok:
+            record["answer"] = clip(message.text, prompts.RESULT_LIMIT)
+    if ruling.verdict:
+        record["verdict"] = ruling.verdict
+    message = message.model_copy(update={"id": new_id()})
+    tally = Tally(calls=[record], seconds=seconds)
+    if kept:
+        tally["kept"] = dict(kept)
     return Command(update={**(more or {}), "messages": [message], "tally": tally})
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from langgraph.config import get_config
 from langgraph.types import interrupt
 from pydantic import BaseModel, ValidationError
+
+from plan_execute.agent.keeping import checkpointer_in_force
 
 T = TypeVar("T")
 
@@ -59,15 +60,7 @@ def ask_person(asking: Asking, take: Callable[[Verdict], T | Objection]) -> T:
 
 def can_wait() -> bool:
     """Whether a run can wait for a person: only where a checkpointer keeps it meanwhile."""
-    try:
-        configurable = get_config().get("configurable", {})
-    except RuntimeError:  # outside a graph
-        return False
-    return configurable.get(CHECKPOINTER) is not None
-
-
-CHECKPOINTER = "__pregel_checkpointer"
-"""Under which key of `configurable` LangGraph hands a node the checkpointer in force; it has no public name."""
+    return checkpointer_in_force() is not None
 
 
 def _request(asking: Asking, objection: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a run remembers: JSON-plain typed dicts, because checkpoints outlive code."""
 
 import operator
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NotRequired, Required
@@ -61,9 +62,8 @@ class Yield(TypedDict):
 class ToolCallRecord(TypedDict):
     """One call a milestone made: tool, arguments as given, when, whether it succeeded and how many seconds it took.
 
-    `effect` is whether the tool says that it changes the world; if it did, `answer` is what it said, cut. Of a failed
-    call, `code` is the class of failure and `error` what the model was told. `verdict` is what a person said who was
-    asked about the call before it was made. `key` is the id under which the tool was called.
+    `effect` is whether the tool says that it changes the world. Of a failed call, `code` is the class of failure and
+    `error` what the model was told. What only few calls have is left out where there is none.
     """
 
     tool: str
@@ -74,9 +74,12 @@ class ToolCallRecord(TypedDict):
     seconds: float
     code: str | None
     error: str | None
-    answer: str | None
-    verdict: str | None
-    key: str
+    key: NotRequired[str]
+    """The id under which a tool that changes the world was called."""
+    answer: NotRequired[str]
+    """What it said when it did, cut."""
+    verdict: NotRequired[str]
+    """What a person said who was asked about the call before it was made."""
 
 
 class Failure(TypedDict):
@@ -334,6 +337,11 @@ class ExecutorOutput(TypedDict):
 def fresh(value: Any) -> Any:
     """Replace a key that otherwise accumulates."""
     return Overwrite(value)
+
+
+def new_id() -> str:
+    """An id that no other bears: 96 random bits in 16 letters, because a run stores each of them several times."""
+    return secrets.token_urlsafe(12)
 
 
 def now(ago: float = 0.0) -> str:

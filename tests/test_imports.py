@@ -21,6 +21,7 @@ AGENT_ORDER = [
     "state",
     "digest",
     "timeout",
+    "keeping",
     "person",
     "approval",
     "failures",

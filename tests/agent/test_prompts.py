@@ -39,9 +39,6 @@ MILESTONES = {
                 "seconds": 0.1,
                 "code": "failed",
                 "error": "no",
-                "answer": None,
-                "verdict": None,
-                "key": "1",
             }
         ],
         failure=Failure(code="missing", message="information is missing: the rate", evidence="404", retry_after=None),
