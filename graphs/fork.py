@@ -14,11 +14,12 @@ from typing_extensions import TypedDict
 from plan_execute.agent.effects import may_have_acted
 from plan_execute.agent.errors import RequestError
 from plan_execute.agent.state import LogEntry
-from plan_execute.graphs.checkpointer import Saver, copy_history
+from plan_execute.graphs.checkpointer import Saver
 from plan_execute.graphs.command import print_json
 from plan_execute.graphs.display import STRATEGY_WIDTH, Line, Screen, clip
 from plan_execute.graphs.hold import held
 from plan_execute.graphs.options import resume_command
+from plan_execute.graphs.rows import copy_history
 from plan_execute.graphs.threads import config_of, read_thread, with_checkpointer
 
 

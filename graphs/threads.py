@@ -18,7 +18,6 @@ from plan_execute.agent.state import Milestone, RunState
 from plan_execute.graphs.checkpointer import (
     Saver,
     describe_storage_error,
-    drop_scratchpads,
     open_checkpointer,
     storage_errors,
 )
@@ -39,6 +38,7 @@ from plan_execute.graphs.display import (
 from plan_execute.graphs.hold import held
 from plan_execute.graphs.options import resume_command
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
+from plan_execute.graphs.rows import drop_scratchpads
 
 
 class Thread(TypedDict):

@@ -11,8 +11,8 @@ from plan_execute.agent import ConfigurationError
 from plan_execute.agent.errors import RequestError
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
-from plan_execute.graphs.checkpointer import drop_scratchpads
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from plan_execute.graphs.rows import drop_scratchpads
 from plan_execute.graphs.threads import find_threads, read_thread
 from tests.fakes import ScriptedModel, milestone, plan, report, synthesis
 

@@ -18,10 +18,10 @@ from langgraph.types import Command, StateSnapshot
 
 from plan_execute.agent.errors import ConfigurationError, RequestError
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
-from plan_execute.graphs.checkpointer import drop_scratchpads
 from plan_execute.graphs.cli import main
 from plan_execute.graphs.fork import Step, find_steps, fork
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from plan_execute.graphs.rows import drop_scratchpads
 from plan_execute.graphs.threads import config_of, find_threads, read_thread
 from tests.fakes import ScriptedModel, diligent, goal_of, heavy, milestone, plan, report, synthesis, tool_call
 
