@@ -1,15 +1,14 @@
 """The guard: holds a ReAct loop to its milestone's tools, limits and time, and to a report that can be believed."""
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, NamedTuple, cast
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
-from langchain_core.tools import BaseTool, ToolException
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
@@ -19,27 +18,17 @@ from plan_execute.agent.approval import Ruling, ask_for_approval
 from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
-from plan_execute.agent.digest import READER, READER_NAME, SHOWN_LIMIT, clean, clip, read_reference, storable
-from plan_execute.agent.effects import UNKNOWN, has_effect, held_back, key_for, only_once
+from plan_execute.agent.digest import READER, READER_NAME
+from plan_execute.agent.effects import held_back
 from plan_execute.agent.failures import (
-    FailureCode,
-    classify_error,
-    classify_tool_error,
-    describe_error,
     is_of_checkpointer,
-    is_undecided,
-    retry_after,
-    text_of,
 )
 from plan_execute.agent.models import is_compact, model_for
-from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.question import LAST_WORD
 from plan_execute.agent.scratchpad import (
-    REPORT,
     STEPS_FOR_TURN,
     ScratchpadState,
     Tally,
-    has_evidence,
     limit_reached,
     pending_calls,
     raised_message,
@@ -49,8 +38,18 @@ from plan_execute.agent.scratchpad import (
     usage_of,
 )
 from plan_execute.agent.setup import Setup
-from plan_execute.agent.state import Brief, ToolCallRecord, new_id, now
+from plan_execute.agent.state import Brief, new_id
 from plan_execute.agent.timeout import CallAbandonedError, acall_within, call_within
+from plan_execute.agent.tool_answer import (
+    announce_end,
+    error_answer,
+    event_of,
+    read_on,
+    received,
+    recorded,
+    refusal,
+)
+from plan_execute.agent.turn import believed, raised, renewed, without_calls
 from plan_execute.agent.usage import model_name
 
 ERROR_LIMIT = 500
@@ -105,7 +104,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - a provider may raise anything; the milestone says what it was
-            return self._counted(request, _raised(error), began)
+            return self._counted(request, raised(error), began)
 
     async def awrap_model_call(
         self,
@@ -127,7 +126,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - see `wrap_model_call`
-            return self._counted(request, _raised(error), began)
+            return self._counted(request, raised(error), began)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -136,7 +135,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         ruling = self._rule_on(request)
         began = time.monotonic()
         if ruling.answer is not None:
-            return _recorded(ruling, ruling.answer, began)
+            return recorded(ruling, ruling.answer, began)
         try:
             answer = call_within(self._seconds_for_tool(request.state), lambda: handler(ruling.request))
         except GraphBubbleUp:
@@ -144,8 +143,8 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         except Exception as error:
             if is_of_checkpointer(error):
                 raise
-            answer = _error_answer(ruling.request, error)
-        return _received(ruling, answer, began)
+            answer = error_answer(ruling.request, error)
+        return received(ruling, answer, began)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
@@ -154,7 +153,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         ruling = self._rule_on(request)
         began = time.monotonic()
         if ruling.answer is not None:
-            return _recorded(ruling, ruling.answer, began)
+            return recorded(ruling, ruling.answer, began)
         try:
             answer = await acall_within(self._seconds_for_tool(request.state), handler(ruling.request))
         except GraphBubbleUp:
@@ -162,8 +161,8 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         except Exception as error:
             if is_of_checkpointer(error):
                 raise
-            answer = _error_answer(ruling.request, error)
-        return _received(ruling, answer, began)
+            answer = error_answer(ruling.request, error)
+        return received(ruling, answer, began)
 
     def _turn(self, request: ModelRequest[Context]) -> Turn:
         """Ask the model with the milestone's model and tools; nudge it once if it answers in plain text."""
@@ -193,11 +192,11 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             again = yield Ask(request.override(messages=[*request.messages, said, nudge]), seconds)
             assert again is not None
             response = ModelResponse(result=[said, nudge, *again.result], structured_response=again.structured_response)
-        response = _renewed(response, model_name(model))
+        response = renewed(response, model_name(model))
         said = response.result[0]
         if limit and response.structured_response is None:
-            return ModelResponse(result=[_without_calls(response)])
-        return _believed(response, state, last=bool(limit))
+            return ModelResponse(result=[without_calls(response)])
+        return believed(response, state, last=bool(limit))
 
     def _rule_on(self, request: ToolCallRequest) -> Ruling:
         """Whether a call is made: refused or answered without its tool, put before a person, or let through."""
@@ -207,9 +206,9 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         ruling = Ruling(request)
         if request.tool_call["name"] in self._context(request.state).approve_tools:
             ruling = ask_for_approval(request)
-        announce({**_event("tool_started", request), "args": ruling.request.tool_call["args"]})
+        announce({**event_of("tool_started", request), "args": ruling.request.tool_call["args"]})
         if ruling.answer is not None:
-            _announce_end(request, ruling.answer)
+            announce_end(request, ruling.answer)
         return ruling
 
     def _answer_without_tool(self, request: ToolCallRequest) -> ToolMessage | None:
@@ -222,15 +221,15 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         repeats = sum({"tool": r["tool"], "args": r["args"]} == same for r in records)
         repeats += sum({"tool": c["name"], "args": c["args"]} == same for c in batch[:place])
         if len(records) + place >= self._context(state).tool_call_limit:
-            return _answer(call, "Not run: the limit of tool calls is reached. Report what you have.", "limit")
+            return refusal(call, "Not run: the limit of tool calls is reached. Report what you have.", "limit")
         if repeats >= MOST_REPEATS:
             text = f"Not run: you made this very call {repeats} times. Use its answer, or try something else."
-            return _answer(call, text, "failed")
+            return refusal(call, text, "failed")
         if call["name"] == READER_NAME:
-            return _read_on(call, readable_texts(state))
+            return read_on(call, readable_texts(state))
         if call["name"] not in brief["tools"]:
             text = f"{call['name']!r} is not among your tools: {', '.join(brief['tools']) or 'none'}."
-            return _answer(call, text, "permission")
+            return refusal(call, text, "permission")
         return held_back(request)
 
     def _tools(self, state: Mapping[str, Any]) -> list[BaseTool | dict[str, Any]]:
@@ -267,201 +266,9 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
 def executor_model(brief: Brief, context: Context) -> BaseChatModel:
     """The model for this attempt: the last of several, or one after an attempt in vain, goes to the planner's.
 
-    That is if the run escalates; after a failure that may pass by itself there is something to wait for.
+    That is if the run escalates; what may pass by itself, and what the user has answered, is tried again as it was.
     """
     attempt = brief.get("attempt", 1)
-    in_vain = "hint" in brief and "wait" not in brief
+    in_vain = "hint" in brief and not {"wait", "answers"} & brief.keys()
     stronger = context.escalate and attempt > 1 and (in_vain or attempt >= context.max_attempts)
     return model_for("planner" if stronger else "executor", context)
-
-
-def _believed(response: ModelResponse[Any], state: ScratchpadState, *, last: bool) -> ModelResponse[Any]:
-    """Send back a report that cannot be believed; an accepted one goes on as plain JSON.
-
-    A claim of success without evidence, or with something missing, goes back once; a second one is left to the
-    judgement of the report.
-    """
-    report = response.structured_response
-    if not isinstance(report, MilestoneReport):
-        return response
-    said = next(message for message in reversed(response.result) if isinstance(message, AIMessage))
-    objection = None
-    if any(call["name"] != REPORT for call in said.tool_calls):
-        objection = prompts.REPORT_ALONE
-    elif report.status == "succeeded" and not last:
-        doubt = prompts.STILL_MISSING if report.missing else None
-        if state["brief"]["tools"] and not has_evidence(state):
-            doubt = prompts.NO_EVIDENCE
-        told = any(isinstance(m, ToolMessage) and m.content == doubt for m in state["messages"])
-        objection = None if told else doubt
-    if objection is None:
-        return ModelResponse(result=response.result, structured_response=report.model_dump(mode="json"))
-    return ModelResponse(
-        result=[
-            m.model_copy(update={"content": objection, "status": "error"})
-            if isinstance(m, ToolMessage) and m.name == REPORT
-            else m
-            for m in response.result
-        ]
-    )
-
-
-def _renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
-    """Give every message an id of our own, and every call one that no other bears.
-
-    What is counted is counted from the messages, and LangGraph replaces a message by another of its id; models and
-    servers repeat ids, or give none.
-    """
-    result: list[BaseMessage] = []
-    ids: list[tuple[str | None, str]] = []
-    for message in response.result:
-        if isinstance(message, AIMessage):
-            calls = [{**call, "id": new_id(), "args": storable(call["args"])} for call in message.tool_calls]
-            ids = [(old["id"], new["id"]) for old, new in zip(message.tool_calls, calls, strict=True)]
-            metadata = {"model_name": name, **message.response_metadata}
-            facts = {"id": new_id(), "tool_calls": calls, "response_metadata": metadata}
-            result.append(message.model_copy(update=facts))
-        elif isinstance(message, ToolMessage):
-            new = next((new for old, new in ids if old == message.tool_call_id), message.tool_call_id)
-            result.append(message.model_copy(update={"id": new_id(), "tool_call_id": new}))
-        else:
-            result.append(message)
-    return ModelResponse(result=result, structured_response=response.structured_response)
-
-
-def _without_calls(response: ModelResponse[Any]) -> AIMessage:
-    """What was said on the last turn, without the calls that would keep the loop going; why a report was no good."""
-    said = response.result[0]
-    rejected = [m.text for m in response.result if isinstance(m, ToolMessage) and m.name == REPORT]
-    return AIMessage(
-        said.text,
-        id=said.id,
-        additional_kwargs={"rejected": _without_advice(rejected[0])} if rejected else {},
-        response_metadata=said.response_metadata,
-        usage_metadata=said.usage_metadata if isinstance(said, AIMessage) else None,
-    )
-
-
-def _without_advice(text: str) -> str:
-    """LangChain's words about a report that does not fit, less what it says to the model."""
-    return re.split(r"\n\s*For further information|\n\s*Please fix", text)[0].removeprefix("Error: ").strip()
-
-
-def _raised(error: Exception) -> ModelResponse[Any]:
-    code: FailureCode = "timeout" if isinstance(error, CallAbandonedError) else classify_error(error)
-    advice = " (an executor needs a model that calls tools)" if isinstance(error, NotImplementedError) else ""
-    return ModelResponse(result=[raised_message(code, describe_error(error) + advice, retry_after(error))])
-
-
-def _received(ruling: Ruling, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:
-    """Take what a tool answered: a long result is cut and kept whole, and who listens is told."""
-    request = ruling.request
-    message, more = _unpacked(request.tool_call, answer)
-    text, kept = ruling.note + clean(message.text), {}
-    if len(text) > SHOWN_LIMIT:
-        reference = _next_reference(request)
-        kept = {reference: text}
-        text = clip(text, SHOWN_LIMIT, reference)
-    elif not isinstance(message.content, str) and not ruling.note:
-        text = message.content  # type: ignore[assignment]  # blocks, such as pictures
-    message = message.model_copy(update={"content": text, "artifact": None})
-    _announce_end(request, message)
-    return _recorded(ruling, message, began, kept=kept, more=more)
-
-
-def _recorded(
-    ruling: Ruling,
-    message: ToolMessage,
-    began: float,
-    *,
-    kept: Mapping[str, str] | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> Command[Any]:
-    """The state update for an answered call: its message, its record, the time it took."""
-    call, tool, ok = ruling.request.tool_call, ruling.request.tool, message.status != "error"
-    seconds = time.monotonic() - began
-    record = ToolCallRecord(
-        tool=call["name"],
-        args=call["args"],
-        ok=ok,
-        effect=has_effect(tool),
-        at=now(ago=seconds),
-        seconds=round(seconds, 3),
-        code=None if ok else message.additional_kwargs.get("failure", "bad_arguments"),
-        error=None if ok else clip(message.text, ERROR_LIMIT),
-    )
-    if has_effect(tool):
-        record["key"] = key_for(ruling.request)
-        if ok:
-            record["answer"] = clip(message.text, prompts.RESULT_LIMIT)
-    if ruling.verdict:
-        record["verdict"] = ruling.verdict
-    message = message.model_copy(update={"id": new_id()})
-    tally = Tally(calls=[record], seconds=seconds)
-    if kept:
-        tally["kept"] = dict(kept)
-    return Command(update={**(more or {}), "messages": [message], "tally": tally})
-
-
-def _unpacked(call: ToolCall, answer: ToolMessage | Command[Any]) -> tuple[ToolMessage, dict[str, Any]]:
-    """The message in a tool's answer, and what else a `Command` writes for other middleware.
-
-    A milestone is left by its report only: where a command would go is ignored, and the guard's own keys are its own.
-    """
-    if isinstance(answer, ToolMessage):
-        return answer, {}
-    update = answer.update if isinstance(answer.update, dict) else {}
-    more = {key: value for key, value in update.items() if key not in ScratchpadState.__annotations__}
-    said = [m for m in update.get("messages", ()) if isinstance(m, ToolMessage) and m.tool_call_id == call["id"]]
-    message = said[0] if said else ToolMessage("Done.", tool_call_id=call["id"], name=call["name"])
-    return message, more
-
-
-def _next_reference(request: ToolCallRequest) -> str:
-    """A name for a long result: its place among the milestone's tool calls."""
-    state, call = request.state, request.tool_call
-    batch = pending_calls(state["messages"])
-    place = next((i for i, other in enumerate(batch) if other["id"] == call["id"]), 0)
-    return f"r{len(tally_of(state)['calls']) + place + 1}"
-
-
-def _read_on(call: ToolCall, texts: dict[str, str]) -> ToolMessage:
-    try:
-        offset = int(call["args"].get("offset") or 0)
-        text = read_reference(texts, str(call["args"].get("reference")), offset)
-    except (ToolException, ValueError, TypeError) as error:
-        return _answer(call, str(error), "bad_arguments")
-    return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
-
-
-def _announce_end(request: ToolCallRequest, message: ToolMessage) -> None:
-    result = clip(message.text, prompts.DIGEST_LIMIT)
-    announce({**_event("tool_finished", request), "ok": message.status != "error", "result": result})
-
-
-def _event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
-    brief = request.state["brief"]
-    place = {"revision": brief.get("revision", 0), "milestone": brief["id"]}
-    call = request.tool_call
-    return {"type": kind, "at": now(), **place, "tool": call["name"], "call": call["id"]}
-
-
-def _error_answer(request: ToolCallRequest, error: Exception) -> ToolMessage:
-    call = request.tool_call
-    if only_once(request.tool) and (isinstance(error, CallAbandonedError) or is_undecided(error)):
-        text = f"No answer ({describe_error(error)}); whether the call had an effect is unknown. It is not made again."
-        return _answer(call, text, UNKNOWN)
-    if isinstance(error, CallAbandonedError):
-        return _answer(call, "No answer in the time there was; whether the call had an effect is unknown.", "timeout")
-    said = text_of(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
-    return _answer(call, said, classify_tool_error(error))
-
-
-def _answer(call: ToolCall, text: str, code: FailureCode) -> ToolMessage:
-    return ToolMessage(
-        clip(clean(text), ERROR_LIMIT),
-        tool_call_id=call["id"],
-        name=call["name"],
-        status="error",
-        additional_kwargs={"failure": code},
-    )

@@ -53,6 +53,8 @@ AGENT_ORDER = [
     "review",
     "effects",
     "inquiry",
+    "turn",
+    "tool_answer",
     "guard",
     "executor",
     "replan_gate",
