@@ -40,15 +40,7 @@ from plan_execute.agent.scratchpad import (
 from plan_execute.agent.setup import Setup
 from plan_execute.agent.state import Brief, new_id
 from plan_execute.agent.timeout import CallAbandonedError, acall_within, call_within
-from plan_execute.agent.tool_answer import (
-    announce_end,
-    error_answer,
-    event_of,
-    read_on,
-    received,
-    recorded,
-    refusal,
-)
+from plan_execute.agent.tool_answer import announce_end, error_answer, event_of, read_on, received, recorded, refusal
 from plan_execute.agent.turn import believed, raised, renewed, without_calls
 from plan_execute.agent.usage import model_name
 

@@ -47,7 +47,8 @@ def make_setup(
     """Collect what a graph is built with.
 
     Raises:
-        ConfigurationError: Something is no tool; two tools bear the same name, or one that of a tool executors have.
+        ConfigurationError: Something is no tool; two tools bear the same name, or one that of a tool executors have; a
+            tool to approve is not among them.
     """
     catalogue: dict[str, BaseTool] = {}
     for given in tools:
@@ -63,4 +64,6 @@ def make_setup(
         if tool.name in catalogue:
             raise ConfigurationError(f"Two tools are called {tool.name!r}: give each tool a name of its own.")
         catalogue[tool.name] = tool
-    return Setup(defaults, catalogue, response_format)
+    setup = Setup(defaults, catalogue, response_format)
+    setup.checked(defaults)
+    return setup

@@ -19,10 +19,11 @@ from syrupy.assertion import SnapshotAssertion
 
 from plan_execute.agent import Context
 from plan_execute.graphs import create_plan_execute_agent
-from plan_execute.graphs.cli import main, pursue
+from plan_execute.graphs.cli import main
 from plan_execute.graphs.display import Screen
 from plan_execute.graphs.options import Options, parse
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from plan_execute.graphs.pursuit import pursue
 from tests.fakes import Answer, ScriptedModel, diligent, milestone, plan, report, synthesis
 
 ROOT = Path(__file__).parents[2]
@@ -301,7 +302,7 @@ SLOW = """
 import sys, time
 from langgraph.checkpoint.memory import InMemorySaver
 from plan_execute.graphs import create_plan_execute_agent
-from plan_execute.graphs.cli import pursue
+from plan_execute.graphs.pursuit import pursue
 from plan_execute.graphs.display import Screen
 from plan_execute.graphs.options import Options
 from tests.fakes import ScriptedModel, milestone, plan, report

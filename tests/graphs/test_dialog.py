@@ -15,10 +15,10 @@ from langchain_core.tools import StructuredTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 from plan_execute.graphs import create_plan_execute_agent
-from plan_execute.graphs.cli import pursue
 from plan_execute.graphs.dialog import Dialog
 from plan_execute.graphs.display import Screen
 from plan_execute.graphs.options import Options
+from plan_execute.graphs.pursuit import pursue
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report, tool_call
 
 TWO = plan(milestone("Find a: the first"), milestone("Compare.", depends_on=["m1"]))

@@ -19,9 +19,9 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
-from plan_execute.graphs.cli import pursue
 from plan_execute.graphs.display import Screen
 from plan_execute.graphs.options import Options
+from plan_execute.graphs.pursuit import pursue
 from plan_execute.graphs.threads import config_of
 from tests.fakes import Answer, Asked, ScriptedModel, goal_of, heavy, milestone, plan, report, synthesis, tool_call
 
