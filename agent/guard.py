@@ -152,7 +152,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> Command[Any]:
         """Let a granted call through in async."""
-        ruling = self._rule_on(request)
+        ruling = await asyncio.to_thread(self._rule_on, request)  # who asks a person writes to the checkpointer
         began = time.monotonic()
         if ruling.answer is not None:
             return _recorded(ruling, ruling.answer, began)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from langgraph.checkpoint.serde.types import RESUME
 from langgraph.config import get_config
 from langgraph.types import interrupt
 from pydantic import BaseModel, ValidationError
@@ -50,7 +51,7 @@ def ask_person(asking: Asking, take: Callable[[Verdict], T | Objection]) -> T:
     """
     objection = ""
     while True:
-        verdict = _read(interrupt(_request(asking, objection)), asking.allowed)
+        verdict = _read(_put(_request(asking, objection)), asking.allowed)
         taken = verdict if isinstance(verdict, Objection) else take(verdict)
         if not isinstance(taken, Objection):
             return taken
@@ -68,6 +69,26 @@ def can_wait() -> bool:
 
 CHECKPOINTER = "__pregel_checkpointer"
 """Under which key of `configurable` LangGraph hands a node the checkpointer in force; it has no public name."""
+
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""The task under which LangGraph keeps an answer that names no question; it has no public name, either."""
+
+
+def _put(question: dict[str, Any]) -> object:
+    """LangGraph's `interrupt`, but an answer that names no question answers one and no more.
+
+    LangGraph leaves it in the checkpoint until the step of the outermost graph is done. After a crash, or on a resume
+    without an answer, the next question would find it there: one approval would cover a call that nobody has seen.
+    """
+    configurable = get_config()["configurable"]
+    try:
+        return interrupt(question)
+    finally:
+        outermost = configurable.get("checkpoint_map", {}).get("")
+        if outermost and (saver := configurable.get(CHECKPOINTER)):
+            place = {"thread_id": configurable["thread_id"], "checkpoint_ns": "", "checkpoint_id": outermost}
+            saver.put_writes({"configurable": place}, [(RESUME, None)], NOBODY)
 
 
 def _request(asking: Asking, objection: str) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def test_two_milestones_of_a_round_ask_one_after_the_other(checkpointer: BaseChe
     session = Session(checkpointer, answer, heavy(draft), max_parallel=2)
     assert shown(session.go(ASKED))["args"]["question"] == "what Find a. needs"
     assert shown(session.answer("respond", "A"))["args"]["question"] == "what Find b. needs"
+    assert shown(session.go(None))["args"]["question"] == "what Find b. needs"  # A is not the answer to this
     assert session.answer("respond", "B")["status"] == "completed"
 
 
