@@ -16,7 +16,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent import prompts
-from plan_execute.agent.approval import Ruling, ask_for_approval
+from plan_execute.agent.approval import Ruling, ask_for_approval, needs_approval
 from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
@@ -206,7 +206,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         if answer is not None:
             return Ruling(request, answer)
         ruling = Ruling(request)
-        if request.tool_call["name"] in self._context(request.state).approve_tools:
+        if needs_approval(request, self._context(request.state).approve_tools):
             ruling = ask_for_approval(request)
         announce({**_event("tool_started", request), "args": ruling.request.tool_call["args"]})
         if ruling.answer is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from langgraph.checkpoint.serde.types import RESUME
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.config import get_config
 from langgraph.types import interrupt
 from pydantic import BaseModel, ValidationError
@@ -58,6 +58,26 @@ def ask_person(asking: Asking, take: Callable[[Verdict], T | Objection]) -> T:
         objection = taken.text
 
 
+def was_asked(asking: Asking) -> bool:
+    """Whether the task at work put this before a person and was stopped there: a question once put stands.
+
+    It does also where the settings of a resume no longer want it. Read off what LangGraph keeps of the task.
+    """
+    configurable = get_config()["configurable"]
+    saver = configurable.get(CHECKPOINTER)
+    if saver is None or not configurable.get(RESUMING):
+        return False
+    place, _, task = configurable["checkpoint_ns"].rpartition("|")
+    facts = {"checkpoint_ns": place, "checkpoint_id": configurable["checkpoint_map"][place]}
+    found = saver.get_tuple({"configurable": {"thread_id": configurable["thread_id"], **facts}})
+    own = (task.rpartition(":")[2], INTERRUPT)
+    put = [
+        waiting.value for *kind, value in (found and found.pending_writes) or () if (*kind,) == own for waiting in value
+    ]
+    kind = _request(asking, "")["review_configs"]
+    return any(isinstance(value, dict) and value.get("review_configs") == kind for value in put)
+
+
 def can_wait() -> bool:
     """Whether a run can wait for a person: only where a checkpointer keeps it meanwhile."""
     try:
@@ -71,6 +91,8 @@ CHECKPOINTER = "__pregel_checkpointer"
 """Under which key of `configurable` LangGraph hands a node the checkpointer in force; it has no public name."""
 
 
+RESUMING = "__pregel_resuming"
+"""The key under which it tells a node that it may have been begun before."""
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """The task under which LangGraph keeps an answer that names no question; it has no public name, either."""
 

@@ -8,6 +8,8 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from plan_execute.agent import ConfigurationError
@@ -121,6 +123,28 @@ async def test_approval_is_used_up_by_its_call_in_async_too(threads_url: str) ->
         await session.ago(Command(resume={"decisions": [{"type": "approve"}]}))
         assert shown(await session.ago(None))["args"]["payee"] == "b"
         assert session.paid == [("a", 10)]
+
+
+@pytest.mark.parametrize("given", [Command(resume={"decisions": [{"type": "reject"}]}), None])
+def test_question_stands_when_the_setting_behind_it_is_gone(
+    checkpointer: BaseCheckpointSaver[Any], given: Command[Any] | None
+) -> None:
+    session, control = Session(checkpointer, ONE, approve_tools=[], max_replans=0), RunControl()
+
+    def pay_and_stop(asked: Asked) -> Answer:
+        control.request_drain()
+        return report() if asked.messages[-1].type == "tool" else tool_call("pay", CALL)
+
+    session.light = ScriptedModel(pay_and_stop)
+    with pytest.raises(GraphDrained):
+        session.go(ASKED, control=control)
+    assert shown(session.go(None, context={"approve_tools": ["pay"]}))["args"] == CALL
+    output = session.go(given)
+    assert session.paid == []
+    if given is None:
+        assert shown(output)["args"] == CALL
+    else:
+        assert output["milestones"]["m1"]["tool_calls"][0]["verdict"] == "reject"
 
 
 def test_edited_call_is_made_as_edited_and_the_model_is_told(checkpointer: BaseCheckpointSaver[Any]) -> None:
