@@ -57,7 +57,7 @@ def unsettled(calls: Sequence[ToolCallRecord]) -> list[ToolCallRecord]:
 
 def may_have_acted(call: ToolCallRecord) -> bool:
     """Whether a call changed the world, or may have."""
-    return call["effect"] and (call["ok"] or call["code"] in OPEN)
+    return call.get("effect", False) and (call["ok"] or call["code"] in OPEN)  # older releases kept less
 
 
 def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> dict[str, Effect]:
