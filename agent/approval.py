@@ -10,6 +10,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from pydantic import BaseModel, ValidationError
 
 from plan_execute.agent.digest import clean
+from plan_execute.agent.effects import begun_before
 from plan_execute.agent.person import Asking, Objection, Verdict, ask_person, was_asked
 
 
@@ -33,8 +34,11 @@ def ask_for_approval(request: ToolCallRequest) -> Ruling:
     """Put a call before a person and do as he says; what he approves is this call with these arguments, once.
 
     Approved, it is made. Edited, it is made with other arguments of the same tool, and the model is told. Rejected, the
-    model is told why. A response stands in for the tool's answer.
+    model is told why. A response stands in for the tool's answer. What was begun before the run was stopped had been
+    approved by then, so nobody is asked again whether to begin it.
     """
+    if begun := begun_before(request):
+        return Ruling(begun, verdict="approve" if begun.tool_call["args"] == request.tool_call["args"] else "edit")
 
     def take(verdict: Verdict) -> Ruling | Objection:
         match verdict.type:

@@ -115,6 +115,16 @@ def key_for(request: ToolCallRequest) -> str:
     return next((call["key"] for call in same), str(request.tool_call["id"]))
 
 
+def begun_before(request: ToolCallRequest) -> ToolCallRequest | None:
+    """The call as a process that was stopped began it, with the arguments a person gave it; None if none did."""
+    receipt, call = _find_receipt(request), request.tool_call
+    found = receipt and receipt.saver.get_tuple(receipt.place)
+    if not found or "failed" in found.metadata:
+        return None
+    args: str = found.metadata["args"]  # type: ignore[typeddict-item]  # a fact of ours
+    return request.override(tool_call={**call, "args": json.loads(args)})
+
+
 class Receipts(AgentMiddleware[ScratchpadState, Context]):
     """Puts a receipt beside the thread's checkpoints before a call that must not be made twice, and another after it.
 
@@ -214,6 +224,7 @@ def _find_receipt(request: ToolCallRequest) -> _Receipt | None:
         "milestone": request.state["brief"]["id"],
         "tool": call["name"],
         "call": call_key(call["name"], call["args"]),
+        "args": json.dumps(call["args"]),
     }
     return _Receipt(saver, {"configurable": place}, facts)
 
