@@ -129,7 +129,7 @@ class Dialog:
         while True:
             word, _, rest = self._ask(question).strip().partition(" ")
             chosen = next((answers[name] for name in answers if word.lower() in {name, name[0]}), None)
-            if chosen is None:
+            if chosen is None or (chosen is _approve and rest):  # "a lower sum, please" approves of nothing
                 known = f"{', '.join(letters[:-1])} or {letters[-1]}"
                 self._say(Line(f"Answer with {known}; Ctrl-D leaves it waiting.", style="yellow"))
             elif verdict := chosen(rest.strip()):

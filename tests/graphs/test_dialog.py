@@ -287,6 +287,7 @@ def paying(asked: Asked) -> Answer:
     [
         (("a",), "paid 10 to a"),
         (("x", "approve"), "paid 10 to a"),
+        (("a lower sum, please", "t nothing was paid"), "nothing was paid"),
         (("t paid in cash",), "paid in cash"),
         (("t", "", "t", "paid in cash"), "paid in cash"),
     ],
