@@ -48,6 +48,7 @@ class Dialog:
         self._say = screen.say
         self._ask = ask
         self._draft = ""
+        self._judged: Mapping[str, Any] = {}
 
     def judge(self, action: Mapping[str, Any]) -> Verdict | None:
         """Ask about an action, as the run's interrupt describes it, until there is an answer.
@@ -56,6 +57,8 @@ class Dialog:
             The decision; None where nobody answers any more.
         """
         objection, description = _parted(action["description"])
+        if action["args"] != self._judged:  # of several that wait, another was edited last
+            self._judged, self._draft = action["args"], ""
         try:
             if objection and self._draft:
                 helps = PLAN_HELP if action["name"] == REVIEW_PLAN else CALL_HELP

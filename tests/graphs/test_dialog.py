@@ -311,6 +311,26 @@ def test_call_is_edited_in_the_editor_until_it_will_do(editor: Editor) -> None:
     assert "paid 5 to a" in session.said
 
 
+def test_edit_of_one_call_is_not_opened_again_for_another(editor: Editor) -> None:
+    class Both(Waiting):
+        def __init__(self, *answers: str, **settings: Any) -> None:
+            super().__init__(self.pays, *answers, **settings)
+
+        def pays(self, asked: Asked) -> Answer:
+            payee = goal_of(asked)[4]
+            call = tool_call("pay", {"payee": payee, "dollars": 10})
+            return report(asked.messages[-1].text) if asked.messages[-1].type == "tool" else call
+
+        def _agent(self) -> Any:
+            self.planner = heavy(plan(milestone("Pay a.", tools=["pay"]), milestone("Pay b.", tools=["pay"])))
+            return super()._agent()
+
+    editor("text = text.replace('10', 'many')", "text = text.replace('10', 'some')", "text = text.replace('10', '5')")
+    session = Both("e", "e", "e", "a", approve_tools=["pay"], max_parallel=2)
+    assert ["payee: b" in text for text in editor()] == [False, True, False]
+    assert ("paid 5 to a" in session.said, session.status) == (True, 0)
+
+
 def test_refused_call_tells_its_reason() -> None:
     session = Waiting(
         lambda a: report("", "failed") if a.messages[-1].type == "tool" else paying(a),
