@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
+from plan_execute.agent.digest import storable
 from plan_execute.agent.inquiry import ASK_USER, REPEAT_CALL
 from plan_execute.agent.person import OBJECTION
 from plan_execute.agent.review import REVIEW_PLAN
@@ -109,7 +110,7 @@ class Dialog:
         )
 
     def _about_outcome(self, action: Mapping[str, Any], description: str) -> Verdict:
-        self._say(Line(clip(description.partition(" Approve ")[0], 500), style="bold"))
+        self._say(Line(clip(description.rpartition(" Approve ")[0], 500), style="bold"))
         self._say(Line(word_call(action["args"]["tool"], action["args"]["args"]), indent=2))
         return self._choose(
             "[a]gain, it was not done; [d]one, say what came of it; [l]eave it at that: ",
@@ -249,7 +250,7 @@ def _read(text: str, before: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     try:
         # Through JSON, because YAML also has dates and the like, which no arguments have.
-        args = json.loads(json.dumps(yaml.safe_load(text), default=str))
+        args = storable(json.loads(json.dumps(yaml.safe_load(text), default=str)))
     except yaml.YAMLError as error:
         raise ValueError(_problem(error, text)) from None
     except (TypeError, ValueError, RecursionError) as error:

@@ -311,6 +311,12 @@ def test_call_is_edited_in_the_editor_until_it_will_do(editor: Editor) -> None:
     assert "paid 5 to a" in session.said
 
 
+def test_number_that_no_checkpoint_holds_can_be_given(editor: Editor) -> None:
+    editor(f"text = text.replace('10', '{2**70}')")
+    session = Waiting(paying, "e", approve_tools=["pay"])
+    assert f"paid {2**70} to a" in session.said
+
+
 def test_edit_of_one_call_is_not_opened_again_for_another(editor: Editor) -> None:
     class Both(Waiting):
         def __init__(self, *answers: str, **settings: Any) -> None:
