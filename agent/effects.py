@@ -209,7 +209,7 @@ class _Receipt(NamedTuple):
         return self._row({"failed": now()})
 
     def _row(self, facts: dict[str, Any]) -> tuple[Any, ...]:
-        metadata = {"source": "update", "step": 0, "parents": {}, **self.facts, **facts}
+        metadata = {"source": "update", "step": 0, **self.facts, **facts}
         return self.place, empty_checkpoint(), metadata, {}
 
 
@@ -225,6 +225,7 @@ def _find_receipt(request: ToolCallRequest) -> _Receipt | None:
         "tool": call["name"],
         "call": call_key(call["name"], call["args"]),
         "args": json.dumps(call["args"]),
+        "parents": configurable.get("checkpoint_map", {}),
     }
     return _Receipt(saver, {"configurable": place}, facts)
 
