@@ -1,7 +1,7 @@
 """The approval of a tool call: a person sees its exact arguments before it is made."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from langchain_core.messages import ToolMessage
@@ -10,7 +10,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from pydantic import BaseModel, ValidationError
 
 from plan_execute.agent.digest import clean
-from plan_execute.agent.person import Asking, Objection, Verdict, ask_person
+from plan_execute.agent.effects import begun_before
+from plan_execute.agent.person import Asking, Objection, Verdict, ask_person, was_asked
 
 
 class Ruling(NamedTuple):
@@ -24,14 +25,20 @@ class Ruling(NamedTuple):
     """What the model is told before the tool's answer."""
 
 
+def needs_approval(request: ToolCallRequest, tools: Collection[str]) -> bool:
+    """Whether a call is to be put before a person: one of these tools, or one that was put before him already."""
+    return request.tool_call["name"] in tools or was_asked(_asking(request))
+
+
 def ask_for_approval(request: ToolCallRequest) -> Ruling:
     """Put a call before a person and do as he says; what he approves is this call with these arguments, once.
 
     Approved, it is made. Edited, it is made with other arguments of the same tool, and the model is told. Rejected, the
-    model is told why. A response stands in for the tool's answer.
+    model is told why. A response stands in for the tool's answer. What was begun before the run was stopped had been
+    approved by then, so nobody is asked again whether to begin it.
     """
-    call, brief = request.tool_call, request.state["brief"]
-    description = f"{brief['id']} ({brief['goal']}) is about to call {call['name']!r}."
+    if begun := begun_before(request):
+        return Ruling(begun, verdict="approve" if begun.tool_call["args"] == request.tool_call["args"] else "edit")
 
     def take(verdict: Verdict) -> Ruling | Objection:
         match verdict.type:
@@ -45,7 +52,13 @@ def ask_for_approval(request: ToolCallRequest) -> Ruling:
         text = f"Not run: the person who was asked to approve this call refused it{reason}"
         return Ruling(request, _answer(request, text, "error"), "reject")
 
-    return ask_person(Asking(call["name"], call["args"], description, ("approve", "edit", "reject", "respond")), take)
+    return ask_person(_asking(request), take)
+
+
+def _asking(request: ToolCallRequest) -> Asking:
+    call, brief = request.tool_call, request.state["brief"]
+    description = f"{brief['id']} ({brief['goal']}) is about to call {call['name']!r}."
+    return Asking(call["name"], call["args"], description, ("approve", "edit", "reject", "respond"))
 
 
 def _edit(request: ToolCallRequest, edited: Mapping[str, Any]) -> Ruling | Objection:

@@ -57,7 +57,7 @@ def unsettled(calls: Sequence[ToolCallRecord]) -> list[ToolCallRecord]:
 
 def may_have_acted(call: ToolCallRecord) -> bool:
     """Whether a call changed the world, or may have."""
-    return call["effect"] and (call["ok"] or call["code"] in OPEN)
+    return call.get("effect", False) and (call["ok"] or call["code"] in OPEN)  # older releases kept less
 
 
 def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> dict[str, Effect]:
@@ -113,6 +113,16 @@ def key_for(request: ToolCallRequest) -> str:
         return effect["key"]
     same = (call for call in calls if call["code"] in OPEN and call_key(call["tool"], call["args"]) == key)
     return next((call.get("key", "") for call in same), str(request.tool_call["id"]))
+
+
+def begun_before(request: ToolCallRequest) -> ToolCallRequest | None:
+    """The call as a process that was stopped began it, with the arguments a person gave it; None if none did."""
+    receipt, call = _find_receipt(request), request.tool_call
+    found = receipt and receipt.saver.get_tuple(receipt.place)
+    if not found or "failed" in found.metadata:
+        return None
+    args: str = found.metadata["args"]  # type: ignore[typeddict-item]  # a fact of ours
+    return request.override(tool_call={**call, "args": json.loads(args)})
 
 
 class Receipts(AgentMiddleware[ScratchpadState, Context]):
@@ -199,7 +209,7 @@ class _Receipt(NamedTuple):
         return self._row({"failed": now()})
 
     def _row(self, facts: dict[str, Any]) -> tuple[Any, ...]:
-        metadata = {"source": "update", "step": 0, "parents": {}, **self.facts, **facts}
+        metadata = {"source": "update", "step": 0, **self.facts, **facts}
         return self.place, empty_checkpoint(), metadata, {}
 
 
@@ -208,12 +218,14 @@ def _find_receipt(request: ToolCallRequest) -> _Receipt | None:
     saver, call = checkpointer_in_force(), request.tool_call
     if saver is None or not only_once(request.tool):
         return None
-    thread = request.runtime.config["configurable"]["thread_id"]
-    place = {"thread_id": thread, "checkpoint_ns": f"effect:{call['id']}"}
+    configurable = request.runtime.config["configurable"]
+    place = {"thread_id": configurable["thread_id"], "checkpoint_ns": f"effect:{call['id']}"}
     facts = {
         "milestone": request.state["brief"]["id"],
         "tool": call["name"],
         "call": call_key(call["name"], call["args"]),
+        "args": json.dumps(call["args"]),
+        "parents": configurable.get("checkpoint_map", {}),
     }
     return _Receipt(saver, {"configurable": place}, facts)
 

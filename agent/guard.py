@@ -14,7 +14,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent import prompts
-from plan_execute.agent.approval import Ruling, ask_for_approval
+from plan_execute.agent.approval import Ruling, ask_for_approval, needs_approval
 from plan_execute.agent.audit import announce
 from plan_execute.agent.compact_executor import CompactExecutor
 from plan_execute.agent.context import Context
@@ -142,7 +142,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> Command[Any]:
         """Let a granted call through in async."""
-        ruling = self._rule_on(request)
+        ruling = await asyncio.to_thread(self._rule_on, request)  # who asks a person writes to the checkpointer
         began = time.monotonic()
         if ruling.answer is not None:
             return recorded(ruling, ruling.answer, began)
@@ -196,7 +196,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         if answer is not None:
             return Ruling(request, answer)
         ruling = Ruling(request)
-        if request.tool_call["name"] in self._context(request.state).approve_tools:
+        if needs_approval(request, self._context(request.state).approve_tools):
             ruling = ask_for_approval(request)
         announce({**event_of("tool_started", request), "args": ruling.request.tool_call["args"]})
         if ruling.answer is not None:

@@ -30,12 +30,13 @@ class Inquiry(NamedTuple):
 
 
 def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_user: bool) -> list[Inquiry]:
-    """Find what only a person can say about milestones that failed, and has not been asked.
+    """Find what only a person can say about milestones that failed, and was not asked on their behalf.
 
-    That is whether a call had an effect, where nobody knows; and, if the run may ask for it, what is missing.
+    That is whether a call had an effect, where nobody knows; and, if the run may ask for it, what is missing, unless
+    he said that he does not know it.
     """
     answered = [entry for entry in log if entry["type"] == "user_answered"]
-    texts = {_folded(entry["question"]) for entry in answered if not entry.get("call")}
+    unknown = {text for text, verdict in _said(log).items() if verdict.type == "reject"}
     found: list[Inquiry] = []
     for milestone in failed:
         code = milestone["failure"]["code"] if milestone["failure"] else ""
@@ -46,15 +47,14 @@ def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_
             found += [inquiry for inquiry in about if inquiry.call not in told]
         elif code == "missing" and ask_user:
             inquiry = _about_missing(milestone)
-            asked = sum(not entry.get("call") for entry in own)
-            if _folded(inquiry.question) not in texts and asked < MOST_QUESTIONS:
+            asked = [_folded(entry["question"]) for entry in own if not entry.get("call")]
+            if _folded(inquiry.question) not in unknown.union(asked) and len(asked) < MOST_QUESTIONS:
                 found.append(inquiry)
-                texts.add(_folded(inquiry.question))
     return found
 
 
 def ask_user(state: RunState, setup: Setup) -> dict[str, Any]:
-    """Ask what is open about the round that has just run, one question after the other.
+    """Ask what is open about the round that has just run, one question after the other, and none twice.
 
     Where every question about a milestone got an answer to go on with, it is tried again; the gate rules on the rest.
 
@@ -64,10 +64,13 @@ def ask_user(state: RunState, setup: Setup) -> dict[str, Any]:
     context = setup.context(state["settings"])
     keys = state["decision"]["milestones"] if state["decision"] else []
     failed = [m for key in keys if (m := state["milestones"][key])["status"] in {"failed", "blocked"}]
-    verdicts = [
-        (inquiry, ask_person(inquiry.asking, _take))
-        for inquiry in open_questions(failed, state["log"], ask_user=context.ask_user)
-    ]
+    said, verdicts = _said(state["log"]), []
+    for inquiry in open_questions(failed, state["log"], ask_user=context.ask_user):
+        text = inquiry.call or _folded(inquiry.question)
+        verdict = said.get(text) or ask_person(inquiry.asking, _take)
+        if not inquiry.call:
+            said[text] = verdict
+        verdicts.append((inquiry, verdict))
     log = [_note(state, inquiry, verdict) for inquiry, verdict in verdicts]
     refused = {inquiry.milestone for inquiry, verdict in verdicts if verdict.type == "reject"}
     changes: dict[str, Milestone] = {}
@@ -124,6 +127,15 @@ def _note(state: RunState, inquiry: Inquiry, verdict: Verdict) -> LogEntry:
         answer=clip(verdict.message, ANSWER_LIMIT),
         **about,
     )
+
+
+def _said(log: Sequence[LogEntry]) -> dict[str, Verdict]:
+    """What the user said to questions about what is missing, by the question."""
+    return {
+        _folded(entry["question"]): Verdict.model_validate({"type": entry["rule"], "message": entry["answer"]})
+        for entry in log
+        if entry["type"] == "user_answered" and not entry.get("call")
+    }
 
 
 def _folded(text: str) -> str:

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from langgraph.types import interrupt
 from pydantic import BaseModel, ValidationError
 
-from plan_execute.agent.keeping import checkpointer_in_force
+from plan_execute.agent.keeping import checkpointer_in_force, put_question, questions_kept
 
 T = TypeVar("T")
 
@@ -51,11 +50,20 @@ def ask_person(asking: Asking, take: Callable[[Verdict], T | Objection]) -> T:
     """
     objection = ""
     while True:
-        verdict = _read(interrupt(_request(asking, objection)), asking.allowed)
+        verdict = _read(put_question(_request(asking, objection)), asking.allowed)
         taken = verdict if isinstance(verdict, Objection) else take(verdict)
         if not isinstance(taken, Objection):
             return taken
         objection = taken.text
+
+
+def was_asked(asking: Asking) -> bool:
+    """Whether the task at work put this before a person and was stopped there: a question once put stands.
+
+    It does also where the settings of a resume no longer want it.
+    """
+    kind = _request(asking, "")["review_configs"]
+    return any(isinstance(put, dict) and put.get("review_configs") == kind for put in questions_kept())
 
 
 def can_wait() -> bool:

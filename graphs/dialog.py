@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
+from plan_execute.agent.digest import storable
 from plan_execute.agent.inquiry import ASK_USER, REPEAT_CALL
 from plan_execute.agent.person import OBJECTION
 from plan_execute.agent.review import REVIEW_PLAN
@@ -48,6 +49,7 @@ class Dialog:
         self._say = screen.say
         self._ask = ask
         self._draft = ""
+        self._judged: Mapping[str, Any] = {}
 
     def judge(self, action: Mapping[str, Any]) -> Verdict | None:
         """Ask about an action, as the run's interrupt describes it, until there is an answer.
@@ -56,6 +58,8 @@ class Dialog:
             The decision; None where nobody answers any more.
         """
         objection, description = _parted(action["description"])
+        if action["args"] != self._judged:  # of several that wait, another was edited last
+            self._judged, self._draft = action["args"], ""
         try:
             if objection and self._draft:
                 helps = PLAN_HELP if action["name"] == REVIEW_PLAN else CALL_HELP
@@ -106,7 +110,7 @@ class Dialog:
         )
 
     def _about_outcome(self, action: Mapping[str, Any], description: str) -> Verdict:
-        self._say(Line(clip(description.partition(" Approve ")[0], 500), style="bold"))
+        self._say(Line(clip(description.rpartition(" Approve ")[0], 500), style="bold"))
         self._say(Line(word_call(action["args"]["tool"], action["args"]["args"]), indent=2))
         return self._choose(
             "[a]gain, it was not done; [d]one, say what came of it; [l]eave it at that: ",
@@ -129,7 +133,7 @@ class Dialog:
         while True:
             word, _, rest = self._ask(question).strip().partition(" ")
             chosen = next((answers[name] for name in answers if word.lower() in {name, name[0]}), None)
-            if chosen is None:
+            if chosen is None or (chosen is _approve and rest):  # "a lower sum, please" approves of nothing
                 known = f"{', '.join(letters[:-1])} or {letters[-1]}"
                 self._say(Line(f"Answer with {known}; Ctrl-D leaves it waiting.", style="yellow"))
             elif verdict := chosen(rest.strip()):
@@ -246,7 +250,7 @@ def _read(text: str, before: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     try:
         # Through JSON, because YAML also has dates and the like, which no arguments have.
-        args = json.loads(json.dumps(yaml.safe_load(text), default=str))
+        args = storable(json.loads(json.dumps(yaml.safe_load(text), default=str)))
     except yaml.YAMLError as error:
         raise ValueError(_problem(error, text)) from None
     except (TypeError, ValueError, RecursionError) as error:

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from langgraph.checkpoint.base import PendingWrite
+from langgraph.checkpoint.base import CheckpointTuple, PendingWrite
 from langgraph.types import Overwrite
 from rich.cells import cell_len, set_cell_size
 from typing_extensions import TypedDict
@@ -222,7 +222,15 @@ def _effects_after(checkpointer: Saver, thread: str, checkpoint: str) -> list[st
             elif channel == "tally":
                 entries.append(LogEntry(tool_calls=value.get("calls", [])))
     calls = (call for entry in reversed(entries) for call in entry.get("tool_calls", ()))
-    return list(dict.fromkeys(call["tool"] for call in calls if may_have_acted(call)))
+    names = [call["tool"] for call in calls if may_have_acted(call)]
+    # Of a call that was under way there is only its receipt: the newest of each, and the newest come first.
+    receipts = [one for one in {_place_of(one): one.metadata for one in reversed(found)}.values() if "call" in one]
+    names += [str(one.get("tool")) for one in receipts if "failed" not in one and one["parents"].get("") not in before]
+    return list(dict.fromkeys(names))
+
+
+def _place_of(one: CheckpointTuple) -> str:
+    return str(one.config["configurable"].get("checkpoint_ns", ""))
 
 
 def _id_of(config: Any) -> str:

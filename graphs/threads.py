@@ -249,7 +249,9 @@ def _describe_milestone(key: str, milestone: Milestone, marks: Marks) -> Iterato
     code = f" ({failure['code']})" if failure and failure["code"] != status else ""
     yield Line(f"{key} {status}{code}{attempts}{took}: {clip(milestone['goal'])}", mark, style, indent=2)
     for call in milestone["tool_calls"]:
-        failed = "" if call["ok"] else f" {marks.failed} {clip(call['error'] or call['code'] or '', RESULT_WIDTH)}"
+        failed = (
+            "" if call["ok"] else f" {marks.failed} {clip(call.get('error') or call.get('code') or '', RESULT_WIDTH)}"
+        )
         yield Line(f"{word_call(call['tool'], call['args'])}{failed}", style="dim", indent=6, cut=True)
     if failure:
         yield Line(clip(failure["message"]), marks.failed, style="red", indent=6)

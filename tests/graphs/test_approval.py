@@ -8,11 +8,14 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from plan_execute.agent import ConfigurationError
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
-from tests.fakes import ScriptedModel, diligent, heavy, milestone, plan, report, tool_call
+from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from tests.fakes import Answer, Asked, ScriptedModel, diligent, heavy, milestone, plan, report, tool_call
 
 ASKED: Any = {"messages": [("user", "Pay what is due.")]}
 TWO = plan(milestone("Pay a.", tools=["pay"]), milestone("Pay b.", tools=["pay"]))
@@ -36,15 +39,20 @@ class Session:
         self.config: RunnableConfig = {"configurable": {"thread_id": str(uuid.uuid4())}}
         self._built = (heavy(draft), checkpointer, {"approve_tools": ["pay"], **settings})
 
-    def go(self, given: Any) -> Any:
-        planner, checkpointer, settings = self._built
-        agent = create_plan_execute_agent(
-            planner, self.light, [self._tool()], checkpointer=checkpointer, context=settings
-        )
-        return agent.invoke(given, self.config, durability="sync")
+    def go(self, given: Any, **more: Any) -> Any:
+        return self._agent().invoke(given, self.config, durability="sync", **more)
+
+    async def ago(self, given: Any) -> Any:
+        return await self._agent().ainvoke(given, self.config, durability="sync")
 
     def answer(self, kind: str, **more: Any) -> Any:
         return self.go(Command(resume={"decisions": [{"type": kind, **more}]}))
+
+    def _agent(self) -> PlanExecuteAgent:
+        planner, checkpointer, settings = self._built
+        return create_plan_execute_agent(
+            planner, self.light, [self._tool()], checkpointer=checkpointer, context=settings
+        )
 
     def _tool(self) -> BaseTool:
         @tool
@@ -88,6 +96,55 @@ def test_every_call_is_approved_by_itself(checkpointer: BaseCheckpointSaver[Any]
     assert "Pay b." in shown(waiting)["description"]
     assert session.answer("approve")["status"] == "completed"
     assert session.paid == [("a", 10), ("a", 10)]
+
+
+def pays_twice(asked: Asked) -> Answer:
+    """An executor that pays a, then b."""
+    paid = sum(message.type == "tool" for message in asked.messages)
+    return report() if paid == 2 else tool_call("pay", {"payee": "ab"[paid], "dollars": 10})
+
+
+def test_approval_is_used_up_by_its_call(checkpointer: BaseCheckpointSaver[Any]) -> None:
+    session = Session(checkpointer, ONE)
+    session.light = ScriptedModel(pays_twice)
+    session.go(ASKED)
+    assert shown(session.answer("approve"))["args"]["payee"] == "b"
+    assert shown(session.go(None))["args"]["payee"] == "b"
+    assert session.paid == [("a", 10)]
+    assert session.answer("approve")["status"] == "completed"
+    assert session.paid == [("a", 10), ("b", 10)]
+
+
+async def test_approval_is_used_up_by_its_call_in_async_too(threads_url: str) -> None:
+    async with open_checkpointer(threads_url) as saver:
+        session = Session(saver, ONE)
+        session.light = ScriptedModel(pays_twice)
+        await session.ago(ASKED)
+        await session.ago(Command(resume={"decisions": [{"type": "approve"}]}))
+        assert shown(await session.ago(None))["args"]["payee"] == "b"
+        assert session.paid == [("a", 10)]
+
+
+@pytest.mark.parametrize("given", [Command(resume={"decisions": [{"type": "reject"}]}), None])
+def test_question_stands_when_the_setting_behind_it_is_gone(
+    checkpointer: BaseCheckpointSaver[Any], given: Command[Any] | None
+) -> None:
+    session, control = Session(checkpointer, ONE, approve_tools=[], max_replans=0), RunControl()
+
+    def pay_and_stop(asked: Asked) -> Answer:
+        control.request_drain()
+        return report() if asked.messages[-1].type == "tool" else tool_call("pay", CALL)
+
+    session.light = ScriptedModel(pay_and_stop)
+    with pytest.raises(GraphDrained):
+        session.go(ASKED, control=control)
+    assert shown(session.go(None, context={"approve_tools": ["pay"]}))["args"] == CALL
+    output = session.go(given)
+    assert session.paid == []
+    if given is None:
+        assert shown(output)["args"] == CALL
+    else:
+        assert output["milestones"]["m1"]["tool_calls"][0]["verdict"] == "reject"
 
 
 def test_edited_call_is_made_as_edited_and_the_model_is_told(checkpointer: BaseCheckpointSaver[Any]) -> None:

@@ -287,6 +287,7 @@ def paying(asked: Asked) -> Answer:
     [
         (("a",), "paid 10 to a"),
         (("x", "approve"), "paid 10 to a"),
+        (("a lower sum, please", "t nothing was paid"), "nothing was paid"),
         (("t paid in cash",), "paid in cash"),
         (("t", "", "t", "paid in cash"), "paid in cash"),
     ],
@@ -308,6 +309,32 @@ def test_call_is_edited_in_the_editor_until_it_will_do(editor: Editor) -> None:
     assert second.startswith("# This will not do: dollars: Input should be a valid integer")
     assert "dollars: many" in second
     assert "paid 5 to a" in session.said
+
+
+def test_number_that_no_checkpoint_holds_can_be_given(editor: Editor) -> None:
+    editor(f"text = text.replace('10', '{2**70}')")
+    session = Waiting(paying, "e", approve_tools=["pay"])
+    assert f"paid {2**70} to a" in session.said
+
+
+def test_edit_of_one_call_is_not_opened_again_for_another(editor: Editor) -> None:
+    class Both(Waiting):
+        def __init__(self, *answers: str, **settings: Any) -> None:
+            super().__init__(self.pays, *answers, **settings)
+
+        def pays(self, asked: Asked) -> Answer:
+            payee = goal_of(asked)[4]
+            call = tool_call("pay", {"payee": payee, "dollars": 10})
+            return report(asked.messages[-1].text) if asked.messages[-1].type == "tool" else call
+
+        def _agent(self) -> Any:
+            self.planner = heavy(plan(milestone("Pay a.", tools=["pay"]), milestone("Pay b.", tools=["pay"])))
+            return super()._agent()
+
+    editor("text = text.replace('10', 'many')", "text = text.replace('10', 'some')", "text = text.replace('10', '5')")
+    session = Both("e", "e", "e", "a", approve_tools=["pay"], max_parallel=2)
+    assert ["payee: b" in text for text in editor()] == [False, True, False]
+    assert ("paid 5 to a" in session.said, session.status) == (True, 0)
 
 
 def test_refused_call_tells_its_reason() -> None:

@@ -56,25 +56,30 @@ def keyed(post: Post, **metadata: Any) -> BaseTool:
     return StructuredTool.from_function(coroutine=send, metadata=metadata)
 
 
-def agent_with(tool: BaseTool, checkpointer: BaseCheckpointSaver[Any], light: ScriptedModel) -> PlanExecuteAgent:
-    return create_plan_execute_agent(heavy(SEND), light, [tool], checkpointer=checkpointer, context={"max_replans": 0})
+def agent_with(
+    tool: BaseTool, checkpointer: BaseCheckpointSaver[Any], light: ScriptedModel, **settings: Any
+) -> PlanExecuteAgent:
+    settings = {"max_replans": 0, **settings}
+    return create_plan_execute_agent(heavy(SEND), light, [tool], checkpointer=checkpointer, context=settings)
 
 
 class Stopped:
     """A run that was stopped while its call was under way, as an agent finds it that knows only the checkpoints."""
 
-    def __init__(self, tool: BaseTool, light: ScriptedModel, checkpointer: BaseCheckpointSaver[Any]) -> None:
-        self.tool, self.light, self.checkpointer = tool, light, checkpointer
+    def __init__(
+        self, tool: BaseTool, light: ScriptedModel, checkpointer: BaseCheckpointSaver[Any], **settings: Any
+    ) -> None:
+        self.tool, self.light, self.checkpointer, self.settings = tool, light, checkpointer, settings
         self.config: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
 
     async def go(self, given: Any) -> Any:
         """Begin or go on, with a new agent each time."""
-        agent = agent_with(self.tool, self.checkpointer, self.light)
+        agent = agent_with(self.tool, self.checkpointer, self.light, **self.settings)
         return await agent.ainvoke(given, self.config, durability="sync")
 
-    async def stop_under_way(self, post: Post) -> None:
-        """Begin, and stop when the tool is at work."""
-        task = asyncio.create_task(self.go(ASKED))
+    async def stop_under_way(self, post: Post, given: Any = ASKED) -> None:
+        """Begin or go on, and stop when the tool is at work."""
+        task = asyncio.create_task(self.go(given))
         await asyncio.wait_for(post.called.wait(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -128,6 +133,21 @@ async def test_person_settles_whether_a_call_is_made_again(
         assert "It was sent as no. 7." in light.asked[-1].messages[-1].text
     if status == "aborted":
         assert "whether it had an effect is unknown" in output["error"]["message"]
+
+
+@pytest.mark.parametrize("args", [{"subject": "x"}, {"subject": "y"}])
+async def test_approved_call_that_was_under_way_is_not_put_up_for_approval_as_if_it_were_new(
+    threads_url: str, args: dict[str, str]
+) -> None:
+    post, light = Post(), ScriptedModel(honest)
+    async with open_checkpointer(threads_url) as checkpointer:
+        run = Stopped(plain(post, effect="effect"), light, checkpointer, approve_tools=["send"])
+        await run.go(ASKED)
+        edit = {"type": "edit", "edited_action": {"name": "send", "args": args}}
+        await run.stop_under_way(post, Command(resume={"decisions": [edit]}))
+        (action,) = (await run.go(None))["__interrupt__"][0].value["action_requests"]
+    assert (action["name"], action["args"]) == ("repeat_call", {"tool": "send", "args": args})
+    assert post.sent == [args["subject"]]
 
 
 async def stopped_at(moment: str, run: Stopped, *, stored: bool) -> None:

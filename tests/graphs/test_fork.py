@@ -1,5 +1,6 @@
 """Branching off a kept thread: the new one is what the old one was, goes on by itself, and the old one stays."""
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.types import Command, StateSnapshot
@@ -199,6 +200,45 @@ def test_effects_of_a_milestone_that_did_not_end_are_named(checkpointer: Saver, 
         ask(agent_of(checkpointer, heavy(plan(milestone("Send it", tools=["send"]))), ScriptedModel(light)), thread)
     made = fork(checkpointer, thread, at(find_steps(checkpointer, thread), "executor m1"))
     assert made["effects"] == ["send"]
+
+
+def test_effect_that_failed_for_certain_is_not_named(checkpointer: Saver, thread: str) -> None:
+    def refuse(subject: str) -> str:
+        """Send a letter."""
+        raise ValueError(f"no address in {subject}")
+
+    broken = StructuredTool.from_function(refuse, name="send", metadata={"effect": "effect"})
+    planner = heavy(plan(milestone("Send it", tools=["send"])))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [broken], checkpointer=checkpointer)
+    ask(agent, thread)
+    assert fork(checkpointer, thread, at(find_steps(checkpointer, thread), "executor m1"))["effects"] == []
+
+
+async def test_effect_that_was_under_way_when_the_process_died_is_named(threads_url: str, thread: str) -> None:
+    if threads_url == "memory":
+        pytest.skip("threads in memory are not kept")
+    called = asyncio.Event()
+
+    async def hang(subject: str) -> str:
+        """Send a letter, and never answer."""
+        called.set()
+        await asyncio.sleep(60)
+        return subject
+
+    slow = StructuredTool.from_function(coroutine=hang, name="send", metadata={"effect": "effect"})
+    async with open_checkpointer(threads_url) as saver:
+        agent = create_plan_execute_agent(
+            heavy(plan(milestone("Send it", tools=["send"]))), ScriptedModel(diligent), [slow], checkpointer=saver
+        )
+        given: Any = {"messages": [HumanMessage("Write.")]}
+        run = asyncio.create_task(agent.ainvoke(given, config_of(thread), durability="sync"))
+        await asyncio.wait_for(called.wait(), 30)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    with open_checkpointer(threads_url) as checkpointer:
+        steps = find_steps(checkpointer, thread)
+        assert fork(checkpointer, thread, at(steps, "executor m1"))["effects"] == ["send"]
 
 
 def test_first_free_name_is_taken(checkpointer: Saver, thread: str) -> None:

@@ -166,7 +166,22 @@ def test_two_milestones_of_a_round_ask_one_after_the_other(checkpointer: BaseChe
     session = Session(checkpointer, answer, heavy(draft), max_parallel=2)
     assert shown(session.go(ASKED))["args"]["question"] == "what Find a. needs"
     assert shown(session.answer("respond", "A"))["args"]["question"] == "what Find b. needs"
+    assert shown(session.go(None))["args"]["question"] == "what Find b. needs"  # A is not the answer to this
     assert session.answer("respond", "B")["status"] == "completed"
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+@pytest.mark.parametrize(("kind", "status"), [("respond", "completed"), ("reject", "aborted")])
+def test_what_two_milestones_lack_is_asked_once(
+    checkpointer: BaseCheckpointSaver[Any], parallel: int, kind: str, status: str
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        return diligent(asked) if "It is 7." in asked.text else report("", "blocked", missing="the order's number")
+
+    draft = plan(milestone("Find a."), milestone("Find b."))
+    session = Session(checkpointer, answer, heavy(draft), max_parallel=parallel, max_replans=0)
+    session.go(ASKED)
+    assert session.answer(kind, "It is 7." if kind == "respond" else "")["status"] == status
 
 
 def test_run_that_may_not_ask_plans_again(checkpointer: BaseCheckpointSaver[Any]) -> None:

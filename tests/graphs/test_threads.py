@@ -222,3 +222,17 @@ def test_run_that_died_before_the_checkpoint_of_a_step_that_was_done_has_not_fin
         assert not read_snapshot(checkpointer, "sales").finished
         agent.invoke(None, config, durability="sync")
         assert read_snapshot(checkpointer, "sales").finished
+
+
+@pytest.mark.parametrize("words", [["show"], ["report", "-o", "-"], ["fork", "--at", "1"]])
+def test_calls_that_an_older_release_recorded_with_less_can_be_read(
+    place: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: Any = [{"tool": "look_up", "args": {"subject": "x"}, "ok": ok} for ok in (True, False)]
+    with open_checkpointer(place) as checkpointer:
+        agent = create_plan_execute_agent(checkpointer=checkpointer)
+        config: RunnableConfig = {"configurable": {"thread_id": "stock"}}
+        log = [{**entry, "tool_calls": calls} for entry in agent.get_state(config).values["log"]]
+        agent.update_state(config, {"milestones": {"m1": {"tool_calls": calls}}, "log": log})
+    assert main([words[0], "stock", *words[1:], "--checkpointer", place]) == 0
+    assert capsys.readouterr().err == ""
