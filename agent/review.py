@@ -19,6 +19,8 @@ from plan_execute.agent.state import Decision, Milestone, RunState
 
 REVIEW_PLAN = "review_plan"
 """Name of the action a person is asked to judge."""
+EDITED = "Edited by a person."
+"""Why a plan was revised that a person edited."""
 
 
 def review_plan(state: RunState, setup: Setup) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def _edit(state: RunState, setup: Setup, context: Context, args: object) -> dict
         objections = ["a plan needs at least one milestone; reject it to end the run."]
     if objections:
         return Objection(" ".join(objections))
-    decision = Decision(action="replan", rule="edited", reason="Edited by a person.", code=None, milestones=[])
+    decision = Decision(action="replan", rule="edited", reason=EDITED, code=None, milestones=[])
     before: RunState = {**state, "decision": decision}
     if plan and not finished:
         before["plan"] = {**plan, "requirements": []}

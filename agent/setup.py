@@ -1,5 +1,6 @@
 """What a graph was built with, shared by its nodes."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,8 +37,9 @@ class Setup:
         """The settings, if they go with the catalogue."""
         unknown = next((name for name in context.approve_tools if name not in self.tools), None)
         if unknown is not None:
-            known = ", ".join(self.tools) or "none"
-            raise ConfigurationError(f"Unknown tool {unknown!r} in 'approve_tools': the catalogue has: {known}.")
+            near = difflib.get_close_matches(unknown, self.tools, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"the catalogue has: {', '.join(self.tools) or 'none'}."
+            raise ConfigurationError(f"Unknown tool {unknown!r} in 'approve_tools': {meant}")
         return context
 
 

@@ -35,7 +35,7 @@ def received(ruling: Ruling, answer: ToolMessage | Command[Any], began: float) -
     elif not isinstance(message.content, str) and not ruling.note:
         text = message.content  # type: ignore[assignment]  # blocks, such as pictures
     message = message.model_copy(update={"content": text, "artifact": None})
-    announce_end(request, message)
+    announce_end(request, message.model_copy(update={"content": message.text.removeprefix(ruling.note)}))
     return recorded(ruling, message, began, kept=kept, more=more)
 
 

@@ -3,6 +3,7 @@
 Nothing heavy is imported before the arguments are known to be good, so `--help` answers at once.
 """
 
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -65,17 +66,22 @@ def _carry_out(options: Options) -> int:
     from plan_execute.graphs.hold import held
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
     from plan_execute.graphs.pursuit import pursue
+    from plan_execute.graphs.threads import find_snapshot
     from plan_execute.graphs.toolbox import make_tools
 
     with ExitStack() as stack:
         try:
+            place = options.checkpointer if options.thread else "memory"
+            checkpointer = stack.enter_context(open_checkpointer(place))
+            before = None
+            if options.thread:
+                stack.enter_context(held(checkpointer, options.thread))
+                before = find_snapshot(checkpointer, options.thread)
+            if before:
+                fill_in(options, before.metadata)
             context = _make_context(options)
             roles = _describe_roles(context)
             tools = make_tools(options.db, options.docs, web=options.web)
-            place = options.checkpointer if options.thread else "memory"
-            checkpointer = stack.enter_context(open_checkpointer(place))
-            if options.thread:
-                stack.enter_context(held(checkpointer, options.thread))
             agent = create_plan_execute_agent(tools=tools, context=context, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
             return refuse(error, as_json=options.json)
@@ -83,6 +89,9 @@ def _carry_out(options: Options) -> int:
             return _refuse_storage(error, options)
         screen = Screen(sys.stderr if options.json else sys.stdout)
         _introduce(screen, roles, options)
+        if before and not before.finished:
+            left = f"Thread {options.thread!r} had an unfinished run, which this request leaves behind;"
+            screen.note(f"{left} plan-execute fork {shlex.quote(str(options.thread))} reaches its steps.")
         given = {"messages": [("user", options.request)]}
         return pursue(agent, given, options, screen, dialog=_dialog(screen, options))
 
@@ -106,7 +115,7 @@ def _resume(options: Options) -> int:
             create = options.checkpointer is None
             checkpointer = stack.enter_context(open_checkpointer(options.checkpointer, create=create))
             stack.enter_context(held(checkpointer, thread))
-            state, metadata, finished = read_snapshot(checkpointer, thread)
+            state, metadata, finished, _ = read_snapshot(checkpointer, thread)
             if finished:
                 return tell_end(state, thread, as_json=options.json)
             fill_in(options, metadata)
@@ -197,8 +206,11 @@ def _describe_roles(context: "Context") -> str:
 
 def _introduce(screen: "Screen", roles: str, options: Options) -> None:
     screen.note(roles)
-    if not (options.db or options.docs or options.web):
+    data = [name for name in (options.db, options.docs, options.web and "the web") if name]
+    if not data:
         screen.note("Using the database and documents of a sample shop; yours: --db URL, --docs DIR.")
+    elif options.data_as_before:
+        screen.note(f"Using {', '.join(data)}, as before in this thread.")
 
 
 def _refuse_storage(error: Exception, options: Options) -> int:

@@ -148,7 +148,8 @@ def leave(
         if as_json:
             print_json(failure("interrupted", words, status="interrupted", thread=thread))
         if words:
-            print(words, file=sys.stderr)
+            # A terminal has just echoed ^C.
+            print(f"\n{words}" if sys.stderr.isatty() else words, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +37,9 @@ CALL_HELP = """\
 # Change the arguments, save them and close the editor: the call is made with them.
 # Unchanged it is approved; an empty file drops the edit.
 """
+UNCHANGED_HELP = """\
+# Mend it, save it and close the editor. Unchanged, or empty, the edit is dropped.
+"""
 EDITORS = ("nano", "vi")
 """What is looked for where $VISUAL and $EDITOR name nothing."""
 
@@ -44,10 +47,10 @@ EDITORS = ("nano", "vi")
 class Dialog:
     """Asks until there is an answer the run can go on with; remembers an edit that would not do, to open it again."""
 
-    def __init__(self, screen: Screen, ask: Callable[[str], str] = input) -> None:
+    def __init__(self, screen: Screen, ask: Callable[[str], str] | None = None) -> None:
         """Take where to say things, and how to ask for a line."""
         self._say = screen.say
-        self._ask = ask
+        self._ask = ask or ask_line
         self._draft = ""
         self._judged: Mapping[str, Any] = {}
 
@@ -151,7 +154,7 @@ class Dialog:
         args = action["args"]
         text = self._draft or _as_yaml(args)
         while True:
-            before = _with_comments(text, helps, objection)
+            before = _with_comments(text, UNCHANGED_HELP if objection else helps, objection)
             try:
                 after = edit(before)
             except OSError as error:
@@ -173,6 +176,15 @@ class Dialog:
                 return _approve("")
             self._draft = text
             return {"type": "edit", "edited_action": {"name": action["name"], "args": changed}}
+
+
+def ask_line(question: str) -> str:
+    """Ask for a line on the terminal; what was typed before the question is no answer to it."""
+    with suppress(ImportError, OSError, ValueError):
+        import termios  # not everywhere
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    return input(question)
 
 
 def can_ask(screen: Screen) -> bool:

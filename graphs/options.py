@@ -54,7 +54,7 @@ A request that is just one of these words: plan-execute -- threads
 environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
 
 Ctrl-C ends a run with --thread after the call that is under way, a second one at once.
-exit status: 0 completed, 1 aborted, partial or waiting for you, 2 misuse, 130 interrupted
+exit status: 0 completed, 1 aborted, partial or waiting for you, 2 misuse, 130 interrupted, 143 terminated
 --json prints one document in every case: its "status" is null where no run came to an end, "running" where it waits
 for you ("waiting" lists what for), "interrupted" after Ctrl-C, and "error" says why.
 """
@@ -88,6 +88,8 @@ class Options(argparse.Namespace):
     at: int | None = None
     name: str | None = None
     json: bool = False
+    data_as_before: bool = False
+    """Whether the data were named when the thread was begun, not now."""
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -147,7 +149,7 @@ def kept(options: Options) -> dict[str, str | bool]:
 
 
 def fill_in(options: Options, metadata: Mapping[str, Any]) -> None:
-    """Put what a run was begun with where nothing else was said on its resume.
+    """Put what a thread's run was begun with where nothing else was said on its resume, or with a new request.
 
     Raises:
         ValueError: It was begun with an address that was not kept; the sentence says how to name it again.
@@ -157,12 +159,16 @@ def fill_in(options: Options, metadata: Mapping[str, Any]) -> None:
         before = _environment()
     if options.db or options.docs or options.web:  # data are chosen together: what is named now is all there is
         before = {name: value for name, value in before.items() if name not in {"db", "docs", "web"}}
+    said_url = options.base_url
     for name, value in before.items():
         if not getattr(options, name):
             setattr(options, name, value)
+            options.data_as_before |= name in {"db", "docs", "web"} and bool(value)
         if getattr(options, name) == WITHHELD:
             option = f"--{name.replace('_', '-')}"
             raise ValueError(f"Thread {options.thread!r} was begun with an address that is not kept: add {option} URL.")
+    if lacks_model(options) and not said_url:  # another model is named now, of which that server knows nothing
+        options.base_url = None
 
 
 def is_private(address: str) -> bool:

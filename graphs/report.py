@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from plan_execute.agent.audit import decisions
 from plan_execute.agent.digest import clip as cut
+from plan_execute.agent.review import EDITED
 from plan_execute.agent.state import LogEntry, Milestone, RoleUsage, RunState, ToolCallRecord, add_usage
 from plan_execute.graphs.display import clean, clip, duration, seconds_between
 from plan_execute.graphs.layout import HEIGHT, WIDTH, Drawing, arrange
@@ -186,10 +187,17 @@ def _revisions(log: Iterable[Mapping[str, Any]], milestones: Mapping[str, Mappin
 
 
 def _phases(log: Sequence[LogEntry]) -> Iterator[Phase]:
-    names = {"plan_revised": "Planning again", "synthesized": "Writing the answer", "answer": "Writing the answer"}
+    names = {
+        "plan_revised": "Planning again",
+        "synthesized": "Writing the answer",
+        "answer": "Writing the answer",
+        "plan_reviewed": "Waiting for a person",
+        "user_answered": "Waiting for a person",
+    }
     for before, entry in pairwise(log):
-        if entry["type"] in names and before["at"] != entry["at"]:
-            yield Phase(names[entry["type"]], before["at"], entry["at"])
+        name = names.get("plan_reviewed" if entry.get("reason") == EDITED else entry["type"])
+        if name and before["at"] != entry["at"]:
+            yield Phase(name, before["at"], entry["at"])
 
 
 @cache

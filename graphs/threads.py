@@ -2,13 +2,15 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import PendingWrite
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from rich.cells import cell_len, set_cell_size
 from typing_extensions import TypedDict
 
@@ -42,22 +44,28 @@ from plan_execute.graphs.rows import drop_scratchpads
 
 
 class Thread(TypedDict):
-    """One line of the list of threads; `at` is when it was last written, ISO 8601; `usd` null where unknown."""
+    """One line of the list of threads; `at` is when it was last written, ISO 8601; `usd` null where unknown.
+
+    `waits` is whether it has put a question before a person.
+    """
 
     thread: str
     objective: str
     at: str
     status: str
+    waits: bool
     usd: float | None
     tokens: int
 
 
 class Snapshot(NamedTuple):
-    """A thread as it stands: its state, the metadata of its latest checkpoint, whether its run has ended."""
+    """A thread as it stands: its state, the metadata of its latest checkpoint, whether its run has ended or waits."""
 
     state: RunState
     metadata: dict[str, Any]
     finished: bool
+    waits: bool
+    """Whether it has put a question before a person."""
 
 
 def list_threads(place: str | None, *, as_json: bool) -> int:
@@ -84,7 +92,7 @@ def show_thread(thread: str, place: str | None, *, as_json: bool) -> int:
     """Print what the last run of a thread did and decided, and give the exit status."""
 
     def run(checkpointer: Saver) -> None:
-        state = read_thread(checkpointer, thread)
+        state, _, _, waits = read_snapshot(checkpointer, thread)
         if as_json:
             print_json(document(state, thread))
             return
@@ -96,7 +104,7 @@ def show_thread(thread: str, place: str | None, *, as_json: bool) -> int:
             return
         for line in summary(state, state["seconds"], screen.progress.marks):
             screen.say(line)
-        why = "it was interrupted, waits for a person, or goes on elsewhere"
+        why = "it waits for your answer" if waits else "it was interrupted, or goes on elsewhere"
         how = f"{resume_command(thread, place)} goes on"
         screen.say(Line(f"It has not finished: {why}; {how}.", style="yellow"))
 
@@ -170,6 +178,11 @@ def read_thread(checkpointer: Saver, thread: str) -> RunState:
     return read_snapshot(checkpointer, thread).state
 
 
+def find_snapshot(checkpointer: Saver, thread: str) -> Snapshot | None:
+    """Read the latest state of a thread as `read_snapshot` does; None if there is no such thread."""
+    return read_snapshot(checkpointer, thread) if _latest(checkpointer, thread) else None
+
+
 def read_snapshot(checkpointer: Saver, thread: str) -> Snapshot:
     """Read the latest state of a thread with what is to be known to go on with it.
 
@@ -180,7 +193,8 @@ def read_snapshot(checkpointer: Saver, thread: str) -> Snapshot:
         raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are kept.")
     found = create_plan_execute_agent(checkpointer=checkpointer).get_state(config_of(thread))
     # Not by `next`, which is empty, too, where a step is done and the checkpoint behind it was not written any more.
-    return Snapshot(cast("RunState", found.values), dict(found.metadata or {}), not found.tasks)
+    finished, waits = not found.tasks, bool(found.interrupts)
+    return Snapshot(cast("RunState", found.values), dict(found.metadata or {}), finished, waits)
 
 
 def tell_end(state: RunState, thread: str, *, as_json: bool) -> int:
@@ -272,13 +286,21 @@ def _latest(checkpointer: Saver, thread: str) -> Thread | None:
         objective=values["objective"],
         at=found.checkpoint["ts"],
         status=values["status"],
+        waits=_waits(found.pending_writes or ()),
         usd=None if None in prices else sum(prices),
         tokens=sum(role["input_tokens"] + role["output_tokens"] for role in usage),
     )
 
 
+def _waits(writes: Sequence[PendingWrite]) -> bool:
+    """Whether a question is open, by what the tasks of a step have written."""
+    asked, answered = ({task for task, written, _ in writes if written == channel} for channel in (INTERRUPT, RESUME))
+    return bool(asked - answered)
+
+
 def _row(thread: Thread) -> tuple[str, ...]:
     when = datetime.fromisoformat(thread["at"]).astimezone().strftime("%Y-%m-%d %H:%M")
-    status = "unfinished" if thread["status"] == "running" else thread["status"]
+    unfinished = "waits for you" if thread["waits"] else "unfinished"
+    status = unfinished if thread["status"] == "running" else thread["status"]
     cost = f"${thread['usd']:.4f}" if thread["usd"] is not None else f"{thread['tokens']:,} tokens"
     return clip(thread["thread"], 30), when, status, cost, clip(thread["objective"], 80)

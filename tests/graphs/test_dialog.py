@@ -176,7 +176,7 @@ def test_what_cannot_be_read_is_opened_again_with_the_reason(editor: Editor) -> 
     first, second = editor()
     assert first.startswith("# Change the plan")
     assert second.startswith("# This will not do: this is not YAML: ")
-    assert second.count("# Change the plan") == 1
+    assert second.count("# Mend it") == 1
     assert "strategy: [Step" in second
     assert session.status == 0
     assert "Plan, revision 2: 2025-01-01" in session.said
