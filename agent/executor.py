@@ -93,8 +93,9 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
         return {**config, "recursion_limit": min(state["remaining_steps"], needed)}
 
     def run(state: ExecutorState, config: RunnableConfig) -> Any:
+        config = limited(state, config)  # out here: settings that will not do are no failure of the milestone
         try:
-            return react.invoke(state, limited(state, config))
+            return react.invoke(state, config)
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -103,8 +104,9 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
             return _raised(error)
 
     async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
+        config = limited(state, config)
         try:
-            return await react.ainvoke(state, limited(state, config))
+            return await react.ainvoke(state, config)
         except GraphBubbleUp:
             raise
         except Exception as error:

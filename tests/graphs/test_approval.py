@@ -8,6 +8,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
@@ -42,8 +43,8 @@ class Session:
     def go(self, given: Any, **more: Any) -> Any:
         return self._agent().invoke(given, self.config, durability="sync", **more)
 
-    async def ago(self, given: Any) -> Any:
-        return await self._agent().ainvoke(given, self.config, durability="sync")
+    async def ago(self, given: Any, **more: Any) -> Any:
+        return await self._agent().ainvoke(given, self.config, durability="sync", **more)
 
     def answer(self, kind: str, **more: Any) -> Any:
         return self.go(Command(resume={"decisions": [{"type": kind, **more}]}))
@@ -221,6 +222,20 @@ def test_unknown_tool_to_approve_is_refused_before_anything_runs(checkpointer: B
     with pytest.raises(ConfigurationError, match=r"Unknown tool 'pya' in 'approve_tools': the catalogue has: pay\."):
         session.go(ASKED)
     assert session.light.asked == []
+
+
+async def test_unknown_tool_named_on_a_resume_leaves_the_run_waiting(threads_url: str) -> None:
+    async with open_checkpointer(threads_url) as saver:
+        session = Session(saver, ONE)
+        await session.ago(ASKED)
+        with pytest.raises(ConfigurationError, match="Unknown tool 'pya'"):
+            await session.ago(None, context={"approve_tools": ["pya"]})
+        assert shown(await session.ago(None))["description"].startswith("m1 (Pay a.)")
+        session = Session(InMemorySaver(), ONE)
+        session.go(ASKED)
+        with pytest.raises(ConfigurationError, match="Unknown tool 'pya'"):
+            session.go(None, context={"approve_tools": ["pya"]})
+        assert shown(session.go(None))["description"].startswith("m1 (Pay a.)")
 
 
 @pytest.mark.parametrize("settings", [{"review": "first"}, {"approve_tools": ["look_up"]}, {"ask_user": True}])
