@@ -1,8 +1,10 @@
 """What a person is asked while a run waits, in the shape that Agent Chat UI and Studio show as a form."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from langchain_core.runnables.config import set_config_context
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.config import get_config
 from langgraph.types import interrupt
@@ -61,21 +63,10 @@ def ask_person(asking: Asking, take: Callable[[Verdict], T | Objection]) -> T:
 def was_asked(asking: Asking) -> bool:
     """Whether the task at work put this before a person and was stopped there: a question once put stands.
 
-    It does also where the settings of a resume no longer want it. Read off what LangGraph keeps of the task.
+    It does also where the settings of a resume no longer want it.
     """
-    configurable = get_config()["configurable"]
-    saver = configurable.get(CHECKPOINTER)
-    if saver is None or not configurable.get(RESUMING):
-        return False
-    place, _, task = configurable["checkpoint_ns"].rpartition("|")
-    facts = {"checkpoint_ns": place, "checkpoint_id": configurable["checkpoint_map"][place]}
-    found = saver.get_tuple({"configurable": {"thread_id": configurable["thread_id"], **facts}})
-    own = (task.rpartition(":")[2], INTERRUPT)
-    put = [
-        waiting.value for *kind, value in (found and found.pending_writes) or () if (*kind,) == own for waiting in value
-    ]
     kind = _request(asking, "")["review_configs"]
-    return any(isinstance(value, dict) and value.get("review_configs") == kind for value in put)
+    return any(isinstance(value, dict) and value.get("review_configs") == kind for value in _put_before())
 
 
 def can_wait() -> bool:
@@ -93,24 +84,47 @@ CHECKPOINTER = "__pregel_checkpointer"
 
 RESUMING = "__pregel_resuming"
 """The key under which it tells a node that it may have been begun before."""
+SCRATCHPAD = "__pregel_scratchpad"
+"""The key under which it hands a node the answers there are."""
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """The task under which LangGraph keeps an answer that names no question; it has no public name, either."""
 
 
 def _put(question: dict[str, Any]) -> object:
-    """LangGraph's `interrupt`, but an answer that names no question answers one and no more.
+    """LangGraph's `interrupt`, but an answer that names no question answers one that was put, and no more.
 
-    LangGraph leaves it in the checkpoint until the step of the outermost graph is done. After a crash, or on a resume
-    without an answer, the next question would find it there: one approval would cover a call that nobody has seen.
+    LangGraph gives it to the first question that comes up, and leaves it in the checkpoint until the step of the
+    outermost graph is done. So it would answer a milestone that had not asked yet beside the one that did; or, after a
+    crash or on a resume without an answer, the next question: one approval would cover a call that nobody has seen.
     """
-    configurable = get_config()["configurable"]
+    config = get_config()
+    configurable = config["configurable"]
+    if not _put_before():
+        deaf = replace(configurable[SCRATCHPAD], get_null_resume=lambda _=False: None)
+        config = {**config, "configurable": {**configurable, SCRATCHPAD: deaf}}
     try:
-        return interrupt(question)
+        with set_config_context(config) as context:
+            return context.run(interrupt, question)
     finally:
         outermost = configurable.get("checkpoint_map", {}).get("")
         if outermost and (saver := configurable.get(CHECKPOINTER)):
             place = {"thread_id": configurable["thread_id"], "checkpoint_ns": "", "checkpoint_id": outermost}
             saver.put_writes({"configurable": place}, [(RESUME, None)], NOBODY)
+
+
+def _put_before() -> list[object]:
+    """What the task at work asked before it was stopped, read off what LangGraph keeps of it."""
+    configurable = get_config()["configurable"]
+    saver = configurable.get(CHECKPOINTER)
+    if saver is None or not configurable.get(RESUMING):
+        return []
+    place, _, task = configurable["checkpoint_ns"].rpartition("|")
+    facts = {"checkpoint_ns": place, "checkpoint_id": configurable["checkpoint_map"][place]}
+    found = saver.get_tuple({"configurable": {"thread_id": configurable["thread_id"], **facts}})
+    own = (task.rpartition(":")[2], INTERRUPT)
+    return [
+        waiting.value for *kind, put in (found and found.pending_writes) or () if (*kind,) == own for waiting in put
+    ]
 
 
 def _request(asking: Asking, objection: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A person approves single tool calls, each with its exact arguments, on every checkpointer."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from langgraph.types import Command
 from plan_execute.agent import ConfigurationError
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
-from tests.fakes import Answer, Asked, ScriptedModel, diligent, heavy, milestone, plan, report, tool_call
+from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report, tool_call
 
 ASKED: Any = {"messages": [("user", "Pay what is due.")]}
 TWO = plan(milestone("Pay a.", tools=["pay"]), milestone("Pay b.", tools=["pay"]))
@@ -124,6 +125,30 @@ async def test_approval_is_used_up_by_its_call_in_async_too(threads_url: str) ->
         await session.ago(Command(resume={"decisions": [{"type": "approve"}]}))
         assert shown(await session.ago(None))["args"]["payee"] == "b"
         assert session.paid == [("a", 10)]
+
+
+@pytest.mark.parametrize("_chance", range(8))  # which of the two comes first is not ours to say
+def test_answer_to_one_milestone_is_not_taken_by_another_that_had_not_asked(_chance: int) -> None:
+    saver, control = InMemorySaver(), RunControl()
+    session = Session(saver, TWO, max_parallel=2)
+
+    def is_asked() -> bool:
+        return any(write[1] == "__interrupt__" for kept in saver.list(None) for write in kept.pending_writes or ())
+
+    def pay(asked: Asked) -> Answer:
+        payee = goal_of(asked)[4]
+        while payee == "a" and not is_asked():  # until b waits; then the run stops before a is to be paid
+            time.sleep(0.01)
+        if payee == "a":
+            control.request_drain()
+        return report() if asked.messages[-1].type == "tool" else tool_call("pay", {"payee": payee, "dollars": 10})
+
+    session.light = ScriptedModel(pay)
+    with pytest.raises(GraphDrained):
+        session.go(ASKED, control=control)
+    output = session.answer("approve")
+    assert session.paid == [("b", 10)]
+    assert shown(output)["args"]["payee"] == "a"
 
 
 @pytest.mark.parametrize("given", [Command(resume={"decisions": [{"type": "reject"}]}), None])
