@@ -9,7 +9,7 @@ from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from pydantic import BaseModel, ValidationError
 
-from plan_execute.agent.digest import clean
+from plan_execute.agent.digest import clean, storable
 from plan_execute.agent.effects import begun_before
 from plan_execute.agent.person import Asking, Objection, Verdict, ask_person, was_asked
 
@@ -67,6 +67,8 @@ def _edit(request: ToolCallRequest, edited: Mapping[str, Any]) -> Ruling | Objec
         return Objection(f"only the arguments of {call['name']!r} can be changed, not the tool.")
     if not isinstance(args, dict):
         return Objection(f"'args' was {str(args)[:100]!r}, expected an object with the arguments of {call['name']!r}.")
+    if storable(args) != args:
+        return Objection("a number in it is too large to be kept.")
     if misfit := _misfit(request.tool, args):
         return Objection(misfit)
     if args == call["args"]:

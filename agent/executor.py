@@ -98,8 +98,9 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
         return {**config, "recursion_limit": min(state["remaining_steps"], needed)}
 
     def run(state: ExecutorState, config: RunnableConfig) -> Any:
+        config = limited(state, config)  # out here: settings that will not do are no failure of the milestone
         try:
-            return outcome(react.invoke(state, limited(state, config)))
+            return outcome(react.invoke(state, config))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -108,8 +109,9 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
             return _raised(error)
 
     async def arun(state: ExecutorState, config: RunnableConfig) -> Any:
+        config = limited(state, config)
         try:
-            return outcome(await react.ainvoke(state, limited(state, config)))
+            return outcome(await react.ainvoke(state, config))
         except GraphBubbleUp:
             raise
         except Exception as error:

@@ -32,11 +32,12 @@ class Inquiry(NamedTuple):
 def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_user: bool) -> list[Inquiry]:
     """Find what only a person can say about milestones that failed, and was not asked on their behalf.
 
-    That is whether a call had an effect, where nobody knows; and, if the run may ask for it, what is missing, unless
-    he said that he does not know it.
+    That is whether a call had an effect, where nobody knows, unless he wanted it left at that; and, if the run may ask
+    for it, what is missing, unless he said that he does not know it.
     """
     answered = [entry for entry in log if entry["type"] == "user_answered"]
     unknown = {text for text, verdict in _said(log).items() if verdict.type == "reject"}
+    left = {entry["call"] for entry in answered if entry.get("call") and entry["rule"] == "reject"}
     found: list[Inquiry] = []
     for milestone in failed:
         code = milestone["failure"]["code"] if milestone["failure"] else ""
@@ -44,7 +45,7 @@ def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_
         if code == "outcome_unknown":
             told = {entry.get("call") for entry in own if entry["attempt"] == milestone["attempts"]}
             about = (_about_call(milestone, call) for call in unsettled(milestone["tool_calls"]))
-            found += [inquiry for inquiry in about if inquiry.call not in told]
+            found += [inquiry for inquiry in about if inquiry.call not in told | left]
         elif code == "missing" and ask_user:
             inquiry = _about_missing(milestone)
             asked = [_folded(entry["question"]) for entry in own if not entry.get("call")]

@@ -1,8 +1,10 @@
 """What LangGraph keeps of a run under names of its own: the checkpointer, open questions, stray answers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from langchain_core.runnables.config import set_config_context
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.config import get_config
@@ -12,6 +14,8 @@ _CHECKPOINTER = "__pregel_checkpointer"
 """Under which key of `configurable` it hands a node the checkpointer in force."""
 _RESUMING = "__pregel_resuming"
 """The key under which it tells a node that it may have been begun before."""
+_SCRATCHPAD = "__pregel_scratchpad"
+"""The key under which it hands a node the answers there are."""
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 """The task under which it keeps an answer that names no question."""
 
@@ -23,14 +27,20 @@ def checkpointer_in_force() -> BaseCheckpointSaver[Any] | None:
 
 
 def put_question(question: Mapping[str, Any]) -> object:
-    """LangGraph's `interrupt`, but an answer that names no question answers one and no more.
+    """LangGraph's `interrupt`, but an answer that names no question answers one that was put, and no more.
 
-    LangGraph leaves it in the checkpoint until the step of the outermost graph is done. After a crash, or on a resume
-    without an answer, the next question would find it there: one approval would cover a call that nobody has seen.
+    LangGraph gives it to the first question that comes up, and leaves it in the checkpoint until the step of the
+    outermost graph is done. So it would answer a milestone that had not asked yet beside the one that did; or, after a
+    crash or on a resume without an answer, the next question: one approval would cover a call that nobody has seen.
     """
-    saver, configurable = checkpointer_in_force(), _configurable()
+    saver, config = checkpointer_in_force(), get_config()
+    configurable = config["configurable"]
+    if not questions_kept():
+        deaf = replace(configurable[_SCRATCHPAD], get_null_resume=lambda _=False: None)
+        config = {**config, "configurable": {**configurable, _SCRATCHPAD: deaf}}
     try:
-        return interrupt(question)
+        with set_config_context(config) as context:
+            return context.run(interrupt, question)
     finally:
         outermost = configurable.get("checkpoint_map", {}).get("")
         if saver is not None and outermost:

@@ -1,5 +1,6 @@
 """A person approves single tool calls, each with its exact arguments, on every checkpointer."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
@@ -15,7 +17,7 @@ from langgraph.types import Command
 from plan_execute.agent import ConfigurationError
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
-from tests.fakes import Answer, Asked, ScriptedModel, diligent, heavy, milestone, plan, report, tool_call
+from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report, tool_call
 
 ASKED: Any = {"messages": [("user", "Pay what is due.")]}
 TWO = plan(milestone("Pay a.", tools=["pay"]), milestone("Pay b.", tools=["pay"]))
@@ -42,8 +44,8 @@ class Session:
     def go(self, given: Any, **more: Any) -> Any:
         return self._agent().invoke(given, self.config, durability="sync", **more)
 
-    async def ago(self, given: Any) -> Any:
-        return await self._agent().ainvoke(given, self.config, durability="sync")
+    async def ago(self, given: Any, **more: Any) -> Any:
+        return await self._agent().ainvoke(given, self.config, durability="sync", **more)
 
     def answer(self, kind: str, **more: Any) -> Any:
         return self.go(Command(resume={"decisions": [{"type": kind, **more}]}))
@@ -123,6 +125,30 @@ async def test_approval_is_used_up_by_its_call_in_async_too(threads_url: str) ->
         await session.ago(Command(resume={"decisions": [{"type": "approve"}]}))
         assert shown(await session.ago(None))["args"]["payee"] == "b"
         assert session.paid == [("a", 10)]
+
+
+@pytest.mark.parametrize("_chance", range(8))  # which of the two comes first is not ours to say
+def test_answer_to_one_milestone_is_not_taken_by_another_that_had_not_asked(_chance: int) -> None:
+    saver, control = InMemorySaver(), RunControl()
+    session = Session(saver, TWO, max_parallel=2)
+
+    def is_asked() -> bool:
+        return any(write[1] == "__interrupt__" for kept in saver.list(None) for write in kept.pending_writes or ())
+
+    def pay(asked: Asked) -> Answer:
+        payee = goal_of(asked)[4]
+        while payee == "a" and not is_asked():  # until b waits; then the run stops before a is to be paid
+            time.sleep(0.01)
+        if payee == "a":
+            control.request_drain()
+        return report() if asked.messages[-1].type == "tool" else tool_call("pay", {"payee": payee, "dollars": 10})
+
+    session.light = ScriptedModel(pay)
+    with pytest.raises(GraphDrained):
+        session.go(ASKED, control=control)
+    output = session.answer("approve")
+    assert session.paid == [("b", 10)]
+    assert shown(output)["args"]["payee"] == "a"
 
 
 @pytest.mark.parametrize("given", [Command(resume={"decisions": [{"type": "reject"}]}), None])
@@ -221,6 +247,20 @@ def test_unknown_tool_to_approve_is_refused_before_anything_runs(checkpointer: B
     with pytest.raises(ConfigurationError, match="Unknown tool 'pya' in 'approve_tools': did you mean 'pay'"):
         session.go(ASKED)
     assert session.light.asked == []
+
+
+async def test_unknown_tool_named_on_a_resume_leaves_the_run_waiting(threads_url: str) -> None:
+    async with open_checkpointer(threads_url) as saver:
+        session = Session(saver, ONE)
+        await session.ago(ASKED)
+        with pytest.raises(ConfigurationError, match="Unknown tool 'pya'"):
+            await session.ago(None, context={"approve_tools": ["pya"]})
+        assert shown(await session.ago(None))["description"].startswith("m1 (Pay a.)")
+        session = Session(InMemorySaver(), ONE)
+        session.go(ASKED)
+        with pytest.raises(ConfigurationError, match="Unknown tool 'pya'"):
+            session.go(None, context={"approve_tools": ["pya"]})
+        assert shown(session.go(None))["description"].startswith("m1 (Pay a.)")
 
 
 @pytest.mark.parametrize("settings", [{"review": "first"}, {"approve_tools": ["look_up"]}, {"ask_user": True}])

@@ -150,6 +150,19 @@ async def test_approved_call_that_was_under_way_is_not_put_up_for_approval_as_if
     assert post.sent == [args["subject"]]
 
 
+async def test_call_that_was_left_at_that_is_not_asked_about_again(threads_url: str) -> None:
+    post, light = Post(), ScriptedModel(lambda a: honest(a) if a.messages[-1].type == "tool" else diligent(a))
+    another = plan(milestone("Send it anew.", tools=["send"]))
+    async with open_checkpointer(threads_url) as checkpointer:
+        run = Stopped(plain(post, effect="effect"), light, checkpointer)
+        run.planner, run.max_replans = heavy(SEND, another), 1
+        await run.stop_under_way(post)
+        assert "__interrupt__" in await run.go(None)
+        output = await run.go(Command(resume={"decisions": [{"type": "reject"}]}))
+    assert (output["status"], post.sent) == ("aborted", ["x"])
+    assert len(run.planner.asked) == 2
+
+
 async def stopped_at(moment: str, run: Stopped, *, stored: bool) -> None:
     """Begin, and stop when the receipt that says `moment` is to be written: after it was `stored`, or before."""
     put, there = run.checkpointer.aput, asyncio.Event()
