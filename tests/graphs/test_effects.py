@@ -57,10 +57,15 @@ def keyed(post: Post, **metadata: Any) -> BaseTool:
 
 
 def agent_with(
-    tool: BaseTool, checkpointer: BaseCheckpointSaver[Any], light: ScriptedModel, **settings: Any
+    tool: BaseTool,
+    checkpointer: BaseCheckpointSaver[Any],
+    light: ScriptedModel,
+    planner: ScriptedModel | None = None,
+    **settings: Any,
 ) -> PlanExecuteAgent:
     settings = {"max_replans": 0, **settings}
-    return create_plan_execute_agent(heavy(SEND), light, [tool], checkpointer=checkpointer, context=settings)
+    planner = planner or heavy(SEND)
+    return create_plan_execute_agent(planner, light, [tool], checkpointer=checkpointer, context=settings)
 
 
 class Stopped:
@@ -154,13 +159,13 @@ async def test_call_that_was_left_at_that_is_not_asked_about_again(threads_url: 
     post, light = Post(), ScriptedModel(lambda a: honest(a) if a.messages[-1].type == "tool" else diligent(a))
     another = plan(milestone("Send it anew.", tools=["send"]))
     async with open_checkpointer(threads_url) as checkpointer:
-        run = Stopped(plain(post, effect="effect"), light, checkpointer)
-        run.planner, run.max_replans = heavy(SEND, another), 1
+        planner = heavy(SEND, another)
+        run = Stopped(plain(post, effect="effect"), light, checkpointer, planner=planner, max_replans=1)
         await run.stop_under_way(post)
         assert "__interrupt__" in await run.go(None)
         output = await run.go(Command(resume={"decisions": [{"type": "reject"}]}))
     assert (output["status"], post.sent) == ("aborted", ["x"])
-    assert len(run.planner.asked) == 2
+    assert len(planner.asked) == 2
 
 
 async def stopped_at(moment: str, run: Stopped, *, stored: bool) -> None:
