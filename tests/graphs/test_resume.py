@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,11 +200,57 @@ def test_terminal_asks_goes_on_later_and_edits(server: OpenAIServer, place: tupl
     assert "✓ m4 completed" in said
 
 
-def converse(args: list[str], *answers: str) -> tuple[int, str]:
-    """Run the command on a terminal of its own and answer its questions in turn; gives its status and all it wrote."""
+def test_what_is_typed_before_the_question_is_no_answer_to_it(server: OpenAIServer, place: tuple[str, str]) -> None:
+    status, said = converse([*begin(server, "--review", "first"), *place], "r No.\n", ahead="a\na\n")
+    assert status == 1
+    assert "Aborted (rejected)" in said
+    assert not [asked for asked in server.asked if role_of(asked) == "executor"]
+
+
+def test_waiting_and_unfinished_runs_are_told_apart_and_a_new_request_says_what_it_leaves_behind(
+    server: OpenAIServer, place: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*begin(server, "--review", "first"), *place]) == 1
+    capsys.readouterr()
+    main(["threads", *place])
+    assert re.search(r"^sales .* waits for you ", capsys.readouterr().out, re.MULTILINE)
+    main(["show", "sales", *place])
+    assert "It has not finished: it waits for your answer; plan-execute resume sales" in capsys.readouterr().out
+    assert main(["And now?", "--thread", "sales", *place]) == 0
+    said = capsys.readouterr().out
+    assert "Thread 'sales' had an unfinished run, which this request leaves behind; plan-execute fork sales" in said
+    main(["threads", *place])
+    assert re.search(r"^sales .* completed ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_new_request_goes_on_with_the_threads_models_and_data(
+    server: OpenAIServer, place: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docs = tmp_path / "rules"
+    docs.mkdir()
+    (docs / "gifts.md").write_text("Gifts are not refunded.")
+    assert main([*begin(server, "--docs", str(docs)), *place]) == 0
+    assert "before in this thread" not in capsys.readouterr().out
+    assert main(["And gifts?", "--thread", "sales", *place]) == 0
+    said = capsys.readouterr().out
+    assert f"Using {docs}, as before in this thread." in said
+    assert "heavy plans, heavy carries out." in said
+    assert "unfinished" not in said
+    other = tmp_path / "other"
+    shutil.copytree(docs, other)
+    assert main(["And gifts?", "--thread", "sales", "--docs", str(other), *place]) == 0
+    assert "before in this thread" not in capsys.readouterr().out
+
+
+def converse(args: list[str], *answers: str, ahead: str = "") -> tuple[int, str]:
+    """Run the command on a terminal of its own and answer its questions in turn; gives its status and all it wrote.
+
+    What is typed `ahead` is there before the first question.
+    """
     ours, theirs = pty.openpty()
     process = spawn(*args, given=theirs, out=theirs, err=theirs)
     os.close(theirs)
+    os.write(ours, ahead.encode())
     written, left = b"", list(answers)
     try:
         while chunk := os.read(ours, 65_536):
