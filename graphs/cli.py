@@ -196,12 +196,14 @@ def _make_context(options: Options) -> "Context":
 
 def _describe_roles(context: "Context") -> str:
     """Name the models; one that cannot be had is to be heard of before the run."""
-    from plan_execute.agent.models import model_for
+    from plan_execute.agent.models import is_compact, model_for
     from plan_execute.agent.usage import model_name
 
     planner, executor = model_for("planner", context), model_for("executor", context)
     model_for("synthesizer", context)
-    return f"{model_name(planner)} plans, {model_name(executor)} carries out."
+    small = is_compact(planner) or is_compact(executor)
+    caveat = ": a demonstration, often wrong; --planner-model names a real model" if small else ""
+    return f"{model_name(planner)} plans, {model_name(executor)} carries out{caveat}."
 
 
 def _introduce(screen: "Screen", roles: str, options: Options) -> None:

@@ -33,8 +33,8 @@ NEEDED = {
 PLACES = "a SQLite file, sqlite:///... or postgresql://... (default: a file of yours)"
 
 EXAMPLES = """\
-examples:
-  plan-execute "Which category earned most in 2025, and what does its warranty cover?"
+examples: (all but the first need a real model)
+  plan-execute "How many customers live in Germany, and what is 15% of that number?"
   plan-execute "Who are our ten best customers?" --db sqlite:///shop.db
   plan-execute "Compare the refund rules with last month's refunds" --db postgresql://me@host/shop --docs handbook/
   plan-execute "..." --planner-model openai:gpt-5 --executor-model openai:gpt-5-mini --granularity fine
