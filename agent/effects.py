@@ -150,7 +150,7 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
         receipt.saver.put(*receipt.begun())
         try:
             answer = handler(request)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is noted what it says of the call
             if not is_undecided(error):
                 receipt.saver.put(*receipt.failed())
             raise
@@ -179,7 +179,7 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
         await receipt.saver.aput(*receipt.begun())
         try:
             answer = await handler(request)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is noted what it says of the call
             if not is_undecided(error):
                 await receipt.saver.aput(*receipt.failed())
             raise

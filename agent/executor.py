@@ -103,7 +103,7 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
             return outcome(react.invoke(state, config))
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # a milestone may fail, a run may not
             if is_of_checkpointer(error):
                 raise
             return _raised(error)
@@ -114,7 +114,7 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
             return outcome(await react.ainvoke(state, config))
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # a milestone may fail, a run may not
             if is_of_checkpointer(error):
                 raise
             return _raised(error)

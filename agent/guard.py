@@ -131,7 +131,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             answer = call_within(self._seconds_for_tool(request.state), lambda: handler(ruling.request))
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # a tool may raise anything; the model is told
             if is_of_checkpointer(error):
                 raise
             answer = error_answer(ruling.request, error)
@@ -149,7 +149,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             answer = await acall_within(self._seconds_for_tool(request.state), handler(ruling.request))
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # a tool may raise anything; the model is told
             if is_of_checkpointer(error):
                 raise
             answer = error_answer(ruling.request, error)

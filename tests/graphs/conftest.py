@@ -2,15 +2,19 @@
 
 import re
 import threading
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph_sdk.client import SyncLangGraphClient
 
+from plan_execute.graphs import open_checkpointer
 from tests.langgraph_server import LangGraphServer, serve_langgraph
 from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
 
@@ -39,6 +43,27 @@ def threads_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         case "postgres":
             return str(request.getfixturevalue("postgres"))
     return "memory"
+
+
+@pytest.fixture
+def kept_url(threads_url: str) -> str:
+    """The same, where a thread outlives its process."""
+    if threads_url == "memory":
+        pytest.skip("what a process keeps in memory dies with it")
+    return threads_url
+
+
+@pytest.fixture
+def checkpointer(threads_url: str) -> Iterator[BaseCheckpointSaver[Any]]:
+    """An opened checkpointer of each kind."""
+    with open_checkpointer(threads_url) as saver:
+        yield saver
+
+
+@pytest.fixture
+def thread() -> str:
+    """The name of a thread of its own, because all tests share one PostgreSQL."""
+    return f"sales-{uuid.uuid4()}"
 
 
 @pytest.fixture(scope="session")

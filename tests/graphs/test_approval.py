@@ -2,7 +2,6 @@
 
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,12 +21,6 @@ from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, 
 ASKED: Any = {"messages": [("user", "Pay what is due.")]}
 TWO = plan(milestone("Pay a.", tools=["pay"]), milestone("Pay b.", tools=["pay"]))
 CALL = {"payee": "a", "dollars": 10}
-
-
-@pytest.fixture
-def checkpointer(threads_url: str) -> Iterator[BaseCheckpointSaver[Any]]:
-    with open_checkpointer(threads_url) as saver:
-        yield saver
 
 
 class Session:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,22 +67,9 @@ def server(model: Model) -> Iterator[OpenAIServer]:
         model.released.set()
 
 
-@pytest.fixture
-def place(threads_url: str) -> str:
-    if threads_url == "memory":
-        pytest.skip("what is in memory is another process's own")
-    return threads_url
-
-
-@pytest.fixture
-def thread() -> str:
-    """The name of a thread of its own, because all tests share one PostgreSQL."""
-    return f"sales {uuid.uuid4()}"
-
-
-def words(server: OpenAIServer, place: str, thread: str, *more: str) -> list[str]:
+def words(server: OpenAIServer, kept_url: str, thread: str, *more: str) -> list[str]:
     model = ("--planner-model", "openai:heavy", "--base-url", server.url)
-    return ["Find it out.", *model, "--thread", thread, "--checkpointer", place, *more]
+    return ["Find it out.", *model, "--thread", thread, "--checkpointer", kept_url, *more]
 
 
 @pytest.fixture
@@ -109,13 +95,13 @@ def spawn() -> Iterator[Any]:
 
 
 def test_thread_that_runs_is_refused_to_others_until_its_process_dies(
-    server: OpenAIServer, model: Model, place: str, thread: str, spawn: Any, capsys: pytest.CaptureFixture[str]
+    server: OpenAIServer, model: Model, kept_url: str, thread: str, spawn: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model.hangs = True
-    first = spawn(*words(server, place, thread))
+    first = spawn(*words(server, kept_url, thread))
     assert model.hanging.acquire(timeout=60)
-    there = ("--checkpointer", place)
-    for command in (words(server, place, thread), ["resume", thread, *there], ["prune", thread, *there]):
+    there = ("--checkpointer", kept_url)
+    for command in (words(server, kept_url, thread), ["resume", thread, *there], ["prune", thread, *there]):
         assert main(command) == 2
         said = capsys.readouterr()
         assert (said.out, said.err) == ("", f"plan-execute: Thread {thread!r} {REFUSED}\n")
@@ -140,11 +126,11 @@ def ended_within(seconds: float, command: list[str]) -> int:
 
 
 def test_processes_run_different_threads_of_one_place_at_once(
-    server: OpenAIServer, model: Model, place: str, thread: str, spawn: Any
+    server: OpenAIServer, model: Model, kept_url: str, thread: str, spawn: Any
 ) -> None:
     model.hangs = True
     threads = [f"{name} {thread}" for name in ("one", "two", "three")]
-    processes = [spawn(*words(server, place, thread, "--json")) for thread in threads]
+    processes = [spawn(*words(server, kept_url, thread, "--json")) for thread in threads]
     for _ in processes:
         assert model.hanging.acquire(timeout=60)
     model.released.set()

@@ -1,7 +1,7 @@
 """A run that lacks information asks the user for it, on every checkpointer."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
 from plan_execute.agent.inquiry import MOST_QUESTIONS
-from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
+from plan_execute.graphs import create_plan_execute_agent
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report
 
 ASKED: Any = {"messages": [("user", "Where is my order?")]}
@@ -22,12 +22,6 @@ ORDER = plan(milestone("Find the order."), milestone("Tell its state.", depends_
 def look_up(subject: str) -> str:
     """Look a subject up."""
     return f"about {subject}"
-
-
-@pytest.fixture
-def checkpointer(threads_url: str) -> Iterator[BaseCheckpointSaver[Any]]:
-    with open_checkpointer(threads_url) as saver:
-        yield saver
 
 
 def lacks(*missing: str) -> Callable[[Asked], Answer]:

@@ -1,7 +1,6 @@
 """A person reviews the plan before it runs, on every checkpointer."""
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
-from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
+from plan_execute.graphs import create_plan_execute_agent
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report
 
 ASKED: Any = {"messages": [("user", "What do a and b have in common?")]}
@@ -21,12 +20,6 @@ THREE = plan(milestone("Find a."), milestone("Find b."), milestone("Compare.", d
 def look_up(subject: str) -> str:
     """Look a subject up."""
     return f"about {subject}"
-
-
-@pytest.fixture
-def checkpointer(threads_url: str) -> Iterator[BaseCheckpointSaver[Any]]:
-    with open_checkpointer(threads_url) as saver:
-        yield saver
 
 
 class Session:

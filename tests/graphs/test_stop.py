@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,19 +71,6 @@ def run(url: str, thread: str, folder: Path, given: Any, parallel: int, waits: s
 
 
 @pytest.fixture
-def place(threads_url: str) -> str:
-    if threads_url == "memory":
-        pytest.skip("what a process keeps in memory dies with it")
-    return threads_url
-
-
-@pytest.fixture
-def thread() -> str:
-    """The name of a thread of its own, because all tests share one PostgreSQL."""
-    return str(uuid.uuid4())
-
-
-@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Any]:
     """`run` in a process of its own, up to where it waits; none outlives the test."""
     begun: list[subprocess.Popen[bytes]] = []
@@ -126,14 +112,14 @@ def sent(folder: Path) -> Counter[str]:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_effect_under_way_is_finished_and_not_repeated(
-    place: str, thread: str, tmp_path: Path, start: Any, number: int, status: int, capsys: pytest.CaptureFixture[str]
+    kept_url: str, thread: str, tmp_path: Path, start: Any, number: int, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ended, printed, said = stopped(start(place, thread, 1, "tool"), number, tmp_path)
+    ended, printed, said = stopped(start(kept_url, thread, 1, "tool"), number, tmp_path)
     assert ended == status
     assert "→ sent" in printed
     assert said == f"Interrupted: no milestone finished, m1 not. plan-execute resume {thread} goes on.\n"
     assert sent(tmp_path) == {"Tell a.": 1}
-    assert run(place, thread, tmp_path, None, 1, "") == 0
+    assert run(kept_url, thread, tmp_path, None, 1, "") == 0
     assert sent(tmp_path) == {"Tell a.": 1, "Tell b.": 1}
     printed = capsys.readouterr().out
     assert "They know." in printed
@@ -141,28 +127,28 @@ def test_effect_under_way_is_finished_and_not_repeated(
 
 
 def test_effects_under_way_in_parallel_are_finished_and_not_repeated(
-    place: str, thread: str, tmp_path: Path, start: Any
+    kept_url: str, thread: str, tmp_path: Path, start: Any
 ) -> None:
-    ended, _, said = stopped(start(place, thread, 2, "tool"), signal.SIGINT, tmp_path)
+    ended, _, said = stopped(start(kept_url, thread, 2, "tool"), signal.SIGINT, tmp_path)
     assert ended == 130
     assert "no milestone finished, m1, m2 not." in said
     assert sent(tmp_path) == {"Tell a.": 1, "Tell b.": 1}
-    assert run(place, thread, tmp_path, None, 2, "") == 0
+    assert run(kept_url, thread, tmp_path, None, 2, "") == 0
     assert sent(tmp_path) == {"Tell a.": 1, "Tell b.": 1}
 
 
 def test_answer_of_a_model_is_kept_and_what_it_called_not_yet_made(
-    place: str, thread: str, tmp_path: Path, start: Any
+    kept_url: str, thread: str, tmp_path: Path, start: Any
 ) -> None:
-    ended, _, _ = stopped(start(place, thread, 1, "model"), signal.SIGINT, tmp_path)
+    ended, _, _ = stopped(start(kept_url, thread, 1, "model"), signal.SIGINT, tmp_path)
     assert ended == 130
     assert not (tmp_path / "sent").exists()
-    assert run(place, thread, tmp_path, None, 1, "") == 0
+    assert run(kept_url, thread, tmp_path, None, 1, "") == 0
     assert sent(tmp_path) == {"Tell a.": 1, "Tell b.": 1}
 
 
-def test_run_that_was_at_its_end_comes_to_it(place: str, thread: str, tmp_path: Path, start: Any) -> None:
-    ended, printed, said = stopped(start(place, thread, 1, "synthesis"), signal.SIGINT, tmp_path)
+def test_run_that_was_at_its_end_comes_to_it(kept_url: str, thread: str, tmp_path: Path, start: Any) -> None:
+    ended, printed, said = stopped(start(kept_url, thread, 1, "synthesis"), signal.SIGINT, tmp_path)
     assert (ended, said) == (0, "")
     assert "They know." in printed
 
