@@ -140,14 +140,15 @@ def place(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
-    """Every connection to SQLite that is opened."""
+def connections(monkeypatch: pytest.MonkeyPatch, place: str) -> list[sqlite3.Connection]:
+    """Every connection that is opened to the file the threads are in."""
     opened: list[sqlite3.Connection] = []
     connect = sqlite3.connect
 
-    def remember(*args: Any, **options: Any) -> sqlite3.Connection:
-        opened.append(connect(*args, **options))
-        return opened[-1]
+    def remember(file: Any, *args: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(file, *args, **options)
+        opened.extend([connection] if str(file) == place else [])
+        return connection
 
     monkeypatch.setattr(sqlite3, "connect", remember)
     return opened
