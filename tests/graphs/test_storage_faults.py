@@ -146,7 +146,7 @@ def connections(monkeypatch: pytest.MonkeyPatch, place: str) -> list[sqlite3.Con
     connect = sqlite3.connect
 
     def remember(file: Any, *args: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(file, *args, **options)
+        connection: sqlite3.Connection = connect(file, *args, **options)
         opened.extend([connection] if str(file) == place else [])
         return connection
 
