@@ -107,12 +107,15 @@ def key_for(request: ToolCallRequest) -> str:
     It is the call's id, which stays the same in whatever process the call is made again; or that of an earlier call
     with the same arguments whose outcome is open, in this attempt or before it.
     """
-    key, calls = _key_of(request), tally_of(request.state)["calls"]
+    own, key = str(request.tool_call["id"]), _key_of(request)
+    if not has_effect(request.tool):
+        return own
     effect = _before(request).get(key)
     if effect is not None and effect["outcome"] != "done":
-        return effect["key"]
+        return effect["key"] or own
+    calls = tally_of(request.state)["calls"]
     same = (call for call in calls if call["code"] in OPEN and call_key(call["tool"], call["args"]) == key)
-    return next((call.get("key", "") for call in same), str(request.tool_call["id"]))
+    return next((call["key"] for call in same if "key" in call), own)
 
 
 def begun_before(request: ToolCallRequest) -> ToolCallRequest | None:

@@ -262,6 +262,23 @@ def test_service_that_does_work_once_for_a_key_is_given_the_same_key_at_the_next
     assert (output["status"], len(keys), len(set(keys))) == ("completed", 3, 1)
 
 
+def test_calls_of_a_tool_that_changes_nothing_keep_ids_of_their_own() -> None:
+    keys: list[str] = []
+
+    def look_up(subject: str, key: Annotated[str, InjectedToolCallId]) -> str:
+        """Look a subject up."""
+        keys.append(key)
+        if len(keys) == 1:
+            raise ConnectionError("down")
+        return "found"
+
+    light = ScriptedModel([tool_call("look_up", {"subject": "x"}), tool_call("look_up", {"subject": "x"}), report()])
+    planner = heavy(plan(milestone("Find x.")))
+    output = create_plan_execute_agent(planner, light, [StructuredTool.from_function(look_up)]).invoke(ASKED)
+    assert output["status"] == "completed"
+    assert len({key for key in keys if key}) == 2
+
+
 @pytest.mark.parametrize(("error", "sent"), [(TimeoutError("no answer"), 1), (ValueError("no such address"), 3)])
 def test_middleware_that_calls_again_does_so_only_where_it_failed_for_certain(error: Exception, sent: int) -> None:
     calls: list[str] = []
