@@ -2,8 +2,8 @@
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError, ModelError, PlanExecuteError, RequestError
-from plan_execute.agent.models import load_model
-from plan_execute.agent.plan import MilestoneReport, PlanDraft, Synthesis
+from plan_execute.agent.llm.models import load_model
+from plan_execute.agent.schemas import MilestoneReport, PlanDraft, Synthesis
 
 __all__ = [
     "ConfigurationError",

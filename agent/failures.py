@@ -10,7 +10,7 @@ import httpx
 from langchain_core.tools import ToolException
 
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.keeping import checkpointer_in_force
+from plan_execute.agent.interrupts import checkpointer_in_force
 
 FailureCode = Literal[
     "transient",

@@ -13,8 +13,8 @@ from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, Syste
 from langchain_core.tools import BaseTool
 
 from plan_execute.agent.context import Context
-from plan_execute.agent.digest import clip
 from plan_execute.agent.state import Brief, Milestone, Plan, Requirement
+from plan_execute.agent.truncation import clip
 
 RESULT_LIMIT = 4_000
 """Most characters of one milestone's result that a later prompt shows."""

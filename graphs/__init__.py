@@ -4,19 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from plan_execute.graphs.checkpointer import open_checkpointer
-    from plan_execute.graphs.embedding import as_runnable, as_tool
+    from plan_execute.graphs.adapters import as_runnable, as_tool
     from plan_execute.graphs.executor import create_executor
+    from plan_execute.graphs.persistence.checkpointer import open_checkpointer
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
 
 __all__ = ["as_runnable", "as_tool", "create_executor", "create_plan_execute_agent", "open_checkpointer"]
 
 _HOMES = {
-    "as_runnable": "plan_execute.graphs.embedding",
-    "as_tool": "plan_execute.graphs.embedding",
+    "as_runnable": "plan_execute.graphs.adapters",
+    "as_tool": "plan_execute.graphs.adapters",
     "create_executor": "plan_execute.graphs.executor",
     "create_plan_execute_agent": "plan_execute.graphs.plan_execute",
-    "open_checkpointer": "plan_execute.graphs.checkpointer",
+    "open_checkpointer": "plan_execute.graphs.persistence.checkpointer",
 }
 
 

@@ -17,16 +17,19 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from plan_execute.agent.build import Setup, make_setup
 from plan_execute.agent.context import Context, make_context
-from plan_execute.agent.digest import READER
-from plan_execute.agent.effects import Receipts
-from plan_execute.agent.executor import ExecutorState, as_callable, as_react_node, file_report, open_scratchpad
-from plan_execute.agent.guard import Guard
-from plan_execute.agent.plan import MilestoneReport
-from plan_execute.agent.question import as_node
-from plan_execute.agent.scratchpad import ScratchpadState, steps_for_turn
-from plan_execute.agent.setup import Setup, make_setup
+from plan_execute.agent.executor.brief import ExecutorState, open_scratchpad
+from plan_execute.agent.executor.middleware import Guard
+from plan_execute.agent.executor.react import as_react_node
+from plan_execute.agent.executor.receipts import Receipts
+from plan_execute.agent.executor.report import file_report
+from plan_execute.agent.executor.scratchpad import ScratchpadState, steps_for_turn
+from plan_execute.agent.executor.tool_calls import as_callable
+from plan_execute.agent.llm.structured_output import as_node
+from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput
+from plan_execute.agent.truncation import READER
 
 Executor = CompiledStateGraph[ExecutorState, Context, ExecutorInput, ExecutorOutput]
 

@@ -25,19 +25,17 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer, Send
 
-from plan_execute.agent.answer_stream import listen_for_answer
+from plan_execute.agent.build import make_setup
 from plan_execute.agent.context import Context, make_context
-from plan_execute.agent.effects import effects_before
-from plan_execute.agent.executor import make_brief
-from plan_execute.agent.inquiry import ask_user
-from plan_execute.agent.intake import begin_run
-from plan_execute.agent.planner import REVIEW_DUE, plan_run
-from plan_execute.agent.question import as_node
-from plan_execute.agent.replan_gate import decide
-from plan_execute.agent.review import review_plan
-from plan_execute.agent.setup import make_setup
-from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunSoFar, RunState
-from plan_execute.agent.synthesizer import synthesis_schema, synthesize
+from plan_execute.agent.executor.brief import make_brief, run_so_far
+from plan_execute.agent.llm.structured_output import as_node
+from plan_execute.agent.nodes.ask_user import ask_user
+from plan_execute.agent.nodes.intake import begin_run
+from plan_execute.agent.nodes.planner import REVIEW_DUE, plan_run
+from plan_execute.agent.nodes.replan_gate import decide
+from plan_execute.agent.nodes.review import review_plan
+from plan_execute.agent.nodes.synthesize import listen_for_answer, synthesis_schema, synthesize
+from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState
 from plan_execute.graphs.executor import build_executor
 
 PlanExecuteAgent = CompiledStateGraph[RunState, Context, PlanExecuteInput, PlanExecuteOutput]
@@ -155,13 +153,3 @@ def send_round(state: RunState) -> list[Send]:
     decision = state["decision"]
     keys = decision["milestones"] if decision else []
     return [Send("executor", {"brief": make_brief(state, key), "run": run_so_far(state, key)}) for key in keys]
-
-
-def run_so_far(state: RunState, key: str) -> RunSoFar:
-    """What the executor of milestone `key` is held to; nothing of it is shown to a model."""
-    return RunSoFar(
-        settings=state["settings"],
-        usage=state["usage"],
-        seconds=state["seconds"],
-        effects=effects_before(state["log"], key, state["milestones"][key]["revision"]),
-    )

@@ -13,6 +13,8 @@ import signal
 
 import pytest
 
+pytest_plugins = ["tests.fixtures"]
+
 KEPT_FROM_TESTS = ("OPENAI_", "ANTHROPIC_", "LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "PLAN_EXECUTE_")
 
 _withheld = {name: value for name, value in os.environ.items() if name.startswith(KEPT_FROM_TESTS)}

@@ -62,7 +62,7 @@ class Terminal:
         ours, theirs = pty.openpty()
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
         process = subprocess.Popen(
-            [sys.executable, "-m", "plan_execute.graphs.cli", *args],
+            [sys.executable, "-m", "plan_execute.graphs.cli.main", *args],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -135,7 +135,7 @@ def test_importing_the_graphs_loads_nothing_heavy() -> None:
 
 
 def test_help_loads_nothing_but_the_standard_library() -> None:
-    loaded = _loaded_by("import plan_execute.graphs.cli")
+    loaded = _loaded_by("import plan_execute.graphs.cli.main")
     assert [module for module in (*HEAVY, "langchain_core", "langgraph", "pydantic", "rich") if module in loaded] == []
 
 

@@ -28,10 +28,10 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
-from plan_execute.agent.plan import MilestoneReport
 from plan_execute.agent.prompts import EXECUTOR
+from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
-from plan_execute.graphs.checkpointer import Saver
+from plan_execute.graphs.persistence.checkpointer import Saver
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import Answer, Asked, ScriptedModel, heavy, milestone, plan, report, tool_call
 

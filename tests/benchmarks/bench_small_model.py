@@ -27,7 +27,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.tools import BaseTool
 
-from plan_execute.agent.local_model import LocalChatModel
+from plan_execute.agent.small_models.chat_model import LocalChatModel
 from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.tools.arithmetic import calculate
 from plan_execute.tools.database import database_tools

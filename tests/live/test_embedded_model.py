@@ -12,8 +12,8 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from plan_execute.agent.compact import ALONE
-from plan_execute.agent.local_model import LocalChatModel
+from plan_execute.agent.small_models.chat_model import LocalChatModel
+from plan_execute.agent.small_models.compact import ALONE
 from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from plan_execute.tools.arithmetic import calculate
@@ -144,7 +144,7 @@ def test_what_can_be_shown_is_answered(shop_agent: PlanExecuteAgent, request_: s
 def test_leaving_while_a_call_runs_ends_cleanly_and_quietly() -> None:
     script = """
 import threading, time
-from plan_execute.agent.local_model import LocalChatModel
+from plan_execute.agent.small_models.chat_model import LocalChatModel
 model = LocalChatModel(max_tokens=2000)
 threading.Thread(target=lambda: model.invoke("Tell a long story."), daemon=True).start()
 time.sleep(1.5)

@@ -1,0 +1,1 @@
+"""One milestone: from its brief through the ReAct loop to its report."""

@@ -1,0 +1,136 @@
+"""The report: whether a milestone is done, judged by what was reported against what was done."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, AnyMessage
+from pydantic import ValidationError
+
+from plan_execute.agent import prompts
+from plan_execute.agent.build import Setup
+from plan_execute.agent.context import Context
+from plan_execute.agent.errors import ModelError
+from plan_execute.agent.events import make_entry
+from plan_execute.agent.executor.brief import ExecutorState, _context
+from plan_execute.agent.executor.receipts import unsettled
+from plan_execute.agent.executor.scratchpad import (
+    has_evidence,
+    limit_reached,
+    raised_failure,
+    seconds_spent,
+    tally_of,
+)
+from plan_execute.agent.failures import MEANINGS, FailureCode, classify_error
+from plan_execute.agent.llm.models import BEYOND_COMPACT, is_compact, model_for
+from plan_execute.agent.llm.structured_output import Dialogue, Question, asking, describe_silence
+from plan_execute.agent.llm.usage import Account, tallied
+from plan_execute.agent.schemas import Verification
+from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, add_usage, now
+from plan_execute.agent.truncation import clip
+
+ARGS_LIMIT = 200
+"""Most characters of a call's arguments in a reason."""
+
+
+def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
+    """End a milestone: judge what was reported against what was done, by rules and, if asked for, by a model."""
+    brief, messages = state["brief"], state["messages"]
+    context = _context(state, setup)
+    report: dict[str, Any] | None = state.get("structured_response")
+    failure = _find_failure(state, report, context)
+    account = Account({}, 0.0)
+    if failure is None and report is not None and context.verify == "model":
+        how = asking(context, seconds_spent(state))
+        failure, account = yield from tallied("verifier", context, _verify(brief, report, messages, context, how))
+    tally = tally_of(state)
+    usage, seconds = add_usage(tally["usage"], account.usage), tally["seconds"] + account.seconds
+    milestone = Milestone(
+        status="completed" if failure is None else "blocked" if failure["code"] == "missing" else "failed",
+        result=report["result"] if report else "",
+        values={value["name"]: value["value"] for value in report["values"]} if report else {},
+        report=report,
+        failure=failure,
+        tool_calls=tally["calls"],
+        usage=usage,
+        finished_at=now(),
+    )
+    entry = make_entry(
+        "milestone_finished",
+        revision=brief.get("revision", 0),
+        milestone=brief["id"],
+        attempt=brief.get("attempt", 1),
+        status=milestone["status"],
+        code=failure["code"] if failure else None,
+        reason=failure["message"] if failure else "",
+        result=clip(milestone["result"], prompts.DIGEST_LIMIT),
+        tool_calls=tally["calls"],
+        changes={brief["id"]: {"status": milestone["status"]}},
+    )
+    return ExecutorOutput(milestones={brief["id"]: milestone}, usage=usage, seconds=seconds, log=[entry])
+
+
+def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: Context) -> Failure | None:
+    """The first reason, in this order, why a milestone is not done; None if it is."""
+    brief, messages, calls = state["brief"], state["messages"], tally_of(state)["calls"]
+    failed = [call["error"] or "" for call in calls if not call["ok"]]
+    evidence = "\n".join(dict.fromkeys(failed[-3:]))
+    last = messages[-1] if messages else None
+    code: FailureCode
+    if raised := raised_failure(messages):
+        return _failure(raised[0], raised[1], evidence, raised[2])
+    if isinstance(last, AIMessage) and last.additional_kwargs.get("refusal"):
+        return _failure("refusal", str(last.additional_kwargs["refusal"]), evidence)
+    if open_calls := unsettled(calls):
+        named = ", ".join(f"{call['tool']}({clip(json.dumps(call['args']), ARGS_LIMIT)})" for call in open_calls)
+        return _failure("outcome_unknown", named, evidence)
+    limit = limit_reached(state, context)
+    if report is None:
+        rejected = last.additional_kwargs.get("rejected") if isinstance(last, AIMessage) else None
+        code = "limit" if limit and not rejected else "no_report"
+        return _failure(code, rejected or (last.text if last is not None else ""), evidence)
+    said = report["missing"] or report["result"]
+    # What a report of failure is down to: the last call, if it failed.
+    by_tools = cast("FailureCode", calls[-1]["code"] or "failed") if calls and not calls[-1]["ok"] else "failed"
+    if report["status"] == "failed" and not report["missing"]:
+        return _failure("limit" if limit and by_tools == "failed" else by_tools, said, evidence)
+    if report["status"] in {"failed", "blocked"}:
+        code = by_tools if by_tools in {"not_found", "permission", "transient"} else "missing"
+        return _failure(code, said, evidence)
+    if report["missing"]:
+        return _failure("missing", report["missing"], evidence)
+    if brief["tools"] and not has_evidence(state):
+        return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", said, evidence)
+    return None
+
+
+def _verify(
+    brief: Brief, report: dict[str, Any], messages: Sequence[AnyMessage], context: Context, how: Mapping[str, Any]
+) -> Dialogue[Failure | None]:
+    """Let the verifier judge `done_when` against the evidence; whatever keeps it from saying yes is a no."""
+    try:
+        model = model_for("verifier", context)
+        if is_compact(model):
+            raise ModelError(BEYOND_COMPACT["verifier"])
+    except ModelError as error:
+        return _failure("unverified", str(error), "")
+    question = Question(model, prompts.verifier_messages(brief, report["result"], messages), Verification, **how)
+    reply = yield question
+    if reply.error is not None and classify_error(reply.error) == "transient":
+        reply = yield question
+    if reply.error is not None:
+        unusable = classify_error(reply.error) == "model_unavailable"
+        code: FailureCode = "model_unavailable" if unusable else "unverified"
+        return _failure(code, describe_silence("verifier", model, reply.error), "")
+    try:
+        verdict = Verification.model_validate(reply.data)
+    except ValidationError:
+        return _failure("unverified", "the verifier gave no verdict", "")
+    return None if verdict.done else _failure("unverified", verdict.reason, report["result"])
+
+
+def _failure(code: FailureCode, said: str, evidence: str, retry_after: float | None = None) -> Failure:
+    message = MEANINGS[code]
+    if said:
+        message += f": {clip(said, prompts.DIGEST_LIMIT)}"
+    return Failure(code=code, message=message, evidence=clip(evidence, prompts.RESULT_LIMIT), retry_after=retry_after)

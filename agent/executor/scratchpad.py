@@ -1,0 +1,167 @@
+"""The scratchpad: the ReAct loop of one milestone, and what it has come to so far.
+
+What limits a milestone and what bears out its report is counted beside the messages, which other middleware may
+shorten; all of it is state, so it holds across a resume.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NotRequired, Required
+
+from langchain.agents import AgentState
+from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware.types import PrivateStateAttr
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall
+from langgraph.channels import DeltaChannel
+from langgraph.graph.message import add_messages
+from langgraph.managed.is_last_step import RemainingStepsManager
+from typing_extensions import TypedDict
+
+from plan_execute.agent.context import Context, Price
+from plan_execute.agent.failures import FailureCode
+from plan_execute.agent.llm.usage import count_call, crossed_budget, sum_usage
+from plan_execute.agent.prompts import RESULT_LIMIT
+from plan_execute.agent.schemas import MilestoneReport
+from plan_execute.agent.state import (
+    SNAPSHOT_FREQUENCY,
+    Brief,
+    Kept,
+    RoleUsage,
+    RunSoFar,
+    Spent,
+    ToolCallRecord,
+    add_usage,
+)
+
+REPORT = MilestoneReport.__name__
+"""Name of the tool an executor reports with."""
+STEPS_FOR_TURN = 4
+"""LangGraph steps a ReAct loop needs for a turn, its tools and the last report, hooks of middleware aside."""
+HOOKS = {"before_agent": 1, "before_model": 1, "after_model": 2, "after_agent": 1}
+"""How often each hook that is a step of its own comes in them."""
+
+
+def extend_messages(messages: Sequence[AnyMessage], writes: Sequence[Any]) -> list[AnyMessage]:
+    """LangGraph's `add_messages`, write by write."""
+    merged = list(messages)
+    for write in writes:
+        merged = add_messages(merged, write)  # type: ignore[assignment, arg-type]  # typed for message-likes
+    return merged
+
+
+class Tally(TypedDict, total=False):
+    """What a ReAct loop has come to: `turns` are model calls, `seconds` those of its model and tool calls."""
+
+    turns: int
+    calls: list[ToolCallRecord]
+    """Every tool call that was answered, in order, reports aside."""
+    kept: dict[str, str]
+    """Tool results that were shown only in part, whole, by reference."""
+    usage: dict[str, RoleUsage]
+    seconds: float
+
+
+def add_tallies(tally: Tally, writes: Sequence[Tally]) -> Tally:
+    """Sum tallies up."""
+    return Tally(
+        turns=sum(part.get("turns", 0) for part in (tally, *writes)),
+        calls=[call for part in (tally, *writes) for call in part.get("calls", ())],
+        kept={key: text for part in (tally, *writes) for key, text in part.get("kept", {}).items()},
+        usage=sum_usage(part.get("usage", {}) for part in (tally, *writes)),
+        seconds=sum(part.get("seconds", 0.0) for part in (tally, *writes)),
+    )
+
+
+class ScratchpadState(AgentState[Any]):
+    """The state of a ReAct loop: its brief, its messages, and the tally its guard keeps."""
+
+    messages: Required[
+        Annotated[list[AnyMessage], DeltaChannel(extend_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    ]
+    brief: Annotated[Brief, Kept()]
+    run: NotRequired[Annotated[RunSoFar | None, Kept()]]
+    tally: NotRequired[Annotated[Tally, DeltaChannel(add_tallies, dict, snapshot_frequency=SNAPSHOT_FREQUENCY)]]
+    remaining_steps: NotRequired[Annotated[int, PrivateStateAttr, RemainingStepsManager]]
+
+
+def tally_of(state: Mapping[str, Any]) -> Tally:
+    """The tally so far, with nothing missing."""
+    return add_tallies(state.get("tally", {}), ())
+
+
+def seconds_spent(state: Mapping[str, Any]) -> float:
+    """How long the run has worked, this milestone included."""
+    run = state.get("run")
+    return (run["seconds"] if run else 0.0) + tally_of(state)["seconds"]
+
+
+def has_evidence(state: Mapping[str, Any]) -> bool:
+    """Whether a granted tool has answered successfully."""
+    return any(call["ok"] and call["tool"] in state["brief"]["tools"] for call in tally_of(state)["calls"])
+
+
+def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
+    """The tool calls of the last AI message."""
+    last = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
+    return last.tool_calls if last is not None else []
+
+
+def readable_texts(state: Mapping[str, Any]) -> dict[str, str]:
+    """The long texts a model was shown only in part, by reference: cut tool results, and results it depends on."""
+    inputs = state["brief"]["inputs"]
+    return {key: text for key, text in inputs.items() if len(text) > RESULT_LIMIT} | tally_of(state)["kept"]
+
+
+def usage_of(messages: Sequence[AnyMessage], prices: Mapping[str, Price]) -> dict[str, RoleUsage]:
+    """What the model calls behind these messages cost."""
+    said = (m for m in messages if isinstance(m, AIMessage) and not _is_no_call(m))
+    return sum_usage(count_call("executor", None, message, prices) for message in said)
+
+
+def steps_for_turn(middleware: Sequence[AgentMiddleware[Any, Any]]) -> int:
+    """LangGraph steps a ReAct loop needs for a turn, its tools and the last report, with this middleware."""
+    hooked = (
+        times
+        for own in map(type, middleware)
+        for hook, times in HOOKS.items()
+        if any(getattr(own, name) is not getattr(AgentMiddleware, name) for name in (hook, f"a{hook}"))
+    )
+    return STEPS_FOR_TURN + sum(hooked)
+
+
+def limit_reached(state: Mapping[str, Any], context: Context, steps: int = STEPS_FOR_TURN) -> str | None:
+    """Name what leaves nothing to the model but to report, in words; None while there is room.
+
+    Args:
+        state: The scratchpad.
+        context: The settings of the run.
+        steps: LangGraph steps that a turn and the last report need.
+    """
+    if state.get("remaining_steps", steps + 1) <= steps:
+        return "LangGraph's recursion limit"
+    tally, run = tally_of(state), state.get("run")
+    if tally["turns"] >= context.max_model_calls - 1:
+        return f"the limit of {context.max_model_calls} model calls"
+    if len(tally["calls"]) >= context.tool_call_limit:
+        return f"the limit of {context.tool_call_limit} tool calls"
+    if run is None:
+        return None
+    spent = Spent(usage=add_usage(run["usage"], tally["usage"]), seconds=run["seconds"] + tally["seconds"])
+    return crossed_budget(context.budget, spent)
+
+
+def raised_failure(messages: Sequence[AnyMessage]) -> tuple[FailureCode, str, float | None] | None:
+    """Class and text of what the model's last call raised, if it did, and the seconds to wait before the next."""
+    last = messages[-1] if messages else None
+    if isinstance(last, AIMessage) and (raised := last.additional_kwargs.get("raised")):
+        return raised["code"], raised["message"], raised["wait"]
+    return None
+
+
+def raised_message(code: FailureCode, message: str, wait: float | None = None) -> AIMessage:
+    """Stands in the scratchpad for a reply that never came."""
+    return AIMessage("", additional_kwargs={"raised": {"code": code, "message": message, "wait": wait}})
+
+
+def _is_no_call(message: AIMessage) -> bool:
+    """Whether a message stands for a reply that never came, or one for which no model had to be asked."""
+    return "raised" in message.additional_kwargs or bool(message.response_metadata.get("unasked"))

@@ -1,0 +1,158 @@
+"""Interrupts: how a person is asked, what they may decide, and which answer belongs to which question."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from langchain_core.runnables.config import set_config_context
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
+from langgraph.config import get_config
+from langgraph.types import interrupt
+from pydantic import BaseModel, ValidationError
+
+T = TypeVar("T")
+
+OBJECTION = "This will not do: "
+"""What stands before the reason when something is asked again."""
+
+VerdictType = Literal["approve", "edit", "reject", "respond"]
+
+
+class Verdict(BaseModel):
+    """What a person answered: the shape LangChain's human-in-the-loop middleware and Agent Chat UI use."""
+
+    type: VerdictType
+    message: str = ""
+    edited_action: dict[str, Any] = {}
+
+
+class Objection(NamedTuple):
+    """Why an answer will not do; the person is asked again with it."""
+
+    text: str
+
+
+class Asking(NamedTuple):
+    """What is put before a person: an action, what it is about in words, and which verdicts on it make sense."""
+
+    name: str
+    args: Mapping[str, Any]
+    description: str
+    allowed: tuple[VerdictType, ...]
+
+
+def ask_person(asking: Asking, take: Callable[[Verdict], T | Objection]) -> T:
+    """Wait for a person's verdict, and ask again, with the reason, until one comes that will do.
+
+    The run stops here, by LangGraph's `interrupt`, until it is resumed with `{"decisions": [{"type": ...}]}`. The node
+    that asks is then run again from its top, so nothing before may have a side effect.
+
+    Args:
+        asking: What is asked.
+        take: Makes of a verdict what is wanted of it, or says why it will not do.
+    """
+    objection = ""
+    while True:
+        verdict = _read(put_question(_request(asking, objection)), asking.allowed)
+        taken = verdict if isinstance(verdict, Objection) else take(verdict)
+        if not isinstance(taken, Objection):
+            return taken
+        objection = taken.text
+
+
+def was_asked(asking: Asking) -> bool:
+    """Whether the task at work put this before a person and was stopped there: a question once put stands.
+
+    It does also where the settings of a resume no longer want it.
+    """
+    kind = _request(asking, "")["review_configs"]
+    return any(isinstance(put, dict) and put.get("review_configs") == kind for put in questions_kept())
+
+
+def can_wait() -> bool:
+    """Whether a run can wait for a person: only where a checkpointer keeps it meanwhile."""
+    return checkpointer_in_force() is not None
+
+
+def _request(asking: Asking, objection: str) -> dict[str, Any]:
+    description = f"{OBJECTION}{objection}\n\n{asking.description}" if objection else asking.description
+    return {
+        "action_requests": [{"name": asking.name, "args": dict(asking.args), "description": description}],
+        "review_configs": [{"action_name": asking.name, "allowed_decisions": list(asking.allowed)}],
+    }
+
+
+def _read(answer: object, allowed: tuple[VerdictType, ...]) -> Verdict | Objection:
+    """The decision in an answer: `{"decisions": [{"type": ...}]}`, or the decision alone."""
+    if isinstance(answer, dict) and isinstance(answer.get("decisions"), list):
+        answer = answer["decisions"]
+    if isinstance(answer, list):
+        answer = answer[0] if answer else None
+    try:
+        verdict = Verdict.model_validate(answer)
+    except ValidationError:
+        verdict = None
+    if verdict is None or verdict.type not in allowed:
+        types = " | ".join(f'"{kind}"' for kind in allowed)
+        return Objection(f'the answer was {str(answer)[:100]!r}, expected {{"decisions": [{{"type": {types}, ...}}]}}.')
+    return verdict
+
+
+_CHECKPOINTER = "__pregel_checkpointer"
+"""Under which key of `configurable` it hands a node the checkpointer in force."""
+_RESUMING = "__pregel_resuming"
+"""The key under which it tells a node that it may have been begun before."""
+_SCRATCHPAD = "__pregel_scratchpad"
+"""The key under which it hands a node the answers there are."""
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+"""The task under which it keeps an answer that names no question."""
+
+
+def checkpointer_in_force() -> BaseCheckpointSaver[Any] | None:
+    """The checkpointer of the run that the calling node belongs to, its host's if it has none of its own."""
+    found = _configurable().get(_CHECKPOINTER)
+    return found if isinstance(found, BaseCheckpointSaver) else None
+
+
+def put_question(question: Mapping[str, Any]) -> object:
+    """LangGraph's `interrupt`, but an answer that names no question answers one that was put, and no more.
+
+    LangGraph gives it to the first question that comes up, and leaves it in the checkpoint until the step of the
+    outermost graph is done. So it would answer a milestone that had not asked yet beside the one that did; or, after a
+    crash or on a resume without an answer, the next question: one approval would cover a call that nobody has seen.
+    """
+    saver, config = checkpointer_in_force(), get_config()
+    configurable = config["configurable"]
+    if not questions_kept():
+        deaf = replace(configurable[_SCRATCHPAD], get_null_resume=lambda _=False: None)
+        config = {**config, "configurable": {**configurable, _SCRATCHPAD: deaf}}
+    try:
+        with set_config_context(config) as context:
+            return context.run(interrupt, question)
+    finally:
+        outermost = configurable.get("checkpoint_map", {}).get("")
+        if saver is not None and outermost:
+            place = {"thread_id": configurable["thread_id"], "checkpoint_ns": "", "checkpoint_id": outermost}
+            saver.put_writes({"configurable": place}, [(RESUME, None)], _NOBODY)
+
+
+def questions_kept() -> list[object]:
+    """What the task at work had put before a person when it was stopped."""
+    saver, configurable = checkpointer_in_force(), _configurable()
+    if saver is None or not configurable.get(_RESUMING):
+        return []
+    place, _, task = configurable["checkpoint_ns"].rpartition("|")
+    facts = {"checkpoint_ns": place, "checkpoint_id": configurable["checkpoint_map"][place]}
+    found = saver.get_tuple({"configurable": {"thread_id": configurable["thread_id"], **facts}})
+    writes = (found.pending_writes if found else None) or ()
+    own = (task.rpartition(":")[2], INTERRUPT)
+    return [waiting.value for key, channel, value in writes if (key, channel) == own for waiting in value]
+
+
+def _configurable() -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = get_config().get("configurable", {})
+    except RuntimeError:  # outside a graph
+        return {}
+    return found

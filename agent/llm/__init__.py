@@ -1,0 +1,1 @@
+"""How a model is found, asked, read and paid."""

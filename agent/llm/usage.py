@@ -1,0 +1,124 @@
+"""What calls cost, counted by role and by model, and whether a budget is crossed."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+
+from plan_execute.agent.context import Budget, Context, Price
+from plan_execute.agent.llm.structured_output import Dialogue
+from plan_execute.agent.state import ModelUsage, Role, RoleUsage, Spent, add_usage
+
+T = TypeVar("T")
+
+HEAVY_ROLES: tuple[Role, ...] = ("planner", "synthesizer")
+
+
+class Account(NamedTuple):
+    """What a dialogue cost, in the shape of a state update."""
+
+    usage: dict[str, RoleUsage]
+    seconds: float
+
+
+def tallied(role: Role, context: Context, dialogue: Dialogue[T]) -> Dialogue[tuple[T, Account]]:
+    """Count every question of a dialogue; the result comes back together with the account."""
+    usage: dict[str, RoleUsage] = {}
+    began = time.monotonic()
+    try:
+        question = next(dialogue)
+        while True:
+            reply = yield question
+            counted = count_call(role, question.model, reply.message, context.prices)
+            usage = add_usage(usage, counted if reply.error is None else _for_nothing(counted))
+            question = dialogue.send(reply)
+    except StopIteration as end:
+        return end.value, Account(usage, time.monotonic() - began)
+
+
+def count_call(
+    role: Role, model: BaseChatModel | None, message: AIMessage | None, prices: Mapping[str, Price]
+) -> dict[str, RoleUsage]:
+    """Account for one call; a model that reports no tokens is counted as a call of zero tokens at an unknown price."""
+    reported = message.response_metadata.get("model_name") if message is not None else None
+    name = str(reported or (model_name(model) if model is not None else "unknown"))
+    used = ModelUsage(calls=1, input_tokens=0, output_tokens=0, usd=None)
+    metadata: Mapping[str, Any] = (message.usage_metadata if message is not None else None) or {}
+    asked, said = metadata.get("input_tokens"), metadata.get("output_tokens")
+    if asked is not None and said is not None:
+        cached = (metadata.get("input_token_details") or {}).get("cache_read") or 0
+        tokens = max(asked, 0), max(said, 0)
+        used = ModelUsage(
+            calls=1, input_tokens=tokens[0], output_tokens=tokens[1], usd=_price(name, *tokens, cached, prices)
+        )
+    return {role: RoleUsage(**used, models={name: used})}
+
+
+def sum_usage(accounts: Iterable[dict[str, RoleUsage]]) -> dict[str, RoleUsage]:
+    """Add accounts up."""
+    total: dict[str, RoleUsage] = {}
+    for account in accounts:
+        total = add_usage(total, account)
+    return total
+
+
+def heavy_calls(usage: Mapping[str, RoleUsage]) -> int:
+    """Calls of the heavy roles together."""
+    return sum(usage[role]["calls"] for role in HEAVY_ROLES if role in usage)
+
+
+def crossed_budget(budget: Budget, spent: Spent, heavy_ahead: int = 0) -> str | None:
+    """Name the limit that is used up, in words; None while there is room.
+
+    Args:
+        budget: The limits of the run.
+        spent: What it has cost so far.
+        heavy_ahead: Heavy calls that what comes next needs beyond those made.
+    """
+    usage = spent["usage"]
+    if budget.heavy_calls is not None and heavy_calls(usage) + heavy_ahead > budget.heavy_calls:
+        return f"the budget of {budget.heavy_calls} heavy calls"
+    tokens = sum(role["input_tokens"] + role["output_tokens"] for role in usage.values())
+    if budget.tokens is not None and tokens >= budget.tokens:
+        return f"the budget of {budget.tokens:,} tokens"
+    if budget.seconds is not None and spent["seconds"] >= budget.seconds:
+        return f"the budget of {budget.seconds:g} seconds"
+    if budget.usd is not None:
+        unpriced = [name for role in usage.values() for name, used in role["models"].items() if used["usd"] is None]
+        if unpriced:
+            return f"the budget of {budget.usd:g} dollars (no price is known for {unpriced[0]!r}: set `prices`)"
+        if sum(role["usd"] or 0 for role in usage.values()) >= budget.usd:
+            return f"the budget of {budget.usd:g} dollars"
+    return None
+
+
+def model_name(model: BaseChatModel) -> str:
+    """Name a model as its provider does, else by its class."""
+    for attribute in ("model_name", "model"):
+        name = getattr(model, attribute, None)
+        if isinstance(name, str) and name:
+            return name
+    return type(model).__name__
+
+
+def _for_nothing(usage: dict[str, RoleUsage]) -> dict[str, RoleUsage]:
+    """A call that failed costs nothing."""
+    return {
+        role: RoleUsage(**{**used, "usd": 0.0, "models": {n: {**m, "usd": 0.0} for n, m in used["models"].items()}})
+        for role, used in usage.items()
+    }
+
+
+def _price(name: str, asked: int, said: int, cached: int, prices: Mapping[str, Price]) -> float | None:
+    """Dollars for a call, by the user's prices or the maintained list of `genai-prices`; None if neither knows."""
+    if own := prices.get(name):
+        return (asked * own.input + said * own.output) / 1_000_000
+    from genai_prices import Usage, calc_price
+
+    try:
+        usage = Usage(input_tokens=asked, output_tokens=said, cache_read_tokens=min(cached, asked) or None)
+        return float(calc_price(usage, model_ref=name).total_price)
+    except (LookupError, ValueError):
+        return None

@@ -1,0 +1,143 @@
+"""The inquiry: what only a person can say is asked of one, and what he answers lets its milestone be tried again."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from plan_execute.agent.build import Setup
+from plan_execute.agent.events import record
+from plan_execute.agent.executor.receipts import call_key, unsettled
+from plan_execute.agent.interrupts import Asking, Objection, Verdict, VerdictType, ask_person
+from plan_execute.agent.state import LogEntry, Milestone, RunState
+from plan_execute.agent.truncation import clip
+
+ASK_USER = "ask_user"
+"""Name of the action in which a person is asked for what is missing."""
+REPEAT_CALL = "repeat_call"
+"""Name of the action in which he is asked about a call that may have changed the world."""
+MOST_QUESTIONS = 3
+"""How often the user is asked on behalf of one milestone; an executor always finds something more to ask."""
+ANSWER_LIMIT = 20_000
+"""Most characters of an answer that are kept."""
+
+
+class Inquiry(NamedTuple):
+    """A question that is open: which milestone it is about, what is asked, and about which of its calls."""
+
+    milestone: str
+    asking: Asking
+    question: str
+    call: str | None = None
+
+
+def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_user: bool) -> list[Inquiry]:
+    """Find what only a person can say about milestones that failed, and was not asked on their behalf.
+
+    That is whether a call had an effect, where nobody knows, unless he wanted it left at that; and, if the run may ask
+    for it, what is missing, unless he said that he does not know it.
+    """
+    answered = [entry for entry in log if entry["type"] == "user_answered"]
+    unknown = {text for text, verdict in _said(log).items() if verdict.type == "reject"}
+    left = {entry["call"] for entry in answered if entry.get("call") and entry["rule"] == "reject"}
+    found: list[Inquiry] = []
+    for milestone in failed:
+        code = milestone["failure"]["code"] if milestone["failure"] else ""
+        own = [entry for entry in answered if entry["milestone"] == milestone["id"]]
+        if code == "outcome_unknown":
+            told = {entry.get("call") for entry in own if entry["attempt"] == milestone["attempts"]}
+            about = (_about_call(milestone, call) for call in unsettled(milestone["tool_calls"]))
+            found += [inquiry for inquiry in about if inquiry.call not in told | left]
+        elif code == "missing" and ask_user:
+            inquiry = _about_missing(milestone)
+            asked = [_folded(entry["question"]) for entry in own if not entry.get("call")]
+            if _folded(inquiry.question) not in unknown.union(asked) and len(asked) < MOST_QUESTIONS:
+                found.append(inquiry)
+    return found
+
+
+def ask_user(state: RunState, setup: Setup) -> dict[str, Any]:
+    """Ask what is open about the round that has just run, one question after the other, and none twice.
+
+    Where every question about a milestone got an answer to go on with, it is tried again; the gate rules on the rest.
+
+    Returns:
+        The state update: milestones to be tried again, and a line in the log for each answer.
+    """
+    context = setup.context(state["settings"])
+    keys = state["decision"]["milestones"] if state["decision"] else []
+    failed = [m for key in keys if (m := state["milestones"][key])["status"] in {"failed", "blocked"}]
+    said, verdicts = _said(state["log"]), []
+    for inquiry in open_questions(failed, state["log"], ask_user=context.ask_user):
+        text = inquiry.call or _folded(inquiry.question)
+        verdict = said.get(text) or ask_person(inquiry.asking, _take)
+        if not inquiry.call:
+            said[text] = verdict
+        verdicts.append((inquiry, verdict))
+    log = [_note(state, inquiry, verdict) for inquiry, verdict in verdicts]
+    refused = {inquiry.milestone for inquiry, verdict in verdicts if verdict.type == "reject"}
+    changes: dict[str, Milestone] = {}
+    for inquiry, verdict in verdicts:
+        key = inquiry.milestone
+        if key in refused:
+            continue
+        before = changes.get(key, state["milestones"][key]).get("answers", {})
+        answers = before if inquiry.call else {**before, inquiry.question: clip(verdict.message, ANSWER_LIMIT)}
+        changes[key] = Milestone(status="pending", answers=answers)
+    for entry in log:
+        if entry["milestone"] in changes:
+            entry["changes"] = {entry["milestone"]: Milestone(status="pending")}
+    return {"milestones": changes, "log": log}
+
+
+def _about_missing(milestone: Milestone) -> Inquiry:
+    report = milestone["report"] or {}
+    question = str(report.get("missing") or report.get("result") or milestone["goal"])
+    description = f"{milestone['id']} ({milestone['goal']}) needs to know: {question}"
+    allowed: tuple[VerdictType, ...] = ("respond", "reject")
+    asking = Asking(ASK_USER, {"question": question, "milestone": milestone["goal"]}, description, allowed)
+    return Inquiry(milestone["id"], asking, question)
+
+
+def _about_call(milestone: Milestone, call: Mapping[str, Any]) -> Inquiry:
+    description = (
+        f"{milestone['id']} ({milestone['goal']}) called {call['tool']!r}, which changes the world, and got no answer: "
+        "nobody knows whether it was done. Approve to have it made again, respond with what came of it if it was done, "
+        "reject to leave it at that."
+    )
+    allowed: tuple[VerdictType, ...] = ("approve", "respond", "reject")
+    asking = Asking(REPEAT_CALL, {"tool": call["tool"], "args": call["args"]}, description, allowed)
+    return Inquiry(milestone["id"], asking, f"Was {call['tool']!r} done?", call_key(call["tool"], call["args"]))
+
+
+def _take(verdict: Verdict) -> Verdict | Objection:
+    if verdict.type == "respond" and not verdict.message.strip():
+        return Objection("the answer is empty; reject if there is none.")
+    return verdict
+
+
+def _note(state: RunState, inquiry: Inquiry, verdict: Verdict) -> LogEntry:
+    plan, milestone = state["plan"], state["milestones"][inquiry.milestone]
+    about = {"call": inquiry.call} if inquiry.call else {}
+    return record(
+        "user_answered",
+        revision=plan["revision"] if plan else 0,
+        milestone=inquiry.milestone,
+        attempt=milestone["attempts"],
+        rule=verdict.type,
+        reason=f"{inquiry.question} {verdict.message or '(no answer)'}",
+        question=inquiry.question,
+        answer=clip(verdict.message, ANSWER_LIMIT),
+        **about,
+    )
+
+
+def _said(log: Sequence[LogEntry]) -> dict[str, Verdict]:
+    """What the user said to questions about what is missing, by the question."""
+    return {
+        _folded(entry["question"]): Verdict.model_validate({"type": entry["rule"], "message": entry["answer"]})
+        for entry in log
+        if entry["type"] == "user_answered" and not entry.get("call")
+    }
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()

@@ -1,0 +1,259 @@
+"""The rules a plan draft must keep before anything runs, and its adoption under ids of our own."""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from difflib import SequenceMatcher
+from graphlib import CycleError, TopologicalSorter
+
+from plan_execute.agent.schemas import MilestoneDraft, PlanDraft
+from plan_execute.agent.state import Milestone, Requirement
+
+MOST_OBJECTIONS = 20
+"""Most objections to a draft that are listed."""
+
+ALIKE = 0.5
+"""From which ratio of `difflib` on two texts are taken for one requirement in other words."""
+
+
+def check_draft(
+    draft: PlanDraft,
+    *,
+    tools: Collection[str],
+    max_milestones: int,
+    requirements: Sequence[Requirement] = (),
+    finished: Mapping[str, Milestone] | None = None,
+) -> list[str]:
+    """Find everything that keeps a draft from being run, each in one sentence fit for the planner.
+
+    Args:
+        draft: What the planner filled in.
+        tools: Names in the catalogue.
+        max_milestones: The most milestones this granularity allows.
+        requirements: Those frozen by the first plan; empty for a first plan.
+        finished: Completed milestones of earlier revisions, by id; they count as coverage and may be depended on.
+
+    Returns:
+        The objections, empty for a draft that may run; of very many the first ones.
+    """
+    finished = finished or {}
+    names = _draft_names(draft)
+    objections = _size_objections(draft, max_milestones, replanning=bool(requirements or finished))
+    for name, milestone in zip(names, draft.milestones, strict=True):
+        objections += _milestone_objections(name, milestone, names, tools, finished)
+    objections += _cycle_objections(draft, names)
+    objections += _coverage_objections(draft, requirements, finished)
+    more = len(objections) - MOST_OBJECTIONS
+    return [*objections[:MOST_OBJECTIONS], f"And {more} more."] if more > 0 else objections
+
+
+def adopt_draft(
+    draft: PlanDraft,
+    *,
+    revision: int,
+    known: Mapping[str, Milestone],
+    requirements: Sequence[Requirement] = (),
+) -> tuple[dict[str, Milestone], list[Requirement]]:
+    """Turn a valid draft into milestones with ids of our own and the run's requirements.
+
+    Ids count on through all revisions, so a draft that numbers from 1 again collides with nothing. In `depends_on` a
+    name means the draft's milestone if one bears it, else a finished one. A milestone that is finished already, with
+    the same goal and tools, is that one and does not come back.
+
+    Returns:
+        The new milestones in plan order, all pending, and all requirements: the frozen ones, then what was added.
+    """
+    merged, numbers = merge_requirements(requirements, draft)
+    names = _draft_names(draft)
+    own = _own_ids(draft, names, known)
+    milestones: dict[str, Milestone] = {}
+    for name, milestone in zip(names, draft.milestones, strict=True):
+        if own[name] in known:
+            continue
+        depends_on = [_resolve(ref, names, own, known) for ref in _references(milestone, names)]
+        milestones[own[name]] = Milestone(
+            id=own[name],
+            goal=milestone.goal,
+            done_when=milestone.done_when,
+            tools=list(dict.fromkeys(milestone.tools)),
+            calls=[{"tool": call.tool, "args": call.args} for call in milestone.calls],
+            yields=[{"name": y.name, "kind": y.kind, "options": y.options} for y in milestone.yields],
+            pitfalls=milestone.pitfalls,
+            depends_on=list(dict.fromkeys(depends_on)),
+            covers=sorted({numbers.get(number, number) for number in milestone.covers}),
+            revision=revision,
+            status="pending",
+            attempts=0,
+            result="",
+            values={},
+            report=None,
+            failure=None,
+            answers={},
+            tool_calls=[],
+            usage={},
+            started_at=None,
+            finished_at=None,
+        )
+    return milestones, merged
+
+
+def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple[list[Requirement], dict[int, int]]:
+    """Keep the frozen requirements as they are and number what a draft adds after them.
+
+    A later draft may repeat, reword or drop what is frozen without effect; of what it adds, only what one of its
+    milestones covers counts, since a rewording is covered by the old number.
+
+    Returns:
+        All requirements, and the number of each added one by the number under which the draft covers it.
+    """
+    texts = [_folded(requirement["text"]) for requirement in frozen]
+    if frozen and _repeats(texts, draft.requirements):
+        added = draft.requirements[len(frozen) :]
+    else:
+        added = [text for text in draft.requirements if not frozen or (text.strip() and _folded(text) not in texts)]
+    merged, numbers = list(frozen), {}
+    covered = {number for milestone in draft.milestones for number in milestone.covers}
+    for drafted, text in enumerate(added, start=len(frozen) + 1):
+        if text.strip() and (not frozen or drafted in covered):
+            numbers[drafted] = len(merged) + 1
+            merged.append(Requirement(number=numbers[drafted], text=text, met=None, milestones=[], note=None))
+    return merged, numbers
+
+
+def _repeats(texts: Sequence[str], drafted: Sequence[str]) -> bool:
+    """Whether a draft lists all requirements again, in their order, as they were or in other words."""
+    pairs = zip(texts, map(_folded, drafted), strict=False)
+    return len(drafted) >= len(texts) and all(SequenceMatcher(None, *pair).ratio() >= ALIKE for pair in pairs)
+
+
+def _size_objections(draft: PlanDraft, max_milestones: int, *, replanning: bool) -> list[str]:
+    if len(draft.milestones) > max_milestones:
+        return [f"The plan has {len(draft.milestones)} milestones; at most {max_milestones} are allowed: merge some."]
+    if not draft.milestones and not draft.answer and not replanning:
+        return ["The plan is empty: give milestones, or a direct answer if nothing needs to be done."]
+    return []
+
+
+def _milestone_objections(
+    name: str,
+    milestone: MilestoneDraft,
+    names: Sequence[str],
+    tools: Collection[str],
+    finished: Mapping[str, Milestone],
+) -> list[str]:
+    objections = []
+    if not milestone.goal.strip():
+        objections.append(f"Milestone {name!r} has no goal.")
+    for tool in milestone.tools:
+        if tool not in tools:
+            known = ", ".join(sorted(tools)) or "none"
+            objections.append(f"Milestone {name!r} names the unknown tool {tool!r}; the catalogue has: {known}.")
+    for ref in _references(milestone, names):
+        if ref == name:
+            objections.append(f"Milestone {name!r} depends on itself.")
+        elif sum(name == ref or name.startswith(f"{ref}#") for name in names) > 1:
+            objections.append(f"Milestone {name!r} depends on {ref!r}, an id several milestones bear: make ids unique.")
+        elif ref not in names and _finished_id(ref, finished) is None:
+            objections.append(f"Milestone {name!r} depends on {ref!r}, which is not in the plan.")
+    for call in milestone.calls:
+        if call.tool not in milestone.tools:
+            objections.append(f"Milestone {name!r} pins a call of {call.tool!r}, which is not among its tools.")
+        if not _is_json_object(call.args):
+            objections.append(f"Milestone {name!r} pins arguments for {call.tool!r} that are not a JSON object.")
+    given = [y.name for y in milestone.yields]
+    if len(set(given)) < len(given):
+        objections.append(f"Milestone {name!r} yields the same name twice.")
+    objections += [
+        f"Milestone {name!r} yields {y.name!r} as a choice without options."
+        for y in milestone.yields
+        if y.kind == "choice" and not y.options
+    ]
+    return objections
+
+
+def _cycle_objections(draft: PlanDraft, names: Sequence[str]) -> list[str]:
+    graph = {
+        name: [ref for ref in _references(milestone, names) if ref in names and ref != name]
+        for name, milestone in zip(names, draft.milestones, strict=True)
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [f"The dependencies go round in a circle: {' -> '.join(error.args[1])}."]
+    return []
+
+
+def _coverage_objections(
+    draft: PlanDraft, requirements: Sequence[Requirement], finished: Mapping[str, Milestone]
+) -> list[str]:
+    if not draft.milestones and not requirements:
+        return []
+    merged, numbers = merge_requirements(requirements, draft)
+    covered = {numbers.get(number, number) for milestone in draft.milestones for number in milestone.covers}
+    covered |= {number for milestone in finished.values() for number in milestone["covers"]}
+    known = {requirement["number"] for requirement in merged}
+    missing = [
+        f"Requirement {requirement['number']} ({requirement['text']!r}) is covered by no milestone."
+        for requirement in merged
+        if requirement["number"] not in covered
+    ]
+    unknown = [f"A milestone covers requirement {n}, which does not exist." for n in sorted(covered - known)]
+    return missing + unknown
+
+
+def _draft_names(draft: PlanDraft) -> list[str]:
+    """A name for each milestone of the draft: its id, or its position; a repeated id gets its position behind it."""
+    names: list[str] = []
+    for position, milestone in enumerate(draft.milestones, start=1):
+        name = milestone.id.strip() or f"m{position}"
+        names.append(name if name not in names else f"{name}#{position}")
+    return names
+
+
+def _own_ids(draft: PlanDraft, names: Sequence[str], known: Mapping[str, Milestone]) -> dict[str, str]:
+    """Our id for each name of the draft: a new one, or that of the finished milestone it repeats."""
+    finished = {_identity(m["goal"], m["tools"]): key for key, m in known.items() if m["status"] == "completed"}
+    own: dict[str, str] = {}
+    fresh = len(known)
+    for name, milestone in zip(names, draft.milestones, strict=True):
+        repeated = finished.get(_identity(milestone.goal, milestone.tools))
+        fresh += repeated is None
+        own[name] = repeated or f"m{fresh}"
+    return own
+
+
+def _identity(goal: str, tools: Sequence[str]) -> tuple[str, frozenset[str]]:
+    return _folded(goal), frozenset(tools)
+
+
+def _references(milestone: MilestoneDraft, names: Sequence[str]) -> list[str]:
+    """What a milestone depends on; a number that is no id counts as a position in the draft."""
+    by_position = {str(position): name for position, name in enumerate(names, start=1)}
+    refs = map(str.strip, milestone.depends_on)
+    return [ref if ref in names else by_position.get(ref, ref) for ref in refs]
+
+
+def _resolve(ref: str, names: Sequence[str], own: Mapping[str, str], known: Mapping[str, Milestone]) -> str:
+    if ref in names:
+        return own[ref]
+    resolved = _finished_id(ref, known)
+    if resolved is None:
+        raise ValueError(f"Dependency {ref!r} cannot be resolved: adopt only drafts without objections.")
+    return resolved
+
+
+def _finished_id(ref: str, finished: Mapping[str, Milestone]) -> str | None:
+    key = ref.removeprefix("done:")
+    milestone = finished.get(key)
+    return key if milestone is not None and milestone["status"] == "completed" else None
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text or "{}"), dict)
+    except ValueError:
+        return False
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip().rstrip(".").casefold()

@@ -1,0 +1,271 @@
+"""The planner: turns the objective, or what is left of it, into milestones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
+from pydantic import ValidationError
+
+from plan_execute.agent import prompts
+from plan_execute.agent.build import Setup
+from plan_execute.agent.context import Context
+from plan_execute.agent.errors import ModelError
+from plan_execute.agent.events import record
+from plan_execute.agent.llm.models import BEYOND_COMPACT, is_compact, model_for
+from plan_execute.agent.llm.parsing import Reply
+from plan_execute.agent.llm.structured_output import (
+    Dialogue,
+    Question,
+    asking,
+    describe_silence,
+    may_come_again,
+    replied,
+)
+from plan_execute.agent.llm.usage import Account, count_call, crossed_budget, heavy_calls, tallied
+from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, conclude, describe_finished
+from plan_execute.agent.nodes.plan_validation import adopt_draft, check_draft
+from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
+from plan_execute.agent.schemas import PlanDraft
+from plan_execute.agent.small_models import compact
+from plan_execute.agent.state import (
+    Decision,
+    LogEntry,
+    Milestone,
+    Plan,
+    Role,
+    RunState,
+    Spent,
+    add_usage,
+    merge_milestones,
+)
+from plan_execute.agent.truncation import clip
+
+REPAIRS = 2
+"""How often one draft may be sent back, or its call repeated, before the planner is given up."""
+NOTHING_SPENT = Account({}, 0.0)
+"""The account of a planner that was not asked."""
+REVIEW_DUE = "review_due"
+"""The rule by which a plan waits for a person before its first round."""
+OTHER_ROLES: tuple[Role, ...] = ("executor", "synthesizer", "verifier")
+"""Roles whose models are looked for before the first call is paid for."""
+
+
+def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
+    """Make the first plan or the next revision.
+
+    The draft is checked before anything runs; what is wrong with it goes back to the model at most `REPAIRS` times.
+
+    Returns:
+        The state update: a plan with its first round started, a direct answer, or a typed ending.
+    """
+    context = setup.context(state["settings"])
+    try:
+        model = model_for("planner", context)
+    except ModelError as error:
+        return _give_up(state, Problem("planner_unavailable", str(error)), NOTHING_SPENT)
+    try:
+        wanted = {"synthesizer": setup.response_format is not None, "verifier": context.verify == "model"}
+        for role in OTHER_ROLES:
+            if is_compact(model_for(role, context)) and wanted.get(role):
+                raise ModelError(BEYOND_COMPACT[role])
+    except ModelError as error:
+        return _give_up(state, Problem("model_unavailable", str(error)), NOTHING_SPENT)
+    draft, account = yield from tallied("planner", context, _draft(state, setup, context, model))
+    if isinstance(draft, Problem):
+        return _give_up(state, draft, account)
+    spent = Spent(usage=add_usage(state["usage"], account.usage), seconds=state["seconds"] + account.seconds)
+    if draft.milestones and (crossed := crossed_budget(context.budget, spent)):
+        return _give_up(state, Problem("budget", f"Crossed {crossed}."), account)
+    if not draft.milestones:
+        return _plan_nothing(state, setup, draft, account)
+    return adopt(state, setup, context, draft, account)
+
+
+def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel) -> Dialogue[PlanDraft | Problem]:
+    """Ask until a draft may run, or the repairs are used up."""
+    asked = _question_messages(state, setup, context)
+    repair: list[BaseMessage] = []
+    objections: list[str] = []
+    problem = Problem("planner_unavailable", "The planner was not asked.")
+    made, usage = heavy_calls(state["usage"]), state["usage"]
+    for attempt in range(1 + REPAIRS):
+        if context.budget.heavy_calls is not None and made + attempt >= context.budget.heavy_calls:
+            return Problem("budget", f"The budget of {context.budget.heavy_calls} heavy calls is used up.")
+        if is_compact(model):
+            tools = list(setup.tools.values())
+            reply = yield from replied(
+                compact.draft_plan(
+                    model, state["objective"], tools, objections=objections, milestones=state["milestones"]
+                )
+            )
+        else:
+            reply = yield Question(model, [*asked, *repair], PlanDraft, **asking(context, state["seconds"]))
+        if reply.error is not None:
+            problem = Problem("planner_unavailable", describe_silence("planner", model, reply.error))
+            if not may_come_again(reply.error):
+                break
+            continue
+        draft, objections = _read(reply, state, setup, context)
+        if draft is not None and not objections:
+            return draft
+        code = "plan_unparsable" if draft is None else "plan_invalid"
+        tries = f"{1 + attempt} attempts" if attempt else "1 attempt"
+        reason = f"The planner gave no usable plan in {tries}: {' '.join(objections)}"
+        problem = Problem(code, reason)
+        usage = add_usage(usage, count_call("planner", model, reply.message, context.prices))
+        if crossed := crossed_budget(context.budget, Spent(usage=usage, seconds=state["seconds"])):
+            return Problem("budget", f"Crossed {crossed}. {reason}")
+        said = draft.model_dump_json() if draft else reply.text
+        quoted = AIMessage(clip(said or "(nothing)", prompts.RESULT_LIMIT))
+        advice = [] if draft else [f"{reply.advice} Fill in the PlanDraft schema.".strip()]
+        repair = [quoted, prompts.objection_message([*objections, *advice])]
+    return problem
+
+
+def _question_messages(state: RunState, setup: Setup, context: Context) -> list[BaseMessage]:
+    progress = None
+    if plan := state["plan"]:
+        decision = state["decision"]
+        progress = prompts.describe_progress(plan, state["milestones"], decision["reason"] if decision else "")
+    return prompts.planner_messages(
+        state["objective"],
+        tools=list(setup.tools.values()),
+        context=context,
+        conversation=_conversation(state),
+        progress=progress,
+    )
+
+
+def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tuple[PlanDraft | None, list[str]]:
+    """Turn a reply into a draft and what is wrong with it; no draft when it cannot be read as one."""
+    if reply.data is None:
+        return None, [reply.objection]
+    try:
+        draft = PlanDraft.model_validate(reply.data)
+    except ValidationError as error:
+        places = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]]
+        return None, [f"It does not fit the schema at {place}." for place in places]
+    plan = state["plan"]
+    return draft, check_draft(
+        draft,
+        tools=setup.tools,
+        max_milestones=context.milestone_limit,
+        requirements=plan["requirements"] if plan else (),
+        finished=_completed(state["milestones"]),
+    )
+
+
+def adopt(
+    state: RunState, setup: Setup, context: Context, draft: PlanDraft, account: Account, *, reviewed: bool = False
+) -> dict[str, Any]:
+    """Put a checked draft into the state; what was still to come is skipped.
+
+    Its first round starts at once, unless a person is to see the plan first and has not `reviewed` it.
+    """
+    before = state["plan"]
+    plan = _next_plan(before, draft)
+    new, plan["requirements"] = adopt_draft(
+        draft,
+        revision=plan["revision"],
+        known=state["milestones"],
+        requirements=before["requirements"] if before else (),
+    )
+    if not new:
+        return _plan_nothing(state, setup, draft, account)
+    dropped = _skip_rest(state["milestones"], "superseded by a new plan")
+    merged = merge_milestones(state["milestones"], [dropped, new])
+    decision = state["decision"]
+    entry = record(
+        "plan_revised" if before else "plan_created",
+        revision=plan["revision"],
+        reason=decision["reason"] if before and decision else "",
+        plan=plan,
+        added=list(new),
+        dropped=list(dropped),
+        changes={**dropped, **new},
+    )
+    waits = not reviewed and (context.review == "every" or (context.review == "first" and not approvals(state)))
+    keys = [] if waits else ready_milestones(merged, context.max_parallel)
+    rule = REVIEW_DUE if waits else "planned"
+    started, log = start_milestones(merged, keys, plan["revision"])
+    return {
+        "plan": plan,
+        "milestones": merge_milestones({}, [dropped, new, started]),
+        "decision": Decision(action="continue", rule=rule, reason="", code=None, milestones=keys),
+        **account._asdict(),
+        "log": [entry, *log],
+    }
+
+
+def approvals(state: RunState) -> list[LogEntry]:
+    """The log's entries of plans that a person approved in this run, as they were or as he edited them."""
+    reviews = (entry for entry in state["log"] if entry["type"] == "plan_reviewed")
+    return [entry for entry in reviews if entry["rule"] in {"approve", "edit"}]
+
+
+def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: Account) -> dict[str, Any]:
+    """Go on without milestones: with a direct answer, or because what is finished meets every requirement."""
+    before = state["plan"]
+    if before is None and setup.response_format is None:
+        ended = conclude(state, "completed", answer=draft.answer or "")
+        return {**ended, **account._asdict()}
+    dropped = _skip_rest(state["milestones"], "every requirement is met without it")
+    plan = _next_plan(before, draft)
+    plan["requirements"] = [{**r, "met": None, "note": None} for r in before["requirements"]] if before else []
+    entry = record(
+        "plan_revised" if before else "plan_created",
+        revision=plan["revision"],
+        plan=plan,
+        added=[],
+        dropped=list(dropped),
+        changes=dict(dropped),
+    )
+    reason = "Nothing is left to be done."
+    return {
+        "plan": plan,
+        "milestones": dropped,
+        "answer": draft.answer,
+        "decision": Decision(action="finish", rule=NOTHING_LEFT, reason=reason, code=None, milestones=[]),
+        **account._asdict(),
+        "log": [entry],
+    }
+
+
+def _give_up(state: RunState, problem: Problem, account: Account) -> dict[str, Any]:
+    """End without a plan: aborted, or partial when an earlier plan got something done."""
+    done = describe_finished(state["milestones"])
+    ended = conclude(
+        state, "partial" if done else "aborted", answer=done or None, code=problem.code, message=problem.message
+    )
+    return {**ended, **account._asdict()}
+
+
+def _next_plan(before: Plan | None, draft: PlanDraft) -> Plan:
+    return Plan(
+        revision=before["revision"] + 1 if before else 1,
+        strategy=draft.strategy,
+        requirements=[],
+        givens=draft.givens,
+        unknowns=draft.unknowns,
+        pitfalls=draft.pitfalls,
+    )
+
+
+def _conversation(state: RunState) -> Sequence[AnyMessage]:
+    """What was said on the thread before the request."""
+    messages = state["messages"]
+    asked = max((i for i, message in enumerate(messages) if isinstance(message, HumanMessage)), default=0)
+    return messages[:asked]
+
+
+def _completed(milestones: Mapping[str, Milestone]) -> dict[str, Milestone]:
+    return {key: milestone for key, milestone in milestones.items() if milestone["status"] == "completed"}
+
+
+def _skip_rest(milestones: Mapping[str, Milestone], reason: str) -> dict[str, Milestone]:
+    return {
+        key: Milestone(status="skipped", result=reason)
+        for key, milestone in milestones.items()
+        if milestone["status"] in {"pending", "running"}
+    }

@@ -1,0 +1,246 @@
+"""What a model fills in: plan, report, verdicts, answer.
+
+The schemas have no defaults: strict providers want every field required. Leniency towards what a weak model leaves out
+sits in a validator before them, so that the schema a model reads stays strict.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args, get_origin
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from plan_execute.agent.truncation import clean
+
+YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
+
+
+NULL_WORDS = frozenset({"", "null", "none", "nil", "n/a"})
+"""How models write nothing where they should write null."""
+NOTHING_WORDS = frozenset({"-", "no", "nothing", "nothing missing", "nothing is missing", "not applicable"})
+"""How they report that nothing is missing, and no surprise."""
+YES_WORDS = frozenset({"true", "yes", "y", "1", "met", "done"})
+"""How models write true."""
+
+STATUSES = {
+    **dict.fromkeys(("success", "successful", "completed", "complete", "done"), "succeeded"),
+    **dict.fromkeys(("failure", "error"), "failed"),
+}
+"""How models write the status of a report."""
+
+_NUMBER = re.compile(r"[\W_]*(?:r[a-z]*)?[\W_]*(\d+)(?:\W*$|[.:)]\s)", re.IGNORECASE)
+"""A requirement's number: 1, R1, requirement 1, 1: its text."""
+_ID = re.compile(r"(?:done:)?\W*(?:m|milestone)?[\W_]*(\d+)\b", re.IGNORECASE)
+"""A milestone's id: m1, M1, 1, done:m1, milestone 1, m1: its goal."""
+_AND = re.compile(r"\s*(?:[,;&]|\band\b)\s*", re.IGNORECASE)
+
+
+class _Lenient(BaseModel):
+    """Takes what weak models send: missing or null lists and texts, one item for a list, numbers for texts.
+
+    A list may also come as JSON in a text, or as an object by the first field of its items, which then holds the rest
+    or the second field alone. Truth values are verdicts here: what is not clearly true is false.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+    essential: ClassVar[frozenset[str]] = frozenset()
+    """Texts that must be there."""
+    exact: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are taken as they are."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        filled = dict(data)
+        for name, field in cls.model_fields.items():
+            if name in cls.exact:
+                continue
+            if filled.get(name) is None and name not in cls.essential:
+                filled |= _empty(name, field.annotation)
+            elif name in filled:
+                filled[name] = _coerce(filled[name], field.annotation)
+        return filled
+
+
+class PinnedCallDraft(_Lenient):
+    """A tool call whose arguments are already known when the plan is made."""
+
+    essential: ClassVar[frozenset[str]] = frozenset({"tool"})
+    tool: str = Field(description="Name of one of the milestone's tools.")
+    args: str = Field(description='Its arguments, a JSON object as text; "$m1.total" refers to a value m1 yields.')
+
+
+class YieldDraft(_Lenient):
+    """A typed value that a milestone hands on to those that depend on it."""
+
+    essential: ClassVar[frozenset[str]] = frozenset({"name"})
+    name: str = Field(description="A short name, letters and digits.")
+    kind: YieldKind = Field(description="The type of the value.")
+    options: list[str] = Field(description="The possible values, for the kind 'choice' only.")
+
+
+class MilestoneDraft(_Lenient):
+    """One piece of work that a single executor can carry out on its own."""
+
+    essential: ClassVar[frozenset[str]] = frozenset({"goal"})
+    id: str = Field(description="A short id such as m1, unique in this plan.")
+    goal: str = Field(
+        validation_alias=AliasChoices("goal", "description", "task", "title"),
+        description="What to achieve, self-contained: the executor sees neither the request nor the rest of the plan.",
+    )
+    done_when: str = Field(description="How one can tell from evidence that it is done.")
+    pitfalls: list[str] = Field(description="What may go wrong here and how to avoid it.")
+    tools: list[str] = Field(description="Names of the tools it needs, from the catalogue; no others will work.")
+    depends_on: list[str] = Field(description="Ids of the milestones whose results it needs; only true dependencies.")
+    covers: list[int] = Field(description="Numbers of the requirements it contributes to, counted from 1.")
+    calls: SkipJsonSchema[list[PinnedCallDraft]] = Field(description="Calls known in advance, in order.")
+    yields: SkipJsonSchema[list[YieldDraft]] = Field(description="Typed values it hands on.")
+
+
+class PlanDraft(_Lenient):
+    """A plan: what is asked for, how it will be reached, and the milestones on the way."""
+
+    strategy: str = Field(description="The overall approach, in two or three sentences.")
+    requirements: list[str] = Field(description="Everything the request asks for, one checkable sentence each.")
+    givens: list[str] = Field(description="Facts stated in the request.")
+    unknowns: list[str] = Field(description="What has to be found out.")
+    pitfalls: list[str] = Field(description="What could make the whole plan fail.")
+    answer: str | None = Field(
+        description="Only when nothing needs to be looked up or done: the complete answer. Otherwise null."
+    )
+    milestones: list[MilestoneDraft] = Field(description="The work, in order; empty only with a direct answer.")
+
+
+class ReportedValue(_Lenient):
+    """A typed value, written as text."""
+
+    essential: ClassVar[frozenset[str]] = frozenset({"name"})
+    name: str = Field(description="The name the brief gave it.")
+    value: str = Field(description="The value as text.")
+
+
+class MilestoneReport(_Lenient):
+    """Report how the milestone ended. Call this once, alone, after the tools have answered."""
+
+    status: Literal["succeeded", "failed", "blocked"] = Field(
+        description="succeeded: done as required; failed: tried in vain; blocked: something is missing."
+    )
+    result: str = Field(description="What was found or done, with every figure that matters; partial findings too.")
+    missing: str | None = Field(description="What information or access is missing, else null.")
+    surprise: str | None = Field(description="What contradicts the goal's assumptions, else null.")
+    values: list[ReportedValue] = Field(description="The values the brief asks to yield; else empty.")
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _as_status(cls, status: Any) -> Any:
+        return STATUSES.get(status, status) if isinstance(status, str) else status
+
+    @field_validator("missing", "surprise")
+    @classmethod
+    def _as_nothing(cls, text: str | None) -> str | None:
+        return None if text is not None and text.strip(" .\n\t").casefold() in NOTHING_WORDS else text
+
+
+class Verification(_Lenient):
+    """Whether a milestone is done, judged by the evidence alone."""
+
+    reason: str = Field(description="What in the evidence shows it, or what is missing.")
+    done: bool = Field(description="True only if the evidence shows that it is done.")
+
+
+class RequirementVerdict(_Lenient):
+    """Whether one requirement is met, and by which milestones."""
+
+    number: int = Field(description="The requirement's number.")
+    met: bool = Field(description="True only if the results show it.")
+    milestones: list[str] = Field(description="Ids of the milestones whose results show it.")
+    note: str | None = Field(description="If unmet, what is missing; else null.")
+
+    @field_validator("milestones")
+    @classmethod
+    def _as_ids(cls, milestones: list[str]) -> list[str]:
+        """Read ids off what a model wrote; what is none stays as it is, and supports nothing."""
+        texts: list[str] = []
+        for text in milestones:
+            parts = _AND.split(text)
+            texts += parts if all(map(_ID.fullmatch, parts)) else [text]
+        return [f"m{found[1]}" if (found := _ID.match(text)) else text for text in texts]
+
+
+class Synthesis(_Lenient):
+    """The answer to the request, and a verdict on each requirement."""
+
+    essential: ClassVar[frozenset[str]] = frozenset({"answer"})
+    exact: ClassVar[frozenset[str]] = frozenset({"structured_response"})
+    answer: str = Field(description="The complete answer for the person who asked.")
+    requirements: list[RequirementVerdict] = Field(description="One verdict for each requirement.")
+
+
+def _empty(name: str, annotation: Any) -> dict[str, Any]:
+    """What stands for a missing field: an empty list or text, null, or false; for any other type there is nothing."""
+    if get_origin(annotation) is list:
+        return {name: []}
+    if type(None) in get_args(annotation):
+        return {name: None}
+    if annotation is bool:
+        return {name: False}
+    return {name: ""} if annotation is str else {}
+
+
+def _coerce(value: Any, annotation: Any) -> Any:
+    if get_origin(annotation) is list:
+        (item_type,) = get_args(annotation)
+        return [_coerce(item, item_type) for item in _items(value, item_type) if item is not None]
+    if annotation is bool:
+        return str(value).strip(" .!").casefold() in YES_WORDS
+    if annotation is int and isinstance(value, str) and (number := _NUMBER.match(value)):
+        return int(number[1])
+    if annotation == str | None and _is_nothing(value):
+        return None
+    if annotation in (str, str | None):
+        return clean(value if isinstance(value, str) else _as_text(value))
+    if get_origin(annotation) is Literal and isinstance(value, str):
+        return value.strip().lower()
+    return value
+
+
+def _as_text(value: Any) -> str:
+    """What stands where a text should, as JSON; what is no JSON in Python's words."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
+
+
+def _items(value: Any, item_type: Any) -> list[Any]:
+    """The items of what stands where a list should."""
+    value = _parsed(value)
+    if isinstance(value, str) and item_type is int and not _NUMBER.match(value):
+        value = _AND.split(value)
+    if isinstance(value, Mapping) and isinstance(item_type, type) and issubclass(item_type, BaseModel):
+        fields = item_type.model_fields.keys()
+        key, content, *_ = fields
+        if not value.keys() & fields:
+            whole = [v if isinstance(v, Mapping) and v.keys() & fields else {content: v} for v in value.values()]
+            value = [{key: name, **item} for name, item in zip(value, whole, strict=True)]
+    items = value if isinstance(value, list) else [value]
+    return [] if len(items) == 1 and _is_nothing(items[0]) else items
+
+
+def _parsed(value: Any) -> Any:
+    """The list or object that a text is the JSON of; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return parsed if isinstance(parsed, list | dict) else value
+
+
+def _is_nothing(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().casefold() in NULL_WORDS

@@ -1,0 +1,1 @@
+"""The bundled model, and compact forms of the roles that a small model can fill in."""

@@ -1,0 +1,1 @@
+"""The command `plan-execute`: what it reads, asks, shows and prints."""

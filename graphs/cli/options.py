@@ -1,0 +1,259 @@
+"""What can be said on the command line of a run: read, checked, and remembered with the run for a resume."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+
+from plan_execute.graphs.cli.command import Parser
+
+MODELS = ("planner_model", "executor_model", "synthesizer_model")
+"""The options that name a model."""
+SETTINGS = (*MODELS, "granularity", "max_replans", "max_parallel", "review", "approve_tools", "ask_user")
+"""The options that are settings of the run, frozen when it begins."""
+KEPT = ("db", "docs", "web", *MODELS, "base_url")
+"""The options that a run needs again on a resume and that its frozen settings do not hold, or not always."""
+PREFIX = "option_"
+"""What stands before them in the metadata of a checkpoint."""
+WITHHELD = "***"
+"""What is kept of an address with a password in it."""
+
+NEEDED = {
+    "db": "a SQLAlchemy URL or a SQLite file",
+    "docs": "a folder",
+    "thread": "a name",
+    "checkpointer": "a URL or a file",
+}
+"""What an option may not lack if it is given."""
+
+PLACES = "a SQLite file, sqlite:///... or postgresql://... (default: a file of yours)"
+
+EXAMPLES = """\
+examples: (all but the first need a real model)
+  plan-execute "How many customers live in Germany, and what is 15% of that number?"
+  plan-execute "Who are our ten best customers?" --db sqlite:///shop.db
+  plan-execute "Compare the refund rules with last month's refunds" --db postgresql://me@host/shop --docs handbook/
+  plan-execute "..." --planner-model openai:gpt-5 --executor-model openai:gpt-5-mini --granularity fine
+  plan-execute "..." --planner-model openai:qwen3 --base-url http://localhost:8000/v1
+  plan-execute "And by country?" --thread sales --review first
+  plan-execute - --json < request.txt
+
+threads kept with --thread:
+  plan-execute threads          which there are
+  plan-execute show THREAD      what the last run of one did
+  plan-execute report THREAD    the same as a page of HTML
+  plan-execute resume THREAD    go on where it was interrupted, or where it waits for you
+  plan-execute fork THREAD      branch off: list its steps, or begin a new thread at one of them with --at N
+  plan-execute prune THREAD     make its file smaller
+A request that is just one of these words: plan-execute -- threads
+
+environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
+
+Ctrl-C ends a run with --thread after the call that is under way, a second one at once.
+exit status: 0 completed, 1 aborted, partial or waiting for you, 2 misuse, 130 interrupted, 143 terminated
+--json prints one document in every case: its "status" is null where no run came to an end, "running" where it waits
+for you ("waiting" lists what for), "interrupted" after Ctrl-C, and "error" says why.
+"""
+
+RESUMING = """\
+Settings and data stay what they were, except for the options given here. Passwords are not kept: an address with one
+in it has to be named again.
+"""
+
+
+class Options(argparse.Namespace):
+    """What was asked for on the command line; None where nothing was said."""
+
+    request: str = ""
+    db: str | None = None
+    docs: str | None = None
+    web: bool = False
+    planner_model: str | None = None
+    executor_model: str | None = None
+    synthesizer_model: str | None = None
+    base_url: str | None = None
+    granularity: str | None = None
+    max_replans: int | None = None
+    max_parallel: int | None = None
+    review: str | None = None
+    approve_tools: list[str] | None = None
+    ask_user: bool | None = None
+    thread: str | None = None
+    checkpointer: str | None = None
+    output: str | None = None
+    at: int | None = None
+    name: str | None = None
+    json: bool = False
+    data_as_before: bool = False
+    """Whether the data were named when the thread was begun, not now."""
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Read the command line of a run; leaves with status 2 and a sentence when it makes no sense."""
+    parser = Parser(
+        as_json="--json" in argv,
+        prog="plan-execute",
+        usage='plan-execute [options] "request"',
+        description="Plans a request with a heavy model, carries it out with a light one, and answers.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("request", help="what is to be done, in quotes; - reads it from standard input")
+    parser.add_argument("--version", action="version", version=f"plan-execute {version('langgraph-plan-execute')}")
+    run = _add_run_options(parser)
+    run.add_argument("--thread", metavar="NAME", help="go on with a kept conversation of that name, or begin it")
+    options, rest = parser.parse_known_args(argv, namespace=Options(**_environment()))
+    if rest and not rest[0].startswith("-"):
+        parser.error(f"unexpected {rest[0]!r} after the request: put the whole request in quotes")
+    if rest:
+        parser.error(f"unknown option {rest[0]!r}: plan-execute --help lists them")
+    options.request = _read_request(options.request)
+    if not options.request.strip():
+        parser.error("the request is empty: say what the agent is to do")
+    _check(parser, options)
+    if options.checkpointer and not options.thread:
+        parser.error("--checkpointer needs --thread NAME: without it nothing is kept")
+    if lacking := lacks_model(options):
+        parser.error(lacking)
+    return options
+
+
+def parse_resume(argv: Sequence[str], purpose: str) -> Options:
+    """Read the command line of a resume; what it leaves open, `fill_in` finds in the thread."""
+    parser = Parser(as_json="--json" in argv, prog="plan-execute resume", description=purpose, epilog=RESUMING)
+    parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
+    _add_run_options(parser)
+    options = parser.parse_args(argv, namespace=Options())
+    _check(parser, options, NEEDED.keys() - {"thread"})
+    return options
+
+
+def lacks_model(options: Options) -> str | None:
+    """Say what is wrong if a server is named for models that none of are."""
+    if options.base_url and not any(str(getattr(options, name)).startswith("openai:") for name in MODELS):
+        return "--base-url needs the name of an openai: model, for example --planner-model openai:qwen3"
+    return None
+
+
+def kept(options: Options) -> dict[str, str | bool]:
+    """What to keep of the options as metadata of the run's checkpoints; nothing that may hold a password."""
+    said = {name: getattr(options, name) for name in KEPT}
+    return {
+        f"{PREFIX}{name}": _keep(name, value) if isinstance(value, str) else value
+        for name, value in said.items()
+        if value is not None
+    }
+
+
+def fill_in(options: Options, metadata: Mapping[str, Any]) -> None:
+    """Put what a thread's run was begun with where nothing else was said on its resume, or with a new request.
+
+    Raises:
+        ValueError: It was begun with an address that was not kept; the sentence says how to name it again.
+    """
+    before = {name: metadata[f"{PREFIX}{name}"] for name in KEPT if f"{PREFIX}{name}" in metadata}
+    if not before:  # not begun by this command
+        before = _environment()
+    if options.db or options.docs or options.web:  # data are chosen together: what is named now is all there is
+        before = {name: value for name, value in before.items() if name not in {"db", "docs", "web"}}
+    said_url = options.base_url
+    for name, value in before.items():
+        if not getattr(options, name):
+            setattr(options, name, value)
+            options.data_as_before |= name in {"db", "docs", "web"} and bool(value)
+        if getattr(options, name) == WITHHELD:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"Thread {options.thread!r} was begun with an address that is not kept: add {option} URL.")
+    if lacks_model(options) and not said_url:  # another model is named now, of which that server knows nothing
+        options.base_url = None
+
+
+def is_private(address: str) -> bool:
+    """Whether an address may hold a password, so that it is neither kept nor repeated."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return True
+    return bool(parts.password or parts.query)
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    return _number(text, least=1)
+
+
+def resume_command(thread: str, place: str | None) -> str:
+    """What to type for a thread to go on; an address that may hold a password is left open."""
+    named = "..." if is_private(place or "") else shlex.quote(place or "")
+    return f"plan-execute resume {shlex.quote(thread)}" + (f" --checkpointer {named}" if place else "")
+
+
+def _add_run_options(parser: Parser) -> Any:
+    """Add what a run and its resume have in common; gives the last group."""
+    data = parser.add_argument_group("data (when none is named: the database and documents of a sample shop)")
+    data.add_argument("--db", metavar="URL", help="database to ask, as a SQLAlchemy URL or a SQLite file; only read")
+    data.add_argument("--docs", metavar="DIR", help="folder of .md, .rst and .txt files to search and read")
+    data.add_argument("--web", action="store_true", help="search the web and read pages (needs the extra 'web')")
+    models = parser.add_argument_group("models (provider:model; default: OpenAI with OPENAI_API_KEY, else embedded)")
+    models.add_argument("--planner-model", metavar="MODEL", help="heavy model that plans, for example openai:gpt-5")
+    models.add_argument("--executor-model", metavar="MODEL", help="light model that carries out (default: planner's)")
+    models.add_argument("--synthesizer-model", metavar="MODEL", help="writes the answer (default: planner's)")
+    models.add_argument("--base-url", metavar="URL", help="server of openai: models, for anything OpenAI-compatible")
+    run = parser.add_argument_group("run")
+    run.add_argument("--granularity", choices=["coarse", "balanced", "fine"], help="size of milestones (balanced)")
+    run.add_argument("--max-replans", metavar="N", type=_whole, help="how often a failing plan is revised (3)")
+    run.add_argument("--max-parallel", metavar="N", type=positive, help="milestones that run at the same time (1)")
+    run.add_argument(
+        "--review", choices=["never", "first", "every"], help="which plans you see before they run (never)"
+    )
+    run.add_argument(
+        "--approve",
+        metavar="TOOL",
+        dest="approve_tools",
+        action="append",
+        help="tool whose every call you approve",
+    )
+    run.add_argument(
+        "--ask-user", action="store_true", default=None, help="ask you for what is missing before planning again"
+    )
+    run.add_argument("--checkpointer", metavar="URL", help=f"where threads are kept: {PLACES}")
+    run.add_argument("--json", action="store_true", help="print one JSON document instead of progress and answer")
+    return run
+
+
+def _check(parser: Parser, options: Options, names: Iterable[str] = NEEDED) -> None:
+    for option in names:
+        if (given := getattr(options, option)) is not None and not given.strip():
+            parser.error(f"--{option} needs {NEEDED[option]}")
+
+
+def _keep(name: str, value: str) -> str:
+    if is_private(value):
+        return WITHHELD
+    # A resume may come from another folder.
+    return os.path.abspath(value) if name == "docs" or (name == "db" and "://" not in value) else value
+
+
+def _environment() -> dict[str, str | None]:
+    """The data that the environment names."""
+    return {"db": os.environ.get("PLAN_EXECUTE_DB") or None, "docs": os.environ.get("PLAN_EXECUTE_DOCS") or None}
+
+
+def _read_request(given: str) -> str:
+    """The request as text; what is not UTF-8 becomes a replacement character."""
+    if given == "-":
+        return sys.stdin.buffer.read().decode("utf-8", "replace")
+    return given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _whole(text: str) -> int:
+    return _number(text, least=0)
+
+
+def _number(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, not {text!r}")
+    return int(text)

@@ -1,0 +1,40 @@
+"""Which tools the command and the server have, by the data that are named."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from plan_execute.graphs.cli.default_tools import make_tools
+from plan_execute.tools import sample_database
+
+DATABASE = {"list_tables", "describe_tables", "query_database"}
+WEB = {"search_web", "read_page"}
+
+
+def names(db: str | None = None, docs: str | None = None, *, web: bool | None = False) -> set[str]:
+    return {tool.name for tool in make_tools(db, docs, web=web)}
+
+
+def test_sample_serves_only_where_no_data_are_named(tmp_path: Path) -> None:
+    (tmp_path / "rules.md").write_text("# Rules\n\nNo gifts.")
+    sample = names()
+    documents = sample - DATABASE - {"calculate"}
+    assert sample > DATABASE
+    assert documents
+    assert names(db=str(sample_database())) == {"calculate"} | DATABASE
+    assert names(docs=str(tmp_path)) == {"calculate"} | documents
+
+
+def test_web_that_is_asked_for_stands_in_for_the_sample_and_else_beside_it() -> None:
+    pytest.importorskip("ddgs")
+    pytest.importorskip("trafilatura")
+    assert names(web=True) == {"calculate"} | WEB
+    assert names(web=None) > DATABASE | WEB
+
+
+def test_web_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ddgs", None)
+    assert not names(web=None) & WEB
+    with pytest.raises(ValueError, match=r"pip install 'langgraph-plan-execute\[web\]'"):
+        make_tools(web=True)

@@ -1,0 +1,182 @@
+"""Threads kept by every checkpointer that `open_checkpointer` opens, and what it says when it cannot."""
+
+from pathlib import Path
+
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from plan_execute.agent import ConfigurationError
+from plan_execute.agent.errors import RequestError
+from plan_execute.agent.state import PlanExecuteInput
+from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
+from plan_execute.graphs.persistence.history import drop_scratchpads
+from plan_execute.graphs.persistence.threads import find_threads, read_thread
+from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from tests.fakes import ScriptedModel, milestone, plan, report, synthesis
+
+CONFIG: RunnableConfig = {"configurable": {"thread_id": "sales"}}
+OTHER: RunnableConfig = {"configurable": {"thread_id": "other"}}
+
+
+@pytest.fixture(params=["memory", "sqlite", "path", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    match request.param:
+        case "sqlite":
+            return f"sqlite:///{tmp_path / 'threads.sqlite'}"
+        case "path":
+            return str(tmp_path / "threads.sqlite")
+        case "postgres":
+            return str(request.getfixturevalue("postgres"))
+    return "memory"
+
+
+def asked(text: str) -> PlanExecuteInput:
+    return {"messages": [HumanMessage(text)]}
+
+
+def agent_with(checkpointer: BaseCheckpointSaver[str]) -> PlanExecuteAgent:
+    first = plan(milestone("look", tools=[]))
+    heavy = ScriptedModel([first, synthesis("The first."), first, synthesis("The second.")])
+    return create_plan_execute_agent(heavy, ScriptedModel([report("seen")]), checkpointer=checkpointer)
+
+
+def history(agent: PlanExecuteAgent, config: RunnableConfig) -> list[object]:
+    return [(snapshot.config, snapshot.values, snapshot.next) for snapshot in agent.get_state_history(config)]
+
+
+def check_thread(values: dict[str, object], *texts: str) -> None:
+    messages = values["messages"]
+    assert isinstance(messages, list)
+    assert [message.text for message in messages] == list(texts)
+    assert values["status"] == "completed"
+    assert isinstance(values["log"], list)
+    assert [entry["type"] for entry in values["log"]][-1] == "answer"
+    assert isinstance(values["milestones"], dict)
+    assert values["milestones"]["m1"]["result"] == "seen"
+
+
+def test_thread_is_kept_and_continued(url: str) -> None:
+    with open_checkpointer(url) as checkpointer:
+        agent = agent_with(checkpointer)
+        agent.invoke(asked("one"), CONFIG, durability="sync")
+        agent.invoke(asked("two"), CONFIG, durability="sync")
+        check_thread(agent.get_state(CONFIG).values, "one", "The first.", "two", "The second.")
+        checkpointer.delete_thread("sales")
+
+
+async def test_thread_is_kept_and_continued_when_awaited(url: str) -> None:
+    async with open_checkpointer(url) as checkpointer:
+        agent = agent_with(checkpointer)
+        await agent.ainvoke(asked("one"), CONFIG, durability="sync")
+        await agent.ainvoke(asked("two"), CONFIG, durability="sync")
+        check_thread((await agent.aget_state(CONFIG)).values, "one", "The first.", "two", "The second.")
+        await checkpointer.adelete_thread("sales")
+
+
+async def test_thread_written_in_sync_is_read_in_async(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'threads.sqlite'}"
+    with open_checkpointer(url) as checkpointer:
+        agent_with(checkpointer).invoke(asked("one"), CONFIG, durability="sync")
+    async with open_checkpointer(url) as checkpointer:
+        check_thread((await agent_with(checkpointer).aget_state(CONFIG)).values, "one", "The first.")
+
+
+def test_thread_is_found_and_read_without_the_graph_that_wrote_it(url: str) -> None:
+    with open_checkpointer(url) as checkpointer:
+        agent_with(checkpointer).invoke(asked("one"), CONFIG, durability="sync")
+        try:
+            (found,) = [thread for thread in find_threads(checkpointer) if thread["thread"] == "sales"]
+            assert (found["objective"], found["status"], found["tokens"]) == ("one", "completed", 45)
+            check_thread(dict(read_thread(checkpointer, "sales")), "one", "The first.")
+            with pytest.raises(RequestError, match="Unknown thread 'sale': plan-execute threads lists"):
+                read_thread(checkpointer, "sale")
+        finally:
+            checkpointer.delete_thread("sales")
+
+
+def test_dropping_scratchpads_keeps_the_history_of_the_thread(url: str) -> None:
+    if url == "memory":
+        pytest.skip("threads in memory are not kept")
+    with open_checkpointer(url) as checkpointer:
+        agent = agent_with(checkpointer)
+        agent.invoke(asked("one"), CONFIG, durability="sync")
+        agent_with(checkpointer).invoke(asked("other"), OTHER, durability="sync")
+        before = history(agent, CONFIG)
+        left, others = [len(list(checkpointer.list(config))) for config in (CONFIG, OTHER)]
+        dropped = drop_scratchpads(checkpointer, "sales")
+        kept = list(checkpointer.list(CONFIG))
+        assert {found.config["configurable"]["checkpoint_ns"] for found in kept} == {""}
+        assert dropped.rows > left - len(kept) > 0
+        assert dropped.bytes > 1_000
+        assert history(agent, CONFIG) == before
+        assert len(list(checkpointer.list(OTHER))) == others
+        assert drop_scratchpads(checkpointer, "sales") == (0, 0)
+        agent.invoke(asked("two"), CONFIG, durability="sync")
+        check_thread(agent.get_state(CONFIG).values, "one", "The first.", "two", "The second.")
+        for config in (CONFIG, OTHER):
+            checkpointer.delete_thread(config["configurable"]["thread_id"])
+
+
+def test_file_shrinks_by_what_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "threads.sqlite"
+    with open_checkpointer(str(path)) as checkpointer:
+        agent_with(checkpointer).invoke(asked("one"), CONFIG, durability="sync")
+    before = path.stat().st_size
+    with open_checkpointer(str(path)) as checkpointer:
+        dropped = drop_scratchpads(checkpointer, "sales")
+    assert path.stat().st_size <= before - dropped.bytes / 2
+
+
+def test_file_that_is_to_be_there_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "typo.sqlite"
+    with pytest.raises(ConfigurationError, match=r"There is no file .*typo\.sqlite"):
+        open_checkpointer(str(path), create=False).__enter__()
+    assert not path.exists()
+
+
+def test_default_is_a_file_in_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: tmp_path / "new" / "plan-execute")
+    with open_checkpointer() as checkpointer:
+        agent_with(checkpointer).invoke(asked("one"), CONFIG, durability="sync")
+    assert (tmp_path / "new" / "plan-execute" / "threads.sqlite").is_file()
+
+
+def test_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("This is no database. " * 100)
+    with pytest.raises(ConfigurationError, match=r"notes\.txt.*not a database.*give a SQLite file"):
+        open_checkpointer(str(path)).__enter__()
+
+
+async def test_file_that_is_no_database_is_told_when_awaited(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("This is no database. " * 100)
+    with pytest.raises(ConfigurationError, match=r"notes\.txt.*not a database.*give a SQLite file"):
+        await open_checkpointer(str(path)).__aenter__()
+
+
+def test_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere.*unable to open"):
+        open_checkpointer(str(tmp_path / "nowhere" / "threads.sqlite")).__enter__()
+
+
+@pytest.mark.parametrize("url", ["redis://localhost", "sqlite://", "sqlite:///", "mysql://me:secret@host/db"])
+def test_unknown_kind_of_checkpointer_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="Unknown checkpointer") as raised:
+        open_checkpointer(url).__enter__()
+    assert "secret" not in str(raised.value)
+
+
+def test_server_that_does_not_answer_is_told_without_its_password() -> None:
+    pytest.importorskip("langgraph.checkpoint.postgres")
+    with pytest.raises(ConfigurationError, match=r"postgresql://127\.0\.0\.1:1/shop") as raised:
+        open_checkpointer("postgresql://me:secret@127.0.0.1:1/shop?password=secret").__enter__()
+    assert "secret" not in str(raised.value)
+
+
+async def test_server_that_does_not_answer_is_told_when_awaited() -> None:
+    pytest.importorskip("langgraph.checkpoint.postgres")
+    with pytest.raises(ConfigurationError, match=r"postgres://127\.0\.0\.1:1/shop"):
+        await open_checkpointer("postgres://me:secret@127.0.0.1:1/shop").__aenter__()
