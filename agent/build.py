@@ -18,7 +18,7 @@ RESERVED = frozenset({MilestoneReport.__name__, READER_NAME})
 
 
 @dataclass(frozen=True)
-class Setup:
+class Build:
     """Defaults for the settings, the catalogue of tools, and the form the final answer is to take."""
 
     defaults: Context = field(default_factory=Context)
@@ -43,9 +43,9 @@ class Setup:
         return context
 
 
-def make_setup(
+def make_build(
     defaults: Context, tools: Sequence[BaseTool | Callable[..., Any]] = (), response_format: Any = None
-) -> Setup:
+) -> Build:
     """Collect what a graph is built with.
 
     Raises:
@@ -66,6 +66,6 @@ def make_setup(
         if tool.name in catalogue:
             raise ConfigurationError(f"Two tools are called {tool.name!r}: give each tool a name of its own.")
         catalogue[tool.name] = tool
-    setup = Setup(defaults, catalogue, response_format)
-    setup.checked(defaults)
-    return setup
+    build = Build(defaults, catalogue, response_format)
+    build.checked(defaults)
+    return build

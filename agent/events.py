@@ -11,25 +11,25 @@ BY_PEOPLE = {"plan_reviewed": "review", "user_answered": "answer"}
 """What people do, by the type of its entry; a rule's action stands in the entry itself."""
 
 
-def record(kind: str, *, revision: int, **facts: Any) -> LogEntry:
+def log_event(kind: str, *, revision: int, **facts: Any) -> LogEntry:
     """Write a log entry and send it as an event on the custom stream.
 
     The event is `{"type", "at", "revision", "milestone"?, ...}` with everything the entry holds; outside a graph only
     the entry is made.
     """
-    entry = make_entry(kind, revision=revision, **facts)
-    announce(entry)
+    entry = make_log_entry(kind, revision=revision, **facts)
+    emit(entry)
     return entry
 
 
-def make_entry(kind: str, *, revision: int, **facts: Any) -> LogEntry:
+def make_log_entry(kind: str, *, revision: int, **facts: Any) -> LogEntry:
     """Write a log entry that another node is to announce."""
     return {"at": now(), "type": kind, "revision": revision, **facts}  # type: ignore[typeddict-item]
 
 
-def record_decision(decision: Decision, revision: int) -> LogEntry:
+def log_decision(decision: Decision, revision: int) -> LogEntry:
     """Write a ruling down, with its rule and its reason."""
-    return record(
+    return log_event(
         "decision",
         revision=revision,
         action=decision["action"],
@@ -58,7 +58,7 @@ def decisions(log: Sequence[LogEntry]) -> Iterator[LogEntry]:
             yield {"action": BY_PEOPLE.get(entry["type"], ""), "reason": "", **entry}
 
 
-def announce(event: LogEntry | dict[str, Any]) -> None:
+def emit(event: LogEntry | dict[str, Any]) -> None:
     """Send an event on the custom stream, if anybody listens."""
     try:
         writer = get_stream_writer()

@@ -10,7 +10,7 @@ import httpx
 from langchain_core.tools import ToolException
 
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.interrupts import checkpointer_in_force
+from plan_execute.agent.interrupts import active_checkpointer
 
 FailureCode = Literal[
     "transient",
@@ -72,7 +72,7 @@ def classify_error(error: BaseException) -> FailureCode:
     """Find the class of what a model's call raised; providers share no tree, so status codes and names decide."""
     if isinstance(error, ModelError | NotImplementedError):
         return "model_unavailable"
-    status = status_of(error)
+    status = http_status(error)
     if status is not None:
         if status in _TRANSIENT_STATUS or 200 <= status < 300:
             return "transient"
@@ -94,12 +94,12 @@ def classify_tool_error(error: BaseException) -> FailureCode:
     return "failed" if isinstance(error, ToolException) else "unknown"
 
 
-def is_of_checkpointer(error: BaseException) -> bool:
+def is_checkpointer_error(error: BaseException) -> bool:
     """Whether the run's checkpointer raised it: then it is nobody's failure, and the run stops where it was kept last.
 
     One of another graph, which a tool may have called, is that tool's failure.
     """
-    checkpointer, trace = checkpointer_in_force(), error.__traceback__
+    checkpointer, trace = active_checkpointer(), error.__traceback__
     while checkpointer is not None and trace is not None:
         if trace.tb_frame.f_locals.get("self") is checkpointer:
             return True
@@ -107,7 +107,7 @@ def is_of_checkpointer(error: BaseException) -> bool:
     return False
 
 
-def is_undecided(error: BaseException) -> bool:
+def leaves_outcome_unknown(error: BaseException) -> bool:
     """Whether what a tool raised leaves it open if its work was done: no answer, or one that does not say it."""
     if isinstance(error, ConnectionRefusedError | httpx.ConnectError | httpx.ConnectTimeout):
         return False  # nobody was reached
@@ -132,12 +132,12 @@ def retry_after(error: BaseException) -> float | None:
         return None
 
 
-def pause(asked_for: float | None, failures: int) -> float:
+def retry_delay(asked_for: float | None, failures: int) -> float:
     """Seconds to wait after so many failures in a row: what the service asks for, else ours."""
     return min(BACKOFF * 2 ** (failures - 1) if asked_for is None else asked_for, LONGEST_WAIT)
 
 
-def status_of(error: BaseException) -> int | None:
+def http_status(error: BaseException) -> int | None:
     """The HTTP status that a model's call ended with, where its provider tells."""
     status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
@@ -145,12 +145,12 @@ def status_of(error: BaseException) -> int | None:
 
 def describe_error(error: BaseException, limit: int = 300) -> str:
     """Write an exception as one capped line: its class, and what it says."""
-    text, name = " ".join(text_of(error).split()), type(error).__name__
+    text, name = " ".join(error_text(error).split()), type(error).__name__
     line = text if isinstance(error, ModelError) and text else f"{name}: {text}" if text else name
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def text_of(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What an exception says; nothing, if it cannot even say that."""
     try:
         return str(error)

@@ -13,36 +13,36 @@ from pydantic import BaseModel, ValidationError
 
 T = TypeVar("T")
 
-OBJECTION = "This will not do: "
+INVALID_ANSWER = "This will not do: "
 """What stands before the reason when something is asked again."""
 
-VerdictType = Literal["approve", "edit", "reject", "respond"]
+DecisionType = Literal["approve", "edit", "reject", "respond"]
 
 
-class Verdict(BaseModel):
+class HumanDecision(BaseModel):
     """What a person answered: the shape LangChain's human-in-the-loop middleware and Agent Chat UI use."""
 
-    type: VerdictType
+    type: DecisionType
     message: str = ""
     edited_action: dict[str, Any] = {}
 
 
-class Objection(NamedTuple):
+class InvalidAnswer(NamedTuple):
     """Why an answer will not do; the person is asked again with it."""
 
     text: str
 
 
-class Asking(NamedTuple):
+class HumanRequest(NamedTuple):
     """What is put before a person: an action, what it is about in words, and which verdicts on it make sense."""
 
     name: str
     args: Mapping[str, Any]
     description: str
-    allowed: tuple[VerdictType, ...]
+    allowed: tuple[DecisionType, ...]
 
 
-def ask_person(asking: Asking, take: Callable[[Verdict], T | Objection]) -> T:
+def interrupt_for_decision(asking: HumanRequest, take: Callable[[HumanDecision], T | InvalidAnswer]) -> T:
     """Wait for a person's verdict, and ask again, with the reason, until one comes that will do.
 
     The run stops here, by LangGraph's `interrupt`, until it is resumed with `{"decisions": [{"type": ...}]}`. The node
@@ -54,48 +54,50 @@ def ask_person(asking: Asking, take: Callable[[Verdict], T | Objection]) -> T:
     """
     objection = ""
     while True:
-        verdict = _read(put_question(_request(asking, objection)), asking.allowed)
-        taken = verdict if isinstance(verdict, Objection) else take(verdict)
-        if not isinstance(taken, Objection):
+        verdict = _read(interrupt_once(_request(asking, objection)), asking.allowed)
+        taken = verdict if isinstance(verdict, InvalidAnswer) else take(verdict)
+        if not isinstance(taken, InvalidAnswer):
             return taken
         objection = taken.text
 
 
-def was_asked(asking: Asking) -> bool:
+def was_interrupted_for(asking: HumanRequest) -> bool:
     """Whether the task at work put this before a person and was stopped there: a question once put stands.
 
     It does also where the settings of a resume no longer want it.
     """
     kind = _request(asking, "")["review_configs"]
-    return any(isinstance(put, dict) and put.get("review_configs") == kind for put in questions_kept())
+    return any(isinstance(put, dict) and put.get("review_configs") == kind for put in pending_interrupts())
 
 
-def can_wait() -> bool:
+def can_interrupt() -> bool:
     """Whether a run can wait for a person: only where a checkpointer keeps it meanwhile."""
-    return checkpointer_in_force() is not None
+    return active_checkpointer() is not None
 
 
-def _request(asking: Asking, objection: str) -> dict[str, Any]:
-    description = f"{OBJECTION}{objection}\n\n{asking.description}" if objection else asking.description
+def _request(asking: HumanRequest, objection: str) -> dict[str, Any]:
+    description = f"{INVALID_ANSWER}{objection}\n\n{asking.description}" if objection else asking.description
     return {
         "action_requests": [{"name": asking.name, "args": dict(asking.args), "description": description}],
         "review_configs": [{"action_name": asking.name, "allowed_decisions": list(asking.allowed)}],
     }
 
 
-def _read(answer: object, allowed: tuple[VerdictType, ...]) -> Verdict | Objection:
+def _read(answer: object, allowed: tuple[DecisionType, ...]) -> HumanDecision | InvalidAnswer:
     """The decision in an answer: `{"decisions": [{"type": ...}]}`, or the decision alone."""
     if isinstance(answer, dict) and isinstance(answer.get("decisions"), list):
         answer = answer["decisions"]
     if isinstance(answer, list):
         answer = answer[0] if answer else None
     try:
-        verdict = Verdict.model_validate(answer)
+        verdict = HumanDecision.model_validate(answer)
     except ValidationError:
         verdict = None
     if verdict is None or verdict.type not in allowed:
         types = " | ".join(f'"{kind}"' for kind in allowed)
-        return Objection(f'the answer was {str(answer)[:100]!r}, expected {{"decisions": [{{"type": {types}, ...}}]}}.')
+        return InvalidAnswer(
+            f'the answer was {str(answer)[:100]!r}, expected {{"decisions": [{{"type": {types}, ...}}]}}.'
+        )
     return verdict
 
 
@@ -109,22 +111,22 @@ _NOBODY = "00000000-0000-0000-0000-000000000000"
 """The task under which it keeps an answer that names no question."""
 
 
-def checkpointer_in_force() -> BaseCheckpointSaver[Any] | None:
+def active_checkpointer() -> BaseCheckpointSaver[Any] | None:
     """The checkpointer of the run that the calling node belongs to, its host's if it has none of its own."""
     found = _configurable().get(_CHECKPOINTER)
     return found if isinstance(found, BaseCheckpointSaver) else None
 
 
-def put_question(question: Mapping[str, Any]) -> object:
+def interrupt_once(question: Mapping[str, Any]) -> object:
     """LangGraph's `interrupt`, but an answer that names no question answers one that was put, and no more.
 
     LangGraph gives it to the first question that comes up, and leaves it in the checkpoint until the step of the
     outermost graph is done. So it would answer a milestone that had not asked yet beside the one that did; or, after a
     crash or on a resume without an answer, the next question: one approval would cover a call that nobody has seen.
     """
-    saver, config = checkpointer_in_force(), get_config()
+    saver, config = active_checkpointer(), get_config()
     configurable = config["configurable"]
-    if not questions_kept():
+    if not pending_interrupts():
         deaf = replace(configurable[_SCRATCHPAD], get_null_resume=lambda _=False: None)
         config = {**config, "configurable": {**configurable, _SCRATCHPAD: deaf}}
     try:
@@ -137,9 +139,9 @@ def put_question(question: Mapping[str, Any]) -> object:
             saver.put_writes({"configurable": place}, [(RESUME, None)], _NOBODY)
 
 
-def questions_kept() -> list[object]:
+def pending_interrupts() -> list[object]:
     """What the task at work had put before a person when it was stopped."""
-    saver, configurable = checkpointer_in_force(), _configurable()
+    saver, configurable = active_checkpointer(), _configurable()
     if saver is None or not configurable.get(_RESUMING):
         return []
     place, _, task = configurable["checkpoint_ns"].rpartition("|")

@@ -14,7 +14,7 @@ from langchain_core.tools import BaseTool
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.state import Brief, Milestone, Plan, Requirement
-from plan_execute.agent.truncation import clip
+from plan_execute.agent.truncation import truncate_middle
 
 RESULT_LIMIT = 4_000
 """Most characters of one milestone's result that a later prompt shows."""
@@ -126,7 +126,8 @@ def planner_messages(
         system.append(f"Further instructions:\n{context.planner_instructions}")
     parts = [f"The executors' tools (not yours):\n{describe_tools(tools)}"]
     earlier = [
-        f"{message.type}: {clip(message.text, CONVERSATION_LIMIT)}" for message in conversation[-CONVERSATION_LENGTH:]
+        f"{message.type}: {truncate_middle(message.text, CONVERSATION_LIMIT)}"
+        for message in conversation[-CONVERSATION_LENGTH:]
     ]
     if earlier:
         parts.append("Earlier in this conversation:\n" + mark("conversation", "\n".join(earlier)))
@@ -144,8 +145,8 @@ def describe_progress(plan: Plan, milestones: Mapping[str, Milestone], trigger: 
     for key, milestone in milestones.items():
         match milestone["status"]:
             case "completed":
-                goal = clip(milestone["goal"], share)
-                done.append(f"done:{key} {goal}\n{mark('result', clip(milestone['result'], share))}")
+                goal = truncate_middle(milestone["goal"], share)
+                done.append(f"done:{key} {goal}\n{mark('result', truncate_middle(milestone['result'], share))}")
             case "pending" | "running":
                 rest.append(f"- {milestone['goal']}")
     answers = {question: answer for m in milestones.values() for question, answer in m.get("answers", {}).items()}
@@ -154,7 +155,7 @@ def describe_progress(plan: Plan, milestones: Mapping[str, Milestone], trigger: 
         f"Strategy so far (revision {plan['revision']}): {plan['strategy']}",
         "Finished:\n" + ("\n".join(done) or "nothing"),
         *describe_answers(dict(list(answers.items())[-ANSWERS_LENGTH:])),
-        "Why a new plan is needed:\n" + mark("reason", clip(trigger, RESULT_LIMIT)),
+        "Why a new plan is needed:\n" + mark("reason", truncate_middle(trigger, RESULT_LIMIT)),
     ]
     if failed:
         parts.append("Failed:\n" + "\n".join(failed))
@@ -179,9 +180,9 @@ def executor_messages(brief: Brief, instructions: str) -> list[BaseMessage]:
         parts.append("Pitfalls:\n" + "\n".join(f"- {pitfall}" for pitfall in brief["pitfalls"]))
     share = min(RESULT_LIMIT, INPUTS_LIMIT // max(len(brief["inputs"]), 1))
     for key, result in brief["inputs"].items():
-        parts.append(f"Result of {key}, which this depends on:\n{mark('result', clip(result, share, key))}")
+        parts.append(f"Result of {key}, which this depends on:\n{mark('result', truncate_middle(result, share, key))}")
     if hint := brief.get("hint"):
-        parts.append(f"An earlier attempt failed:\n{mark('reason', clip(hint, DIGEST_LIMIT))}")
+        parts.append(f"An earlier attempt failed:\n{mark('reason', truncate_middle(hint, DIGEST_LIMIT))}")
     parts += describe_answers(brief.get("answers", {}))
     return [SystemMessage(system), HumanMessage("\n\n".join(parts))]
 
@@ -190,12 +191,12 @@ def verifier_messages(brief: Brief, result: str, scratchpad: Sequence[AnyMessage
     """Ask whether a milestone is done, showing what its tools answered."""
     parts = [f"Goal: {brief['goal']}", f"Done when: {brief['done_when'] or 'the goal is reached'}"]
     for answer in evidence_of(scratchpad):
-        parts.append(f"{answer.name} answered:\n{mark('result', clip(answer.text, RESULT_LIMIT))}")
+        parts.append(f"{answer.name} answered:\n{mark('result', truncate_middle(answer.text, RESULT_LIMIT))}")
     parts += [
-        f"Result of {key}, which it builds on:\n{mark('result', clip(text, RESULT_LIMIT))}"
+        f"Result of {key}, which it builds on:\n{mark('result', truncate_middle(text, RESULT_LIMIT))}"
         for key, text in brief["inputs"].items()
     ]
-    parts.append("Reported result:\n" + mark("result", clip(result, RESULT_LIMIT)))
+    parts.append("Reported result:\n" + mark("result", truncate_middle(result, RESULT_LIMIT)))
     return [SystemMessage(VERIFIER), HumanMessage("\n\n".join(parts))]
 
 
@@ -222,7 +223,7 @@ def synthesizer_messages(
     share, failed = _share(milestones, RESULT_LIMIT, SYNTHESIS_LIMIT), _latest_failures(milestones)
     for key, milestone in milestones.items():
         if milestone["status"] == "completed":
-            result = mark("result", clip(milestone["result"], share))
+            result = mark("result", truncate_middle(milestone["result"], share))
             parts.append(f"{key} (completed): {milestone['goal']}\n{result}")
         elif key in failed:
             parts.append(_describe_failure(milestone))
@@ -257,8 +258,8 @@ def describe_requirements(requirements: Sequence[Requirement]) -> str:
 def describe_answers(answers: Mapping[str, str]) -> list[str]:
     """Tell what the user answered when he was asked for what was missing; nothing if he was not."""
     return [
-        f"The user was asked:\n{mark('question', clip(question, DIGEST_LIMIT))}\nand answered:\n"
-        + mark("answer", clip(answer, RESULT_LIMIT))
+        f"The user was asked:\n{mark('question', truncate_middle(question, DIGEST_LIMIT))}\nand answered:\n"
+        + mark("answer", truncate_middle(answer, RESULT_LIMIT))
         for question, answer in answers.items()
     ]
 
@@ -288,5 +289,5 @@ def _describe_failure(milestone: Milestone) -> str:
     calls = ", ".join(f"{c['tool']} {'ok' if c['ok'] else 'failed'}" for c in milestone["tool_calls"][-10:]) or "none"
     text = f"{reason}\nTool calls: {calls}"
     if evidence:
-        text += f"\nEvidence: {clip(evidence, DIGEST_LIMIT)}"
+        text += f"\nEvidence: {truncate_middle(evidence, DIGEST_LIMIT)}"
     return f"{milestone['id']} (failed): {milestone['goal']}\n{mark('evidence', text)}"

@@ -244,7 +244,7 @@ def add_usage(left: Mapping[str, RoleUsage] | None, right: Mapping[str, RoleUsag
     return total
 
 
-class Kept(DeltaChannel[Any]):
+class LastWrite(DeltaChannel[Any]):
     """The last value written, None before; it is stored when it is written and not, as others are, at every step."""
 
     def __init__(self, reducer: Any = None, typ: Any = None, *, snapshot_frequency: int = SNAPSHOT_FREQUENCY) -> None:
@@ -258,8 +258,8 @@ class RunState(TypedDict, total=False):
     schema_version: int
     messages: Annotated[list[AnyMessage], add_messages]
     objective: str
-    settings: Annotated[dict[str, Any], Kept()]
-    plan: Annotated[Plan | None, Kept()]
+    settings: Annotated[dict[str, Any], LastWrite()]
+    plan: Annotated[Plan | None, LastWrite()]
     milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     decision: Decision | None
     replans: int
@@ -334,7 +334,7 @@ class ExecutorOutput(TypedDict):
     log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=SNAPSHOT_FREQUENCY)]
 
 
-def fresh(value: Any) -> Any:
+def overwrite(value: Any) -> Any:
     """Replace a key that otherwise accumulates."""
     return Overwrite(value)
 

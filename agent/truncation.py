@@ -7,11 +7,11 @@ from langchain_core.tools import StructuredTool, ToolException
 
 SHOWN_LIMIT = 12_000
 """Most characters of one tool result that a model is shown at once."""
-KEPT_LIMIT = 1_000_000
+STORED_LIMIT = 1_000_000
 """Most characters of one tool result that are kept at all."""
 
 
-def clip(text: str, limit: int, reference: str | None = None) -> str:
+def truncate_middle(text: str, limit: int, reference: str | None = None) -> str:
     """Cut a long text in the middle, saying how much is left out and how to read it; both ends stay."""
     if len(text) <= limit:
         return text
@@ -22,20 +22,20 @@ def clip(text: str, limit: int, reference: str | None = None) -> str:
     return f"{text[:half]}\n[... {note} ...]\n{text[-half:]}"
 
 
-def clean(text: str) -> str:
+def sanitize(text: str) -> str:
     """Make any text fit to be stored and sent: what is no Unicode is replaced, what is beyond keeping is cut."""
-    return clip(text.encode("utf-8", "replace").decode("utf-8"), KEPT_LIMIT)
+    return truncate_middle(text.encode("utf-8", "replace").decode("utf-8"), STORED_LIMIT)
 
 
-def storable(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """Make plain JSON fit to be stored: its texts cleaned, integers that no checkpoint holds as text."""
     match value:
         case str():
-            return clean(value)
+            return sanitize(value)
         case dict():
-            return {clean(str(key)): storable(item) for key, item in value.items()}
+            return {sanitize(str(key)): json_safe(item) for key, item in value.items()}
         case list():
-            return [storable(item) for item in value]
+            return [json_safe(item) for item in value]
         case int() if not -(2**63) <= value < 2**63:
             return str(value)
     return value

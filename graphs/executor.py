@@ -17,16 +17,16 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from plan_execute.agent.build import Setup, make_setup
+from plan_execute.agent.build import Build, make_build
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import ExecutorState, open_scratchpad
-from plan_execute.agent.executor.middleware import Guard
+from plan_execute.agent.executor.middleware import ExecutorMiddleware
 from plan_execute.agent.executor.react import as_react_node
-from plan_execute.agent.executor.receipts import Receipts
-from plan_execute.agent.executor.report import file_report
+from plan_execute.agent.executor.receipts import ReceiptMiddleware
+from plan_execute.agent.executor.report import judge_report
 from plan_execute.agent.executor.scratchpad import ScratchpadState, steps_for_turn
-from plan_execute.agent.executor.tool_calls import as_callable
-from plan_execute.agent.llm.structured_output import as_node
+from plan_execute.agent.executor.tool_calls import as_react_tool
+from plan_execute.agent.llm.structured_output import dialogue_node
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput
 from plan_execute.agent.truncation import READER
@@ -54,28 +54,28 @@ def create_executor(
     settings = make_context(context)
     if executor_model is not None:
         settings = make_context(executor_model=executor_model).over(settings)
-    return build_executor(make_setup(settings, tools or ()), middleware=middleware, name=name)
+    return build_executor(make_build(settings, tools or ()), middleware=middleware, name=name)
 
 
 def build_executor(
-    setup: Setup, *, middleware: Sequence[AgentMiddleware[Any, Any]] = (), name: str = "executor"
+    build: Build, *, middleware: Sequence[AgentMiddleware[Any, Any]] = (), name: str = "executor"
 ) -> Executor:
-    """Wire the executor for a graph that has its setup already."""
-    inner = [*middleware, Receipts()]
+    """Wire the executor for a graph that has its build already."""
+    inner = [*middleware, ReceiptMiddleware()]
     steps = steps_for_turn(inner)
     react = create_agent(
         _Unresolved(),
-        [*map(as_callable, setup.tools.values()), READER],
-        middleware=[Guard(setup, steps), *inner],
+        [*map(as_react_tool, build.tools.values()), READER],
+        middleware=[ExecutorMiddleware(build, steps), *inner],
         response_format=ToolStrategy(MilestoneReport, tool_message_content="Report received."),
         state_schema=ScratchpadState,
         context_schema=Context,
         name="react",
     )
     graph = StateGraph(ExecutorState, context_schema=Context, input_schema=ExecutorInput, output_schema=ExecutorOutput)
-    graph.add_node("brief", partial(open_scratchpad, setup=setup))
-    graph.add_node("react", as_react_node(react, setup, steps))
-    graph.add_node("report", as_node(partial(file_report, setup=setup), "report"))
+    graph.add_node("brief", partial(open_scratchpad, build=build))
+    graph.add_node("react", as_react_node(react, build, steps))
+    graph.add_node("report", dialogue_node(partial(judge_report, build=build), "report"))
     graph.add_edge(START, "brief")
     graph.add_edge("brief", "react")
     graph.add_edge("react", "report")

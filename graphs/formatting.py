@@ -3,13 +3,13 @@
 from datetime import datetime
 
 
-def clip(text: str, limit: int = 300) -> str:
+def one_line(text: str, limit: int = 300) -> str:
     """Put text on one harmless line of at most `limit` characters."""
-    line = clean(" ".join(text.split()))
+    line = visible(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
-def clean(text: str, *, lines: bool = False) -> str:
+def visible(text: str, *, lines: bool = False) -> str:
     """Make text harmless to a terminal: control characters and those that turn the writing direction are spelled out.
 
     With `lines`, line ends and tabs stay.

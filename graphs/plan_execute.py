@@ -25,14 +25,14 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer, Send
 
-from plan_execute.agent.build import make_setup
+from plan_execute.agent.build import make_build
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import make_brief, run_so_far
-from plan_execute.agent.llm.structured_output import as_node
+from plan_execute.agent.llm.structured_output import dialogue_node
 from plan_execute.agent.nodes.ask_user import ask_user
 from plan_execute.agent.nodes.intake import begin_run
-from plan_execute.agent.nodes.planner import REVIEW_DUE, plan_run
-from plan_execute.agent.nodes.replan_gate import decide
+from plan_execute.agent.nodes.planner import REVIEW_DUE, make_plan
+from plan_execute.agent.nodes.replan_gate import decide_next
 from plan_execute.agent.nodes.review import review_plan
 from plan_execute.agent.nodes.synthesize import listen_for_answer, synthesis_schema, synthesize
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState
@@ -80,17 +80,17 @@ def create_plan_execute_agent(
     settings = make_context(context)
     named = {"planner_model": planner_model, "executor_model": executor_model}
     settings = make_context({k: v for k, v in named.items() if v is not None}).over(settings)
-    setup = make_setup(settings, tools or (), response_format)
+    build = make_build(settings, tools or (), response_format)
     synthesis_schema(response_format)  # refuses a form that no answer can take
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
-    graph.add_node("intake", partial(begin_run, setup=setup))
-    graph.add_node("planner", as_node(partial(plan_run, setup=setup), "planner"))
-    graph.add_node("review", partial(review_plan, setup=setup))
-    graph.add_node("executor", build_executor(setup, middleware=middleware))
-    graph.add_node("replan_gate", partial(decide, setup=setup))
-    graph.add_node("ask_user", partial(ask_user, setup=setup))
-    graph.add_node("synthesize", as_node(partial(synthesize, setup=setup), "synthesize", listen_for_answer))
+    graph.add_node("intake", partial(begin_run, build=build))
+    graph.add_node("planner", dialogue_node(partial(make_plan, build=build), "planner"))
+    graph.add_node("review", partial(review_plan, build=build))
+    graph.add_node("executor", build_executor(build, middleware=middleware))
+    graph.add_node("replan_gate", partial(decide_next, build=build))
+    graph.add_node("ask_user", partial(ask_user, build=build))
+    graph.add_node("synthesize", dialogue_node(partial(synthesize, build=build), "synthesize", listen_for_answer))
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", route_after_intake)
     graph.add_conditional_edges("planner", route_after_planner, ["review", "executor", "synthesize", END])

@@ -9,12 +9,18 @@ from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from pydantic import BaseModel, ValidationError
 
-from plan_execute.agent.executor.receipts import begun_before
-from plan_execute.agent.interrupts import Asking, Objection, Verdict, ask_person, was_asked
-from plan_execute.agent.truncation import clean, storable
+from plan_execute.agent.executor.receipts import started_call
+from plan_execute.agent.interrupts import (
+    HumanDecision,
+    HumanRequest,
+    InvalidAnswer,
+    interrupt_for_decision,
+    was_interrupted_for,
+)
+from plan_execute.agent.truncation import json_safe, sanitize
 
 
-class Ruling(NamedTuple):
+class CallDecision(NamedTuple):
     """What is done about a call: the `request` is carried out, or `answer` stands in for it."""
 
     request: ToolCallRequest
@@ -27,56 +33,60 @@ class Ruling(NamedTuple):
 
 def needs_approval(request: ToolCallRequest, tools: Collection[str]) -> bool:
     """Whether a call is to be put before a person: one of these tools, or one that was put before him already."""
-    return request.tool_call["name"] in tools or was_asked(_asking(request))
+    return request.tool_call["name"] in tools or was_interrupted_for(_asking(request))
 
 
-def ask_for_approval(request: ToolCallRequest) -> Ruling:
+def request_approval(request: ToolCallRequest) -> CallDecision:
     """Put a call before a person and do as he says; what he approves is this call with these arguments, once.
 
     Approved, it is made. Edited, it is made with other arguments of the same tool, and the model is told. Rejected, the
     model is told why. A response stands in for the tool's answer. What was begun before the run was stopped had been
     approved by then, so nobody is asked again whether to begin it.
     """
-    if begun := begun_before(request):
-        return Ruling(begun, verdict="approve" if begun.tool_call["args"] == request.tool_call["args"] else "edit")
+    if begun := started_call(request):
+        return CallDecision(
+            begun, verdict="approve" if begun.tool_call["args"] == request.tool_call["args"] else "edit"
+        )
 
-    def take(verdict: Verdict) -> Ruling | Objection:
+    def take(verdict: HumanDecision) -> CallDecision | InvalidAnswer:
         match verdict.type:
             case "approve":
-                return Ruling(request, verdict="approve")
+                return CallDecision(request, verdict="approve")
             case "edit":
                 return _edit(request, verdict.edited_action)
             case "respond":
-                return Ruling(request, _answer(request, verdict.message, "success"), "respond")
+                return CallDecision(request, _answer(request, verdict.message, "success"), "respond")
         reason = f": {verdict.message}" if verdict.message else "."
         text = f"Not run: the person who was asked to approve this call refused it{reason}"
-        return Ruling(request, _answer(request, text, "error"), "reject")
+        return CallDecision(request, _answer(request, text, "error"), "reject")
 
-    return ask_person(_asking(request), take)
+    return interrupt_for_decision(_asking(request), take)
 
 
-def _asking(request: ToolCallRequest) -> Asking:
+def _asking(request: ToolCallRequest) -> HumanRequest:
     call, brief = request.tool_call, request.state["brief"]
     description = f"{brief['id']} ({brief['goal']}) is about to call {call['name']!r}."
-    return Asking(call["name"], call["args"], description, ("approve", "edit", "reject", "respond"))
+    return HumanRequest(call["name"], call["args"], description, ("approve", "edit", "reject", "respond"))
 
 
-def _edit(request: ToolCallRequest, edited: Mapping[str, Any]) -> Ruling | Objection:
+def _edit(request: ToolCallRequest, edited: Mapping[str, Any]) -> CallDecision | InvalidAnswer:
     call, args = request.tool_call, edited.get("args")
     if edited.get("name", call["name"]) != call["name"]:
-        return Objection(f"only the arguments of {call['name']!r} can be changed, not the tool.")
+        return InvalidAnswer(f"only the arguments of {call['name']!r} can be changed, not the tool.")
     if not isinstance(args, dict):
-        return Objection(f"'args' was {str(args)[:100]!r}, expected an object with the arguments of {call['name']!r}.")
-    if storable(args) != args:
-        return Objection("a number in it is too large to be kept.")
+        return InvalidAnswer(
+            f"'args' was {str(args)[:100]!r}, expected an object with the arguments of {call['name']!r}."
+        )
+    if json_safe(args) != args:
+        return InvalidAnswer("a number in it is too large to be kept.")
     if misfit := _misfit(request.tool, args):
-        return Objection(misfit)
+        return InvalidAnswer(misfit)
     if args == call["args"]:
-        return Ruling(request, verdict="approve")
+        return CallDecision(request, verdict="approve")
     note = (
         f"A person changed this call on purpose; it was made with {json.dumps(args, ensure_ascii=False)}. Its answer:\n"
     )
-    return Ruling(request.override(tool_call={**call, "args": args}), verdict="edit", note=note)
+    return CallDecision(request.override(tool_call={**call, "args": args}), verdict="edit", note=note)
 
 
 def _misfit(tool: BaseTool | None, args: dict[str, Any]) -> str | None:
@@ -99,5 +109,5 @@ def _answer(request: ToolCallRequest, text: str, status: Any) -> ToolMessage:
     call = request.tool_call
     failure = {"failure": "permission"} if status == "error" else {}
     return ToolMessage(
-        clean(text), tool_call_id=call["id"], name=call["name"], status=status, additional_kwargs=failure
+        sanitize(text), tool_call_id=call["id"], name=call["name"], status=status, additional_kwargs=failure
     )

@@ -5,14 +5,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from plan_execute.agent import prompts
-from plan_execute.agent.build import Setup
+from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.executor.receipts import effects_before
 from plan_execute.agent.executor.scratchpad import (
     ScratchpadState,
 )
-from plan_execute.agent.failures import pause
+from plan_execute.agent.failures import retry_delay
 from plan_execute.agent.state import (
     Brief,
     ExecutorOutput,
@@ -49,22 +49,22 @@ def make_brief(state: RunState, key: str) -> Brief:
     if failure:
         brief["hint"] = f"{failure['message']}\n{failure['evidence']}".strip()
         if failure["code"] == "transient":
-            brief["wait"] = pause(failure["retry_after"], milestone["attempts"] - 1)
+            brief["wait"] = retry_delay(failure["retry_after"], milestone["attempts"] - 1)
     return brief
 
 
-def open_scratchpad(state: ExecutorState, setup: Setup) -> dict[str, Any]:
+def open_scratchpad(state: ExecutorState, build: Build) -> dict[str, Any]:
     """Begin a milestone: the brief is completed, and its prompt is all the conversation there is."""
     brief = _complete(state.get("brief"))
-    context = _context(state, setup)
+    context = _context(state, build)
     messages = prompts.executor_messages(brief, context.executor_instructions)
     # With ids, or what comes back from the ReAct loop would be added to these instead of replacing them.
     return {"brief": brief, "messages": [m.model_copy(update={"id": new_id()}) for m in messages]}
 
 
-def _context(state: ExecutorState, setup: Setup) -> Context:
+def _context(state: ExecutorState, build: Build) -> Context:
     run = state.get("run")
-    return setup.context(run["settings"] if run else None)
+    return build.context(run["settings"] if run else None)
 
 
 def _complete(given: object) -> Brief:

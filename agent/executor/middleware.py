@@ -15,11 +15,11 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent import prompts
-from plan_execute.agent.build import Setup
+from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
-from plan_execute.agent.events import announce
-from plan_execute.agent.executor.approval import Ruling, ask_for_approval, needs_approval
-from plan_execute.agent.executor.receipts import held_back
+from plan_execute.agent.events import emit
+from plan_execute.agent.executor.approval import CallDecision, needs_approval, request_approval
+from plan_execute.agent.executor.receipts import result_without_call
 from plan_execute.agent.executor.scratchpad import (
     REPORT,
     STEPS_FOR_TURN,
@@ -35,29 +35,29 @@ from plan_execute.agent.executor.scratchpad import (
     usage_of,
 )
 from plan_execute.agent.executor.tool_calls import (
-    announce_end,
-    error_answer,
-    event_of,
-    read_on,
-    received,
-    recorded,
-    refusal,
+    answer_reader,
+    emit_tool_finished,
+    error_result,
+    refused_result,
+    tool_call_update,
+    tool_event,
+    tool_result_update,
 )
 from plan_execute.agent.failures import (
     FailureCode,
     classify_error,
     describe_error,
-    is_of_checkpointer,
+    is_checkpointer_error,
     retry_after,
 )
 from plan_execute.agent.llm.models import is_compact, model_for
-from plan_execute.agent.llm.structured_output import LAST_WORD, Ended, advance
+from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Ended, advance
 from plan_execute.agent.llm.timeout import CallAbandonedError, acall_within, call_within
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.small_models.executor_model import CompactExecutor
 from plan_execute.agent.state import Brief, new_id
-from plan_execute.agent.truncation import READER, READER_NAME, storable
+from plan_execute.agent.truncation import READER, READER_NAME, json_safe
 
 ERROR_LIMIT = 500
 """Most characters of a tool's error that the model is shown."""
@@ -65,7 +65,7 @@ MOST_REPEATS = 3
 """How often the very same tool call may be made in one milestone."""
 
 
-class Ask(NamedTuple):
+class ModelCall(NamedTuple):
     """One request to the model, and the seconds there are for it."""
 
     request: ModelRequest[Context]
@@ -78,18 +78,18 @@ class Wait(NamedTuple):
     seconds: float
 
 
-Turn = Generator[Ask | Wait, ModelResponse[Any] | None, ModelResponse[Any]]
+Turn = Generator[ModelCall | Wait, ModelResponse[Any] | None, ModelResponse[Any]]
 
 
-class Guard(AgentMiddleware[ScratchpadState, Context]):
+class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
     """One agent serves all milestones: the grant is applied to what its model is shown, and again to every call."""
 
     state_schema = ScratchpadState
 
-    def __init__(self, setup: Setup, steps: int = STEPS_FOR_TURN) -> None:
+    def __init__(self, build: Build, steps: int = STEPS_FOR_TURN) -> None:
         """Guard the agent of one graph, in which a turn and the last report take so many steps."""
         super().__init__()
-        self.setup = setup
+        self.build = build
         self.steps = steps
 
     def wrap_model_call(
@@ -111,7 +111,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - a provider may raise anything; the milestone says what it was
-            return self._counted(request, raised(error), began)
+            return self._counted(request, reply_for_error(error), began)
 
     async def awrap_model_call(
         self,
@@ -132,7 +132,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 - see `wrap_model_call`
-            return self._counted(request, raised(error), began)
+            return self._counted(request, reply_for_error(error), began)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -141,16 +141,16 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         ruling = self._rule_on(request)
         began = time.monotonic()
         if ruling.answer is not None:
-            return recorded(ruling, ruling.answer, began)
+            return tool_call_update(ruling, ruling.answer, began)
         try:
             answer = call_within(self._seconds_for_tool(request.state), lambda: handler(ruling.request))
         except GraphBubbleUp:
             raise
         except Exception as error:  # a tool may raise anything; the model is told
-            if is_of_checkpointer(error):
+            if is_checkpointer_error(error):
                 raise
-            answer = error_answer(ruling.request, error)
-        return received(ruling, answer, began)
+            answer = error_result(ruling.request, error)
+        return tool_result_update(ruling, answer, began)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
@@ -159,16 +159,16 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         ruling = await asyncio.to_thread(self._rule_on, request)  # who asks a person writes to the checkpointer
         began = time.monotonic()
         if ruling.answer is not None:
-            return recorded(ruling, ruling.answer, began)
+            return tool_call_update(ruling, ruling.answer, began)
         try:
             answer = await acall_within(self._seconds_for_tool(request.state), handler(ruling.request))
         except GraphBubbleUp:
             raise
         except Exception as error:  # a tool may raise anything; the model is told
-            if is_of_checkpointer(error):
+            if is_checkpointer_error(error):
                 raise
-            answer = error_answer(ruling.request, error)
-        return received(ruling, answer, began)
+            answer = error_result(ruling.request, error)
+        return tool_result_update(ruling, answer, began)
 
     def _turn(self, request: ModelRequest[Context]) -> Turn:
         """Ask the model with the milestone's model and tools; nudge it once if it answers in plain text."""
@@ -177,7 +177,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         brief, messages = state["brief"], state["messages"]
         if "wait" in brief and not any(isinstance(m, AIMessage) for m in messages):
             yield Wait(brief["wait"])
-        seconds = min(self._seconds_left(state), max(context.seconds_left(seconds_spent(state)), LAST_WORD))
+        seconds = min(self._seconds_left(state), max(context.seconds_left(seconds_spent(state)), FINAL_CALL_SECONDS))
         if seconds <= 0:
             raise CallAbandonedError("no time is left for another model call")
         if tally_of(state)["turns"] >= context.max_model_calls:  # middleware may send the loop back to the model
@@ -189,32 +189,32 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
             tools=[] if limit else self._tools(state),
             messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
         )
-        response = yield Ask(request, seconds)
+        response = yield ModelCall(request, seconds)
         assert response is not None
         said = response.result[0]
         may_nudge = tally_of(state)["turns"] + 2 < context.max_model_calls
         if isinstance(said, AIMessage) and not said.tool_calls and not limit and may_nudge:
             nudge = HumanMessage(prompts.NUDGE, id=new_id())
-            again = yield Ask(request.override(messages=[*request.messages, said, nudge]), seconds)
+            again = yield ModelCall(request.override(messages=[*request.messages, said, nudge]), seconds)
             assert again is not None
             response = ModelResponse(result=[said, nudge, *again.result], structured_response=again.structured_response)
-        response = renewed(response, model_name(model))
+        response = with_own_ids(response, model_name(model))
         said = response.result[0]
         if limit and response.structured_response is None:
             return ModelResponse(result=[without_calls(response)])
-        return believed(response, state, last=bool(limit))
+        return checked_report(response, state, last=bool(limit))
 
-    def _rule_on(self, request: ToolCallRequest) -> Ruling:
+    def _rule_on(self, request: ToolCallRequest) -> CallDecision:
         """Whether a call is made: refused or answered without its tool, put before a person, or let through."""
         answer = self._answer_without_tool(request)
         if answer is not None:
-            return Ruling(request, answer)
-        ruling = Ruling(request)
+            return CallDecision(request, answer)
+        ruling = CallDecision(request)
         if needs_approval(request, self._context(request.state).approve_tools):
-            ruling = ask_for_approval(request)
-        announce({**event_of("tool_started", request), "args": ruling.request.tool_call["args"]})
+            ruling = request_approval(request)
+        emit({**tool_event("tool_started", request), "args": ruling.request.tool_call["args"]})
         if ruling.answer is not None:
-            announce_end(request, ruling.answer)
+            emit_tool_finished(request, ruling.answer)
         return ruling
 
     def _answer_without_tool(self, request: ToolCallRequest) -> ToolMessage | None:
@@ -227,22 +227,22 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
         repeats = sum({"tool": r["tool"], "args": r["args"]} == same for r in records)
         repeats += sum({"tool": c["name"], "args": c["args"]} == same for c in batch[:place])
         if len(records) + place >= self._context(state).tool_call_limit:
-            return refusal(call, "Not run: the limit of tool calls is reached. Report what you have.", "limit")
+            return refused_result(call, "Not run: the limit of tool calls is reached. Report what you have.", "limit")
         if repeats >= MOST_REPEATS:
             text = f"Not run: you made this very call {repeats} times. Use its answer, or try something else."
-            return refusal(call, text, "failed")
+            return refused_result(call, text, "failed")
         if call["name"] == READER_NAME:
-            return read_on(call, readable_texts(state))
+            return answer_reader(call, readable_texts(state))
         if call["name"] not in brief["tools"]:
             text = f"{call['name']!r} is not among your tools: {', '.join(brief['tools']) or 'none'}."
-            return refusal(call, text, "permission")
-        return held_back(request)
+            return refused_result(call, text, "permission")
+        return result_without_call(request)
 
     def _tools(self, state: Mapping[str, Any]) -> list[BaseTool | dict[str, Any]]:
         """The granted tools, and the reader where something was cut."""
         granted = state["brief"]["tools"]
         tools: list[BaseTool | dict[str, Any]] = [
-            self.setup.tools[name] for name in granted if name in self.setup.tools
+            self.build.tools[name] for name in granted if name in self.build.tools
         ]
         return [*tools, READER] if readable_texts(state) else tools
 
@@ -266,7 +266,7 @@ class Guard(AgentMiddleware[ScratchpadState, Context]):
 
     def _context(self, state: Any) -> Context:
         run = state.get("run")
-        return self.setup.context(run["settings"] if run else None)
+        return self.build.context(run["settings"] if run else None)
 
 
 def executor_model(brief: Brief, context: Context) -> BaseChatModel:
@@ -280,7 +280,7 @@ def executor_model(brief: Brief, context: Context) -> BaseChatModel:
     return model_for("planner" if stronger else "executor", context)
 
 
-def believed(response: ModelResponse[Any], state: ScratchpadState, *, last: bool) -> ModelResponse[Any]:
+def checked_report(response: ModelResponse[Any], state: ScratchpadState, *, last: bool) -> ModelResponse[Any]:
     """Send back a report that cannot be believed; an accepted one goes on as plain JSON.
 
     A claim of success without evidence, or with something missing, goes back once; a second one is left to the
@@ -311,7 +311,7 @@ def believed(response: ModelResponse[Any], state: ScratchpadState, *, last: bool
     )
 
 
-def renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
+def with_own_ids(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
     """Give every message an id of our own, and every call one that no other bears.
 
     What is counted is counted from the messages, and LangGraph replaces a message by another of its id; models and
@@ -321,7 +321,7 @@ def renewed(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
     ids: list[tuple[str | None, str]] = []
     for message in response.result:
         if isinstance(message, AIMessage):
-            calls = [{**call, "id": new_id(), "args": storable(call["args"])} for call in message.tool_calls]
+            calls = [{**call, "id": new_id(), "args": json_safe(call["args"])} for call in message.tool_calls]
             ids = [(old["id"], new["id"]) for old, new in zip(message.tool_calls, calls, strict=True)]
             metadata = {"model_name": name, **message.response_metadata}
             facts = {"id": new_id(), "tool_calls": calls, "response_metadata": metadata}
@@ -347,7 +347,7 @@ def without_calls(response: ModelResponse[Any]) -> AIMessage:
     )
 
 
-def raised(error: Exception) -> ModelResponse[Any]:
+def reply_for_error(error: Exception) -> ModelResponse[Any]:
     """Stand in for a reply that never came."""
     code: FailureCode = "timeout" if isinstance(error, CallAbandonedError) else classify_error(error)
     advice = " (an executor needs a model that calls tools)" if isinstance(error, NotImplementedError) else ""

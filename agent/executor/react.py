@@ -6,15 +6,15 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 
 from plan_execute.agent import prompts
-from plan_execute.agent.build import Setup
+from plan_execute.agent.build import Build
 from plan_execute.agent.executor.brief import ExecutorState, _context
 from plan_execute.agent.executor.scratchpad import (
     raised_message,
 )
-from plan_execute.agent.failures import classify_error, describe_error, is_of_checkpointer
+from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error
 
 
-def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> RunnableLambda[Any, Any]:
+def as_react_node(react: Runnable[Any, Any], build: Build, steps: int) -> RunnableLambda[Any, Any]:
     """Make a node of a ReAct loop; what it raises, as other people's middleware may, is the milestone's failure.
 
     Of the steps its milestone has left it may take what its model calls need, at most so many `steps` each: a runnable
@@ -24,11 +24,11 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
 
     def outcome(state: ExecutorState) -> dict[str, Any]:
         messages, kept = state["messages"], {"tally", "structured_response"}
-        shown = prompts.evidence_of(messages[:-1]) if _context(state, setup).verify == "model" else []
+        shown = prompts.evidence_of(messages[:-1]) if _context(state, build).verify == "model" else []
         return {**{key: value for key, value in state.items() if key in kept}, "messages": [*shown, *messages[-1:]]}
 
     def limited(state: ExecutorState, config: RunnableConfig) -> RunnableConfig:
-        needed = steps * (_context(state, setup).max_model_calls + 1)
+        needed = steps * (_context(state, build).max_model_calls + 1)
         return {**config, "recursion_limit": min(state["remaining_steps"], needed)}
 
     def run(state: ExecutorState, config: RunnableConfig) -> Any:
@@ -38,7 +38,7 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
         except GraphBubbleUp:
             raise
         except Exception as error:  # a milestone may fail, a run may not
-            if is_of_checkpointer(error):
+            if is_checkpointer_error(error):
                 raise
             return _raised(error)
 
@@ -49,7 +49,7 @@ def as_react_node(react: Runnable[Any, Any], setup: Setup, steps: int) -> Runnab
         except GraphBubbleUp:
             raise
         except Exception as error:  # a milestone may fail, a run may not
-            if is_of_checkpointer(error):
+            if is_checkpointer_error(error):
                 raise
             return _raised(error)
 

@@ -16,15 +16,15 @@ from langgraph.types import Command
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.executor.scratchpad import ScratchpadState, tally_of
-from plan_execute.agent.failures import FailureCode, is_undecided
-from plan_execute.agent.interrupts import checkpointer_in_force
+from plan_execute.agent.failures import FailureCode, leaves_outcome_unknown
+from plan_execute.agent.interrupts import active_checkpointer
 from plan_execute.agent.llm.timeout import CallEndedError
 from plan_execute.agent.state import Effect, LogEntry, ToolCallRecord, now
-from plan_execute.agent.truncation import SHOWN_LIMIT, clean, clip
+from plan_execute.agent.truncation import SHOWN_LIMIT, sanitize, truncate_middle
 
-UNKNOWN: FailureCode = "outcome_unknown"
+OUTCOME_UNKNOWN: FailureCode = "outcome_unknown"
 """The class of failure of a call that may have changed the world."""
-OPEN = frozenset({UNKNOWN, "transient", "timeout"})
+MAY_HAVE_ACTED = frozenset({OUTCOME_UNKNOWN, "transient", "timeout"})
 """Classes of failure after which the work may have been done."""
 CUT_SHORT = "Not run: this very call was under way when the run was stopped; whether it had an effect is unknown."
 NOT_SETTLED = "Not run: this very call was made before, and whether it had an effect is unknown."
@@ -35,12 +35,12 @@ def has_effect(tool: BaseTool | None) -> bool:
     return tool is not None and (tool.metadata or {}).get("effect") == "effect"
 
 
-def only_once(tool: BaseTool | None) -> bool:
+def is_at_most_once(tool: BaseTool | None) -> bool:
     """Whether a call of this tool must not be made twice.
 
     It must where the tool changes the world, unless it declares that doing it twice is like doing it once:
     `metadata={"effect": "effect", "idempotent": True}`. A tool can see to that itself with the key that LangChain's
-    `InjectedToolCallId` gives it; see `key_for`.
+    `InjectedToolCallId` gives it; see `idempotency_key`.
     """
     return tool is not None and has_effect(tool) and not (tool.metadata or {}).get("idempotent")
 
@@ -50,14 +50,16 @@ def call_key(tool: str, args: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([tool, args], sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def unsettled(calls: Sequence[ToolCallRecord]) -> list[ToolCallRecord]:
+def unknown_outcomes(calls: Sequence[ToolCallRecord]) -> list[ToolCallRecord]:
     """Those of a milestone's calls of which nobody knows whether they changed the world, each once."""
-    return list({call_key(call["tool"], call["args"]): call for call in calls if call["code"] == UNKNOWN}.values())
+    return list(
+        {call_key(call["tool"], call["args"]): call for call in calls if call["code"] == OUTCOME_UNKNOWN}.values()
+    )
 
 
 def may_have_acted(call: ToolCallRecord) -> bool:
     """Whether a call changed the world, or may have."""
-    return call.get("effect", False) and (call["ok"] or call["code"] in OPEN)  # older releases kept less
+    return call.get("effect", False) and (call["ok"] or call["code"] in MAY_HAVE_ACTED)  # older releases kept less
 
 
 def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> dict[str, Effect]:
@@ -86,7 +88,7 @@ def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> di
     return effects
 
 
-def held_back(request: ToolCallRequest) -> ToolMessage | None:
+def result_without_call(request: ToolCallRequest) -> ToolMessage | None:
     """The answer in place of a call that was made before, or may have been; None for one that may be made."""
     call, key = request.tool_call, _key_of(request)
     effect = _before(request).get(key) if has_effect(request.tool) else None
@@ -95,13 +97,15 @@ def held_back(request: ToolCallRequest) -> ToolMessage | None:
         said = f" Its answer was:\n{effect['answer']}" if effect["answer"] else ""
         text = f"Already done: this very call succeeded earlier in this run, so it is not repeated.{said}"
         return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
-    calls = unsettled(tally_of(request.state)["calls"])
-    if only_once(request.tool) and (outcome == "unknown" or any(call_key(c["tool"], c["args"]) == key for c in calls)):
+    calls = unknown_outcomes(tally_of(request.state)["calls"])
+    if is_at_most_once(request.tool) and (
+        outcome == "unknown" or any(call_key(c["tool"], c["args"]) == key for c in calls)
+    ):
         return _unknown(call, NOT_SETTLED)
     return None
 
 
-def key_for(request: ToolCallRequest) -> str:
+def idempotency_key(request: ToolCallRequest) -> str:
     """The key under which a service that can do so does the work of this call once.
 
     It is the call's id, which stays the same in whatever process the call is made again; or that of an earlier call
@@ -114,11 +118,11 @@ def key_for(request: ToolCallRequest) -> str:
     if effect is not None and effect["outcome"] != "done":
         return effect["key"] or own
     calls = tally_of(request.state)["calls"]
-    same = (call for call in calls if call["code"] in OPEN and call_key(call["tool"], call["args"]) == key)
+    same = (call for call in calls if call["code"] in MAY_HAVE_ACTED and call_key(call["tool"], call["args"]) == key)
     return next((call["key"] for call in same if "key" in call), own)
 
 
-def begun_before(request: ToolCallRequest) -> ToolCallRequest | None:
+def started_call(request: ToolCallRequest) -> ToolCallRequest | None:
     """The call as a process that was stopped began it, with the arguments a person gave it; None if none did."""
     receipt, call = _find_receipt(request), request.tool_call
     found = receipt and receipt.saver.get_tuple(receipt.place)
@@ -128,7 +132,7 @@ def begun_before(request: ToolCallRequest) -> ToolCallRequest | None:
     return request.override(tool_call={**call, "args": json.loads(args)})
 
 
-class Receipts(AgentMiddleware[ScratchpadState, Context]):
+class ReceiptMiddleware(AgentMiddleware[ScratchpadState, Context]):
     """Puts a receipt beside the thread's checkpoints before a call that must not be made twice, and another after it.
 
     So a process that finds a call in its checkpoint knows whether it was begun, and if it was ended, with what answer:
@@ -145,7 +149,7 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
         """Make a call in sync, unless it was begun."""
         receipt = _find_receipt(request)
         if receipt is None:
-            key = key_for(request)
+            key = idempotency_key(request)
             return _answering(request, handler(_under(request, key)), key)
         found = receipt.saver.get_tuple(receipt.place)
         if found is not None and "failed" not in found.metadata:
@@ -154,7 +158,7 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
         try:
             answer = handler(request)
         except Exception as error:  # whatever it is, it is noted what it says of the call
-            if not is_undecided(error):
+            if not leaves_outcome_unknown(error):
                 receipt.saver.put(*receipt.failed())
             raise
         receipt.saver.put(*receipt.ended(answer))
@@ -174,7 +178,7 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
     ) -> ToolMessage | Command[Any]:
         receipt = _find_receipt(request)
         if receipt is None:
-            key = key_for(request)
+            key = idempotency_key(request)
             return _answering(request, await handler(_under(request, key)), key)
         found = await receipt.saver.aget_tuple(receipt.place)
         if found is not None and "failed" not in found.metadata:
@@ -183,7 +187,7 @@ class Receipts(AgentMiddleware[ScratchpadState, Context]):
         try:
             answer = await handler(request)
         except Exception as error:  # whatever it is, it is noted what it says of the call
-            if not is_undecided(error):
+            if not leaves_outcome_unknown(error):
                 await receipt.saver.aput(*receipt.failed())
             raise
         await receipt.saver.aput(*receipt.ended(answer))
@@ -204,7 +208,7 @@ class _Receipt(NamedTuple):
     def ended(self, answer: ToolMessage | Command[Any]) -> tuple[Any, ...]:
         """What to put after it."""
         message = answer if isinstance(answer, ToolMessage) else ToolMessage("Done.", tool_call_id="")
-        text = clip(clean(message.text), SHOWN_LIMIT)
+        text = truncate_middle(sanitize(message.text), SHOWN_LIMIT)
         return self._row({"ended": now(), "answer": text, "ok": message.status != "error"})
 
     def failed(self) -> tuple[Any, ...]:
@@ -218,8 +222,8 @@ class _Receipt(NamedTuple):
 
 def _find_receipt(request: ToolCallRequest) -> _Receipt | None:
     """None for a call that may be repeated, or where nothing is kept and so nothing is resumed."""
-    saver, call = checkpointer_in_force(), request.tool_call
-    if saver is None or not only_once(request.tool):
+    saver, call = active_checkpointer(), request.tool_call
+    if saver is None or not is_at_most_once(request.tool):
         return None
     configurable = request.runtime.config["configurable"]
     place = {"thread_id": configurable["thread_id"], "checkpoint_ns": f"effect:{call['id']}"}
@@ -246,7 +250,7 @@ def _effect_of(call: ToolCallRecord) -> Effect | None:
     if not may_have_acted(call):
         return None
     outcome: Literal["done", "unknown", "open"]
-    outcome = "done" if call["ok"] else "unknown" if call["code"] == UNKNOWN else "open"
+    outcome = "done" if call["ok"] else "unknown" if call["code"] == OUTCOME_UNKNOWN else "open"
     return Effect(outcome=outcome, answer=call.get("answer", ""), key=call.get("key", ""))
 
 
@@ -278,5 +282,5 @@ def _answering(request: ToolCallRequest, answer: ToolMessage | Command[Any], key
 
 
 def _unknown(call: Mapping[str, Any], text: str) -> ToolMessage:
-    failure = {"failure": UNKNOWN}
+    failure = {"failure": OUTCOME_UNKNOWN}
     return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=failure)

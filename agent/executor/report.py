@@ -8,12 +8,12 @@ from langchain_core.messages import AIMessage, AnyMessage
 from pydantic import ValidationError
 
 from plan_execute.agent import prompts
-from plan_execute.agent.build import Setup
+from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.events import make_entry
+from plan_execute.agent.events import make_log_entry
 from plan_execute.agent.executor.brief import ExecutorState, _context
-from plan_execute.agent.executor.receipts import unsettled
+from plan_execute.agent.executor.receipts import unknown_outcomes
 from plan_execute.agent.executor.scratchpad import (
     has_evidence,
     limit_reached,
@@ -23,26 +23,26 @@ from plan_execute.agent.executor.scratchpad import (
 )
 from plan_execute.agent.failures import MEANINGS, FailureCode, classify_error
 from plan_execute.agent.llm.models import BEYOND_COMPACT, is_compact, model_for
-from plan_execute.agent.llm.structured_output import Dialogue, Question, asking, describe_silence
-from plan_execute.agent.llm.usage import Account, tallied
+from plan_execute.agent.llm.structured_output import Dialogue, Question, describe_no_reply, question_options
+from plan_execute.agent.llm.usage import Account, measured
 from plan_execute.agent.schemas import Verification
 from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, add_usage, now
-from plan_execute.agent.truncation import clip
+from plan_execute.agent.truncation import truncate_middle
 
 ARGS_LIMIT = 200
 """Most characters of a call's arguments in a reason."""
 
 
-def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
+def judge_report(state: ExecutorState, build: Build) -> Dialogue[ExecutorOutput]:
     """End a milestone: judge what was reported against what was done, by rules and, if asked for, by a model."""
     brief, messages = state["brief"], state["messages"]
-    context = _context(state, setup)
+    context = _context(state, build)
     report: dict[str, Any] | None = state.get("structured_response")
     failure = _find_failure(state, report, context)
     account = Account({}, 0.0)
     if failure is None and report is not None and context.verify == "model":
-        how = asking(context, seconds_spent(state))
-        failure, account = yield from tallied("verifier", context, _verify(brief, report, messages, context, how))
+        how = question_options(context, seconds_spent(state))
+        failure, account = yield from measured("verifier", context, _verify(brief, report, messages, context, how))
     tally = tally_of(state)
     usage, seconds = add_usage(tally["usage"], account.usage), tally["seconds"] + account.seconds
     milestone = Milestone(
@@ -55,7 +55,7 @@ def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
         usage=usage,
         finished_at=now(),
     )
-    entry = make_entry(
+    entry = make_log_entry(
         "milestone_finished",
         revision=brief.get("revision", 0),
         milestone=brief["id"],
@@ -63,7 +63,7 @@ def file_report(state: ExecutorState, setup: Setup) -> Dialogue[ExecutorOutput]:
         status=milestone["status"],
         code=failure["code"] if failure else None,
         reason=failure["message"] if failure else "",
-        result=clip(milestone["result"], prompts.DIGEST_LIMIT),
+        result=truncate_middle(milestone["result"], prompts.DIGEST_LIMIT),
         tool_calls=tally["calls"],
         changes={brief["id"]: {"status": milestone["status"]}},
     )
@@ -81,8 +81,10 @@ def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: 
         return _failure(raised[0], raised[1], evidence, raised[2])
     if isinstance(last, AIMessage) and last.additional_kwargs.get("refusal"):
         return _failure("refusal", str(last.additional_kwargs["refusal"]), evidence)
-    if open_calls := unsettled(calls):
-        named = ", ".join(f"{call['tool']}({clip(json.dumps(call['args']), ARGS_LIMIT)})" for call in open_calls)
+    if open_calls := unknown_outcomes(calls):
+        named = ", ".join(
+            f"{call['tool']}({truncate_middle(json.dumps(call['args']), ARGS_LIMIT)})" for call in open_calls
+        )
         return _failure("outcome_unknown", named, evidence)
     limit = limit_reached(state, context)
     if report is None:
@@ -121,7 +123,7 @@ def _verify(
     if reply.error is not None:
         unusable = classify_error(reply.error) == "model_unavailable"
         code: FailureCode = "model_unavailable" if unusable else "unverified"
-        return _failure(code, describe_silence("verifier", model, reply.error), "")
+        return _failure(code, describe_no_reply("verifier", model, reply.error), "")
     try:
         verdict = Verification.model_validate(reply.data)
     except ValidationError:
@@ -132,5 +134,7 @@ def _verify(
 def _failure(code: FailureCode, said: str, evidence: str, retry_after: float | None = None) -> Failure:
     message = MEANINGS[code]
     if said:
-        message += f": {clip(said, prompts.DIGEST_LIMIT)}"
-    return Failure(code=code, message=message, evidence=clip(evidence, prompts.RESULT_LIMIT), retry_after=retry_after)
+        message += f": {truncate_middle(said, prompts.DIGEST_LIMIT)}"
+    return Failure(
+        code=code, message=message, evidence=truncate_middle(evidence, prompts.RESULT_LIMIT), retry_after=retry_after
+    )

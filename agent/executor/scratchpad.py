@@ -24,7 +24,7 @@ from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import (
     SNAPSHOT_FREQUENCY,
     Brief,
-    Kept,
+    LastWrite,
     RoleUsage,
     RunSoFar,
     Spent,
@@ -77,8 +77,8 @@ class ScratchpadState(AgentState[Any]):
     messages: Required[
         Annotated[list[AnyMessage], DeltaChannel(extend_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     ]
-    brief: Annotated[Brief, Kept()]
-    run: NotRequired[Annotated[RunSoFar | None, Kept()]]
+    brief: Annotated[Brief, LastWrite()]
+    run: NotRequired[Annotated[RunSoFar | None, LastWrite()]]
     tally: NotRequired[Annotated[Tally, DeltaChannel(add_tallies, dict, snapshot_frequency=SNAPSHOT_FREQUENCY)]]
     remaining_steps: NotRequired[Annotated[int, PrivateStateAttr, RemainingStepsManager]]
 

@@ -13,9 +13,9 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent import prompts
-from plan_execute.agent.events import announce
-from plan_execute.agent.executor.approval import Ruling
-from plan_execute.agent.executor.receipts import UNKNOWN, has_effect, key_for, only_once
+from plan_execute.agent.events import emit
+from plan_execute.agent.executor.approval import CallDecision
+from plan_execute.agent.executor.receipts import OUTCOME_UNKNOWN, has_effect, idempotency_key, is_at_most_once
 from plan_execute.agent.executor.scratchpad import (
     ScratchpadState,
     Tally,
@@ -26,8 +26,8 @@ from plan_execute.agent.failures import (
     FailureCode,
     classify_tool_error,
     describe_error,
-    is_undecided,
-    text_of,
+    error_text,
+    leaves_outcome_unknown,
 )
 from plan_execute.agent.llm.timeout import CallAbandonedError
 from plan_execute.agent.state import (
@@ -35,30 +35,30 @@ from plan_execute.agent.state import (
     new_id,
     now,
 )
-from plan_execute.agent.truncation import SHOWN_LIMIT, clean, clip, read_reference
+from plan_execute.agent.truncation import SHOWN_LIMIT, read_reference, sanitize, truncate_middle
 
 ERROR_LIMIT = 500
 """Most characters of a tool's error that the model is shown."""
 
 
-def received(ruling: Ruling, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:
+def tool_result_update(ruling: CallDecision, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:
     """Take what a tool answered: a long result is cut and kept whole, and who listens is told."""
     request = ruling.request
     message, more = _unpacked(request.tool_call, answer)
-    text, kept = ruling.note + clean(message.text), {}
+    text, kept = ruling.note + sanitize(message.text), {}
     if len(text) > SHOWN_LIMIT:
         reference = _next_reference(request)
         kept = {reference: text}
-        text = clip(text, SHOWN_LIMIT, reference)
+        text = truncate_middle(text, SHOWN_LIMIT, reference)
     elif not isinstance(message.content, str) and not ruling.note:
         text = message.content  # type: ignore[assignment]  # blocks, such as pictures
     message = message.model_copy(update={"content": text, "artifact": None})
-    announce_end(request, message.model_copy(update={"content": message.text.removeprefix(ruling.note)}))
-    return recorded(ruling, message, began, kept=kept, more=more)
+    emit_tool_finished(request, message.model_copy(update={"content": message.text.removeprefix(ruling.note)}))
+    return tool_call_update(ruling, message, began, kept=kept, more=more)
 
 
-def recorded(
-    ruling: Ruling,
+def tool_call_update(
+    ruling: CallDecision,
     message: ToolMessage,
     began: float,
     *,
@@ -76,12 +76,12 @@ def recorded(
         at=now(ago=seconds),
         seconds=round(seconds, 3),
         code=None if ok else message.additional_kwargs.get("failure", "bad_arguments"),
-        error=None if ok else clip(message.text, ERROR_LIMIT),
+        error=None if ok else truncate_middle(message.text, ERROR_LIMIT),
     )
     if has_effect(tool):
-        record["key"] = key_for(ruling.request)
+        record["key"] = idempotency_key(ruling.request)
         if ok:
-            record["answer"] = clip(message.text, prompts.RESULT_LIMIT)
+            record["answer"] = truncate_middle(message.text, prompts.RESULT_LIMIT)
     if ruling.verdict:
         record["verdict"] = ruling.verdict
     message = message.model_copy(update={"id": new_id()})
@@ -91,23 +91,23 @@ def recorded(
     return Command(update={**(more or {}), "messages": [message], "tally": tally})
 
 
-def read_on(call: ToolCall, texts: dict[str, str]) -> ToolMessage:
+def answer_reader(call: ToolCall, texts: dict[str, str]) -> ToolMessage:
     """Answer for the reader of long texts."""
     try:
         offset = int(call["args"].get("offset") or 0)
         text = read_reference(texts, str(call["args"].get("reference")), offset)
     except (ToolException, ValueError, TypeError) as error:
-        return refusal(call, str(error), "bad_arguments")
+        return refused_result(call, str(error), "bad_arguments")
     return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
 
 
-def announce_end(request: ToolCallRequest, message: ToolMessage) -> None:
+def emit_tool_finished(request: ToolCallRequest, message: ToolMessage) -> None:
     """Tell who listens what came of a call."""
-    result = clip(message.text, prompts.DIGEST_LIMIT)
-    announce({**event_of("tool_finished", request), "ok": message.status != "error", "result": result})
+    result = truncate_middle(message.text, prompts.DIGEST_LIMIT)
+    emit({**tool_event("tool_finished", request), "ok": message.status != "error", "result": result})
 
 
-def event_of(kind: str, request: ToolCallRequest) -> dict[str, Any]:
+def tool_event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
     """What every event of a tool call says."""
     brief = request.state["brief"]
     place = {"revision": brief.get("revision", 0), "milestone": brief["id"]}
@@ -115,22 +115,24 @@ def event_of(kind: str, request: ToolCallRequest) -> dict[str, Any]:
     return {"type": kind, "at": now(), **place, "tool": call["name"], "call": call["id"]}
 
 
-def error_answer(request: ToolCallRequest, error: Exception) -> ToolMessage:
+def error_result(request: ToolCallRequest, error: Exception) -> ToolMessage:
     """Make of what a tool raised an answer that the model can act on."""
     call = request.tool_call
-    if only_once(request.tool) and (isinstance(error, CallAbandonedError) or is_undecided(error)):
+    if is_at_most_once(request.tool) and (isinstance(error, CallAbandonedError) or leaves_outcome_unknown(error)):
         text = f"No answer ({describe_error(error)}); whether the call had an effect is unknown. It is not made again."
-        return refusal(call, text, UNKNOWN)
+        return refused_result(call, text, OUTCOME_UNKNOWN)
     if isinstance(error, CallAbandonedError):
-        return refusal(call, "No answer in the time there was; whether the call had an effect is unknown.", "timeout")
-    said = text_of(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
-    return refusal(call, said, classify_tool_error(error))
+        return refused_result(
+            call, "No answer in the time there was; whether the call had an effect is unknown.", "timeout"
+        )
+    said = error_text(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
+    return refused_result(call, said, classify_tool_error(error))
 
 
-def refusal(call: ToolCall, text: str, code: FailureCode) -> ToolMessage:
+def refused_result(call: ToolCall, text: str, code: FailureCode) -> ToolMessage:
     """An answer that says why there is none."""
     return ToolMessage(
-        clip(clean(text), ERROR_LIMIT),
+        truncate_middle(sanitize(text), ERROR_LIMIT),
         tool_call_id=call["id"],
         name=call["name"],
         status="error",
@@ -160,7 +162,7 @@ def _next_reference(request: ToolCallRequest) -> str:
     return f"r{len(tally_of(state)['calls']) + place + 1}"
 
 
-def as_callable(tool: BaseTool) -> BaseTool:
+def as_react_tool(tool: BaseTool) -> BaseTool:
     """Make a tool fit for a ReAct loop that ends with a report.
 
     Its answer always goes back to the model, whatever its `return_direct` says, and one that exists only as a coroutine

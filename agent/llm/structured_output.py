@@ -22,7 +22,7 @@ from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
 from plan_execute.agent.context import Context
-from plan_execute.agent.failures import classify_error, describe_error, pause, retry_after, status_of
+from plan_execute.agent.failures import classify_error, describe_error, http_status, retry_after, retry_delay
 from plan_execute.agent.llm.parsing import Reply, json_schema_of, read_reply
 from plan_execute.agent.llm.timeout import acall_within, call_within
 from plan_execute.agent.prompts import in_words
@@ -37,7 +37,7 @@ Method = Literal["json_schema", "function_calling", "prompt"]
 METHODS: tuple[Method, ...] = get_args(Method)
 """In the order of what a provider guarantees."""
 
-LAST_WORD = 60.0
+FINAL_CALL_SECONDS = 60.0
 """Seconds that a model has for what it says last, when a run's budget of seconds is used up."""
 
 _refused: dict[int, set[Method]] = {}
@@ -106,13 +106,13 @@ async def advance(steps: Generator[S, Any, T], sent: Any) -> S | Ended[T]:
     return await asyncio.to_thread(send)
 
 
-def asking(context: Context, spent: float) -> dict[str, Any]:
+def question_options(context: Context, spent: float) -> dict[str, Any]:
     """How the questions of a run that has worked for so many seconds are put: by which method, with how much time."""
-    left = max(context.seconds_left(spent), LAST_WORD)
+    left = max(context.seconds_left(spent), FINAL_CALL_SECONDS)
     return {"method": context.structured_output, "seconds": min(context.milestone_timeout, left)}
 
 
-def replied(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
+def as_reply(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
     """What a dialogue comes to as one reply; what it raises is the reply's error."""
     try:
         return Reply(data=(yield from dialogue))
@@ -122,12 +122,12 @@ def replied(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
         return Reply(error=error)
 
 
-def may_come_again(error: Exception) -> bool:
+def is_worth_repeating(error: Exception) -> bool:
     """Whether asking the same again may bring a reply after this error."""
     return not isinstance(error, ContextOverflowError) and classify_error(error) != "model_unavailable"
 
 
-def describe_silence(role: Role, model: BaseChatModel, error: Exception) -> str:
+def describe_no_reply(role: Role, model: BaseChatModel, error: Exception) -> str:
     """Say why the model of a role gave no reply, in a sentence a person can act on."""
     if isinstance(error, ContextOverflowError):
         return f"The {role}'s prompt is too long for its model: {describe_error(error)}"
@@ -140,7 +140,7 @@ def describe_silence(role: Role, model: BaseChatModel, error: Exception) -> str:
     return f"The {role} {happened}{f' at {address}' if address else ''}: {describe_error(error)}"
 
 
-def as_node(
+def dialogue_node(
     talk: Callable[[Any], Dialogue[T]], name: str, listener: Callable[[Any], BaseCallbackHandler] | None = None
 ) -> RunnableLambda[Any, T]:
     """Make a graph node of a dialogue about the state; it runs in `invoke` and `ainvoke` alike.
@@ -187,7 +187,7 @@ def _steps(dialogue: Dialogue[T]) -> Generator[_Call | _Wait, Any, T]:
             passing = reply.error is not None and classify_error(reply.error) == "transient"
             failures = failures + 1 if passing else 0
             if passing and reply.error:
-                yield _Wait(pause(retry_after(reply.error), failures))
+                yield _Wait(retry_delay(retry_after(reply.error), failures))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -267,7 +267,7 @@ def _is_rejected(error: Exception | None) -> bool:
     """Whether a model or its server does not take a question in this form."""
     if error is None or isinstance(error, ContextOverflowError):
         return False
-    return isinstance(error, NotImplementedError) or status_of(error) in {400, 422, 501}
+    return isinstance(error, NotImplementedError) or http_status(error) in {400, 422, 501}
 
 
 def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:

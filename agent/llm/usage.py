@@ -23,7 +23,7 @@ class Account(NamedTuple):
     seconds: float
 
 
-def tallied(role: Role, context: Context, dialogue: Dialogue[T]) -> Dialogue[tuple[T, Account]]:
+def measured(role: Role, context: Context, dialogue: Dialogue[T]) -> Dialogue[tuple[T, Account]]:
     """Count every question of a dialogue; the result comes back together with the account."""
     usage: dict[str, RoleUsage] = {}
     began = time.monotonic()

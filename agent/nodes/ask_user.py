@@ -3,12 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from plan_execute.agent.build import Setup
-from plan_execute.agent.events import record
-from plan_execute.agent.executor.receipts import call_key, unsettled
-from plan_execute.agent.interrupts import Asking, Objection, Verdict, VerdictType, ask_person
+from plan_execute.agent.build import Build
+from plan_execute.agent.events import log_event
+from plan_execute.agent.executor.receipts import call_key, unknown_outcomes
+from plan_execute.agent.interrupts import (
+    DecisionType,
+    HumanDecision,
+    HumanRequest,
+    InvalidAnswer,
+    interrupt_for_decision,
+)
 from plan_execute.agent.state import LogEntry, Milestone, RunState
-from plan_execute.agent.truncation import clip
+from plan_execute.agent.truncation import truncate_middle
 
 ASK_USER = "ask_user"
 """Name of the action in which a person is asked for what is missing."""
@@ -20,16 +26,16 @@ ANSWER_LIMIT = 20_000
 """Most characters of an answer that are kept."""
 
 
-class Inquiry(NamedTuple):
+class OpenQuestion(NamedTuple):
     """A question that is open: which milestone it is about, what is asked, and about which of its calls."""
 
     milestone: str
-    asking: Asking
+    asking: HumanRequest
     question: str
     call: str | None = None
 
 
-def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_user: bool) -> list[Inquiry]:
+def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_user: bool) -> list[OpenQuestion]:
     """Find what only a person can say about milestones that failed, and was not asked on their behalf.
 
     That is whether a call had an effect, where nobody knows, unless he wanted it left at that; and, if the run may ask
@@ -38,13 +44,13 @@ def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_
     answered = [entry for entry in log if entry["type"] == "user_answered"]
     unknown = {text for text, verdict in _said(log).items() if verdict.type == "reject"}
     left = {entry["call"] for entry in answered if entry.get("call") and entry["rule"] == "reject"}
-    found: list[Inquiry] = []
+    found: list[OpenQuestion] = []
     for milestone in failed:
         code = milestone["failure"]["code"] if milestone["failure"] else ""
         own = [entry for entry in answered if entry["milestone"] == milestone["id"]]
         if code == "outcome_unknown":
             told = {entry.get("call") for entry in own if entry["attempt"] == milestone["attempts"]}
-            about = (_about_call(milestone, call) for call in unsettled(milestone["tool_calls"]))
+            about = (_about_call(milestone, call) for call in unknown_outcomes(milestone["tool_calls"]))
             found += [inquiry for inquiry in about if inquiry.call not in told | left]
         elif code == "missing" and ask_user:
             inquiry = _about_missing(milestone)
@@ -54,7 +60,7 @@ def open_questions(failed: Sequence[Milestone], log: Sequence[LogEntry], *, ask_
     return found
 
 
-def ask_user(state: RunState, setup: Setup) -> dict[str, Any]:
+def ask_user(state: RunState, build: Build) -> dict[str, Any]:
     """Ask what is open about the round that has just run, one question after the other, and none twice.
 
     Where every question about a milestone got an answer to go on with, it is tried again; the gate rules on the rest.
@@ -62,13 +68,13 @@ def ask_user(state: RunState, setup: Setup) -> dict[str, Any]:
     Returns:
         The state update: milestones to be tried again, and a line in the log for each answer.
     """
-    context = setup.context(state["settings"])
+    context = build.context(state["settings"])
     keys = state["decision"]["milestones"] if state["decision"] else []
     failed = [m for key in keys if (m := state["milestones"][key])["status"] in {"failed", "blocked"}]
     said, verdicts = _said(state["log"]), []
     for inquiry in open_questions(failed, state["log"], ask_user=context.ask_user):
         text = inquiry.call or _folded(inquiry.question)
-        verdict = said.get(text) or ask_person(inquiry.asking, _take)
+        verdict = said.get(text) or interrupt_for_decision(inquiry.asking, _take)
         if not inquiry.call:
             said[text] = verdict
         verdicts.append((inquiry, verdict))
@@ -80,7 +86,9 @@ def ask_user(state: RunState, setup: Setup) -> dict[str, Any]:
         if key in refused:
             continue
         before = changes.get(key, state["milestones"][key]).get("answers", {})
-        answers = before if inquiry.call else {**before, inquiry.question: clip(verdict.message, ANSWER_LIMIT)}
+        answers = (
+            before if inquiry.call else {**before, inquiry.question: truncate_middle(verdict.message, ANSWER_LIMIT)}
+        )
         changes[key] = Milestone(status="pending", answers=answers)
     for entry in log:
         if entry["milestone"] in changes:
@@ -88,36 +96,36 @@ def ask_user(state: RunState, setup: Setup) -> dict[str, Any]:
     return {"milestones": changes, "log": log}
 
 
-def _about_missing(milestone: Milestone) -> Inquiry:
+def _about_missing(milestone: Milestone) -> OpenQuestion:
     report = milestone["report"] or {}
     question = str(report.get("missing") or report.get("result") or milestone["goal"])
     description = f"{milestone['id']} ({milestone['goal']}) needs to know: {question}"
-    allowed: tuple[VerdictType, ...] = ("respond", "reject")
-    asking = Asking(ASK_USER, {"question": question, "milestone": milestone["goal"]}, description, allowed)
-    return Inquiry(milestone["id"], asking, question)
+    allowed: tuple[DecisionType, ...] = ("respond", "reject")
+    asking = HumanRequest(ASK_USER, {"question": question, "milestone": milestone["goal"]}, description, allowed)
+    return OpenQuestion(milestone["id"], asking, question)
 
 
-def _about_call(milestone: Milestone, call: Mapping[str, Any]) -> Inquiry:
+def _about_call(milestone: Milestone, call: Mapping[str, Any]) -> OpenQuestion:
     description = (
         f"{milestone['id']} ({milestone['goal']}) called {call['tool']!r}, which changes the world, and got no answer: "
         "nobody knows whether it was done. Approve to have it made again, respond with what came of it if it was done, "
         "reject to leave it at that."
     )
-    allowed: tuple[VerdictType, ...] = ("approve", "respond", "reject")
-    asking = Asking(REPEAT_CALL, {"tool": call["tool"], "args": call["args"]}, description, allowed)
-    return Inquiry(milestone["id"], asking, f"Was {call['tool']!r} done?", call_key(call["tool"], call["args"]))
+    allowed: tuple[DecisionType, ...] = ("approve", "respond", "reject")
+    asking = HumanRequest(REPEAT_CALL, {"tool": call["tool"], "args": call["args"]}, description, allowed)
+    return OpenQuestion(milestone["id"], asking, f"Was {call['tool']!r} done?", call_key(call["tool"], call["args"]))
 
 
-def _take(verdict: Verdict) -> Verdict | Objection:
+def _take(verdict: HumanDecision) -> HumanDecision | InvalidAnswer:
     if verdict.type == "respond" and not verdict.message.strip():
-        return Objection("the answer is empty; reject if there is none.")
+        return InvalidAnswer("the answer is empty; reject if there is none.")
     return verdict
 
 
-def _note(state: RunState, inquiry: Inquiry, verdict: Verdict) -> LogEntry:
+def _note(state: RunState, inquiry: OpenQuestion, verdict: HumanDecision) -> LogEntry:
     plan, milestone = state["plan"], state["milestones"][inquiry.milestone]
     about = {"call": inquiry.call} if inquiry.call else {}
-    return record(
+    return log_event(
         "user_answered",
         revision=plan["revision"] if plan else 0,
         milestone=inquiry.milestone,
@@ -125,15 +133,15 @@ def _note(state: RunState, inquiry: Inquiry, verdict: Verdict) -> LogEntry:
         rule=verdict.type,
         reason=f"{inquiry.question} {verdict.message or '(no answer)'}",
         question=inquiry.question,
-        answer=clip(verdict.message, ANSWER_LIMIT),
+        answer=truncate_middle(verdict.message, ANSWER_LIMIT),
         **about,
     )
 
 
-def _said(log: Sequence[LogEntry]) -> dict[str, Verdict]:
+def _said(log: Sequence[LogEntry]) -> dict[str, HumanDecision]:
     """What the user said to questions about what is missing, by the question."""
     return {
-        _folded(entry["question"]): Verdict.model_validate({"type": entry["rule"], "message": entry["answer"]})
+        _folded(entry["question"]): HumanDecision.model_validate({"type": entry["rule"], "message": entry["answer"]})
         for entry in log
         if entry["type"] == "user_answered" and not entry.get("call")
     }

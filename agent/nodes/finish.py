@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage
 
-from plan_execute.agent.events import record
+from plan_execute.agent.events import log_event
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.state import Milestone, Plan, Requirement, RunError, RunState, RunStatus
-from plan_execute.agent.truncation import clip
+from plan_execute.agent.truncation import truncate_middle
 
 NOTHING_LEFT = "nothing_left"
 """The rule by which a planner goes straight to the answer: it has nothing more to try."""
@@ -20,7 +20,7 @@ class Problem(NamedTuple):
     message: str
 
 
-def conclude(
+def finish_run(
     state: RunState,
     status: RunStatus,
     *,
@@ -54,7 +54,7 @@ def conclude(
     text = f"{message}\n\n{describe_finished(state.get('milestones') or {})}".strip()
     if answer is not None:
         text = answer if status == "completed" else f"{answer}\n\nNot complete: {message}"
-    entry = record("answer", revision=revision, status=status, code=code, reason=message, answer=answer)
+    entry = log_event("answer", revision=revision, status=status, code=code, reason=message, answer=answer)
     if plan is not None:
         entry["requirements"] = plan["requirements"]
     return {
@@ -70,7 +70,9 @@ def conclude(
 def describe_finished(milestones: dict[str, Milestone]) -> str:
     """List what was finished with its results, for an answer put together without a model."""
     done = [milestone for milestone in milestones.values() if milestone["status"] == "completed"]
-    return "\n".join(f"- {milestone['goal']}: {clip(milestone['result'], DIGEST_LIMIT)}" for milestone in done)
+    return "\n".join(
+        f"- {milestone['goal']}: {truncate_middle(milestone['result'], DIGEST_LIMIT)}" for milestone in done
+    )
 
 
 def describe_unmet(plan: Plan) -> str:

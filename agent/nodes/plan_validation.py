@@ -16,7 +16,7 @@ ALIKE = 0.5
 """From which ratio of `difflib` on two texts are taken for one requirement in other words."""
 
 
-def check_draft(
+def validate_draft(
     draft: PlanDraft,
     *,
     tools: Collection[str],

@@ -8,23 +8,23 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from pydantic import ValidationError
 
 from plan_execute.agent import prompts
-from plan_execute.agent.build import Setup
+from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.events import record
+from plan_execute.agent.events import log_event
 from plan_execute.agent.llm.models import BEYOND_COMPACT, is_compact, model_for
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
     Dialogue,
     Question,
-    asking,
-    describe_silence,
-    may_come_again,
-    replied,
+    as_reply,
+    describe_no_reply,
+    is_worth_repeating,
+    question_options,
 )
-from plan_execute.agent.llm.usage import Account, count_call, crossed_budget, heavy_calls, tallied
-from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, conclude, describe_finished
-from plan_execute.agent.nodes.plan_validation import adopt_draft, check_draft
+from plan_execute.agent.llm.usage import Account, count_call, crossed_budget, heavy_calls, measured
+from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, finish_run
+from plan_execute.agent.nodes.plan_validation import adopt_draft, validate_draft
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.small_models import compact
@@ -39,7 +39,7 @@ from plan_execute.agent.state import (
     add_usage,
     merge_milestones,
 )
-from plan_execute.agent.truncation import clip
+from plan_execute.agent.truncation import truncate_middle
 
 REPAIRS = 2
 """How often one draft may be sent back, or its call repeated, before the planner is given up."""
@@ -51,7 +51,7 @@ OTHER_ROLES: tuple[Role, ...] = ("executor", "synthesizer", "verifier")
 """Roles whose models are looked for before the first call is paid for."""
 
 
-def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
+def make_plan(state: RunState, build: Build) -> Dialogue[dict[str, Any]]:
     """Make the first plan or the next revision.
 
     The draft is checked before anything runs; what is wrong with it goes back to the model at most `REPAIRS` times.
@@ -59,32 +59,32 @@ def plan_run(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
     Returns:
         The state update: a plan with its first round started, a direct answer, or a typed ending.
     """
-    context = setup.context(state["settings"])
+    context = build.context(state["settings"])
     try:
         model = model_for("planner", context)
     except ModelError as error:
         return _give_up(state, Problem("planner_unavailable", str(error)), NOTHING_SPENT)
     try:
-        wanted = {"synthesizer": setup.response_format is not None, "verifier": context.verify == "model"}
+        wanted = {"synthesizer": build.response_format is not None, "verifier": context.verify == "model"}
         for role in OTHER_ROLES:
             if is_compact(model_for(role, context)) and wanted.get(role):
                 raise ModelError(BEYOND_COMPACT[role])
     except ModelError as error:
         return _give_up(state, Problem("model_unavailable", str(error)), NOTHING_SPENT)
-    draft, account = yield from tallied("planner", context, _draft(state, setup, context, model))
+    draft, account = yield from measured("planner", context, _draft(state, build, context, model))
     if isinstance(draft, Problem):
         return _give_up(state, draft, account)
     spent = Spent(usage=add_usage(state["usage"], account.usage), seconds=state["seconds"] + account.seconds)
     if draft.milestones and (crossed := crossed_budget(context.budget, spent)):
         return _give_up(state, Problem("budget", f"Crossed {crossed}."), account)
     if not draft.milestones:
-        return _plan_nothing(state, setup, draft, account)
-    return adopt(state, setup, context, draft, account)
+        return _plan_nothing(state, build, draft, account)
+    return adopt_plan(state, build, context, draft, account)
 
 
-def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel) -> Dialogue[PlanDraft | Problem]:
+def _draft(state: RunState, build: Build, context: Context, model: BaseChatModel) -> Dialogue[PlanDraft | Problem]:
     """Ask until a draft may run, or the repairs are used up."""
-    asked = _question_messages(state, setup, context)
+    asked = _question_messages(state, build, context)
     repair: list[BaseMessage] = []
     objections: list[str] = []
     problem = Problem("planner_unavailable", "The planner was not asked.")
@@ -93,20 +93,20 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
         if context.budget.heavy_calls is not None and made + attempt >= context.budget.heavy_calls:
             return Problem("budget", f"The budget of {context.budget.heavy_calls} heavy calls is used up.")
         if is_compact(model):
-            tools = list(setup.tools.values())
-            reply = yield from replied(
+            tools = list(build.tools.values())
+            reply = yield from as_reply(
                 compact.draft_plan(
                     model, state["objective"], tools, objections=objections, milestones=state["milestones"]
                 )
             )
         else:
-            reply = yield Question(model, [*asked, *repair], PlanDraft, **asking(context, state["seconds"]))
+            reply = yield Question(model, [*asked, *repair], PlanDraft, **question_options(context, state["seconds"]))
         if reply.error is not None:
-            problem = Problem("planner_unavailable", describe_silence("planner", model, reply.error))
-            if not may_come_again(reply.error):
+            problem = Problem("planner_unavailable", describe_no_reply("planner", model, reply.error))
+            if not is_worth_repeating(reply.error):
                 break
             continue
-        draft, objections = _read(reply, state, setup, context)
+        draft, objections = _read(reply, state, build, context)
         if draft is not None and not objections:
             return draft
         code = "plan_unparsable" if draft is None else "plan_invalid"
@@ -117,27 +117,27 @@ def _draft(state: RunState, setup: Setup, context: Context, model: BaseChatModel
         if crossed := crossed_budget(context.budget, Spent(usage=usage, seconds=state["seconds"])):
             return Problem("budget", f"Crossed {crossed}. {reason}")
         said = draft.model_dump_json() if draft else reply.text
-        quoted = AIMessage(clip(said or "(nothing)", prompts.RESULT_LIMIT))
+        quoted = AIMessage(truncate_middle(said or "(nothing)", prompts.RESULT_LIMIT))
         advice = [] if draft else [f"{reply.advice} Fill in the PlanDraft schema.".strip()]
         repair = [quoted, prompts.objection_message([*objections, *advice])]
     return problem
 
 
-def _question_messages(state: RunState, setup: Setup, context: Context) -> list[BaseMessage]:
+def _question_messages(state: RunState, build: Build, context: Context) -> list[BaseMessage]:
     progress = None
     if plan := state["plan"]:
         decision = state["decision"]
         progress = prompts.describe_progress(plan, state["milestones"], decision["reason"] if decision else "")
     return prompts.planner_messages(
         state["objective"],
-        tools=list(setup.tools.values()),
+        tools=list(build.tools.values()),
         context=context,
         conversation=_conversation(state),
         progress=progress,
     )
 
 
-def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tuple[PlanDraft | None, list[str]]:
+def _read(reply: Reply, state: RunState, build: Build, context: Context) -> tuple[PlanDraft | None, list[str]]:
     """Turn a reply into a draft and what is wrong with it; no draft when it cannot be read as one."""
     if reply.data is None:
         return None, [reply.objection]
@@ -147,17 +147,17 @@ def _read(reply: Reply, state: RunState, setup: Setup, context: Context) -> tupl
         places = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]]
         return None, [f"It does not fit the schema at {place}." for place in places]
     plan = state["plan"]
-    return draft, check_draft(
+    return draft, validate_draft(
         draft,
-        tools=setup.tools,
+        tools=build.tools,
         max_milestones=context.milestone_limit,
         requirements=plan["requirements"] if plan else (),
         finished=_completed(state["milestones"]),
     )
 
 
-def adopt(
-    state: RunState, setup: Setup, context: Context, draft: PlanDraft, account: Account, *, reviewed: bool = False
+def adopt_plan(
+    state: RunState, build: Build, context: Context, draft: PlanDraft, account: Account, *, reviewed: bool = False
 ) -> dict[str, Any]:
     """Put a checked draft into the state; what was still to come is skipped.
 
@@ -172,11 +172,11 @@ def adopt(
         requirements=before["requirements"] if before else (),
     )
     if not new:
-        return _plan_nothing(state, setup, draft, account)
+        return _plan_nothing(state, build, draft, account)
     dropped = _skip_rest(state["milestones"], "superseded by a new plan")
     merged = merge_milestones(state["milestones"], [dropped, new])
     decision = state["decision"]
-    entry = record(
+    entry = log_event(
         "plan_revised" if before else "plan_created",
         revision=plan["revision"],
         reason=decision["reason"] if before and decision else "",
@@ -204,16 +204,16 @@ def approvals(state: RunState) -> list[LogEntry]:
     return [entry for entry in reviews if entry["rule"] in {"approve", "edit"}]
 
 
-def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: Account) -> dict[str, Any]:
+def _plan_nothing(state: RunState, build: Build, draft: PlanDraft, account: Account) -> dict[str, Any]:
     """Go on without milestones: with a direct answer, or because what is finished meets every requirement."""
     before = state["plan"]
-    if before is None and setup.response_format is None:
-        ended = conclude(state, "completed", answer=draft.answer or "")
+    if before is None and build.response_format is None:
+        ended = finish_run(state, "completed", answer=draft.answer or "")
         return {**ended, **account._asdict()}
     dropped = _skip_rest(state["milestones"], "every requirement is met without it")
     plan = _next_plan(before, draft)
     plan["requirements"] = [{**r, "met": None, "note": None} for r in before["requirements"]] if before else []
-    entry = record(
+    entry = log_event(
         "plan_revised" if before else "plan_created",
         revision=plan["revision"],
         plan=plan,
@@ -235,7 +235,7 @@ def _plan_nothing(state: RunState, setup: Setup, draft: PlanDraft, account: Acco
 def _give_up(state: RunState, problem: Problem, account: Account) -> dict[str, Any]:
     """End without a plan: aborted, or partial when an earlier plan got something done."""
     done = describe_finished(state["milestones"])
-    ended = conclude(
+    ended = finish_run(
         state, "partial" if done else "aborted", answer=done or None, code=problem.code, message=problem.message
     )
     return {**ended, **account._asdict()}

@@ -8,22 +8,22 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
-from plan_execute.agent.build import Setup
+from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
-from plan_execute.agent.events import announce, record, record_decision
-from plan_execute.agent.interrupts import can_wait
+from plan_execute.agent.events import emit, log_decision, log_event
+from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.usage import crossed_budget
-from plan_execute.agent.nodes.ask_user import Inquiry, open_questions
-from plan_execute.agent.nodes.finish import conclude
+from plan_execute.agent.nodes.ask_user import OpenQuestion, open_questions
+from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.state import Action, Decision, LogEntry, Milestone, RunState, Spent, merge_milestones, now
 
 STEPS_FOR_ROUND = 3
 """LangGraph steps another round needs to end in a status: executor, gate, synthesis."""
 STEPS_FOR_REPLAN = 6
 """Those a new plan needs to be worth making: planner, one round and its gate, the end, one to spare."""
-PASSING = frozenset({"transient"})
+RETRYABLE = frozenset({"transient"})
 """Failures worth another attempt as they are."""
-IN_VAIN = frozenset({"failed", "no_evidence", "no_report", "bad_arguments", "limit", "unverified", "unknown"})
+ESCALATABLE = frozenset({"failed", "no_evidence", "no_report", "bad_arguments", "limit", "unverified", "unknown"})
 """Failures that a stronger model may overcome."""
 
 
@@ -76,9 +76,9 @@ class Situation:
         return [m for m in done if self.pending and (m["report"] or {}).get("surprise")]
 
     @cached_property
-    def questions(self) -> list[Inquiry]:
+    def questions(self) -> list[OpenQuestion]:
         """What only a person can say about the failed milestones, where one can be asked."""
-        return open_questions(self.failed, self.state["log"], ask_user=self.context.ask_user) if can_wait() else []
+        return open_questions(self.failed, self.state["log"], ask_user=self.context.ask_user) if can_interrupt() else []
 
     @property
     def troubled(self) -> bool:
@@ -93,12 +93,14 @@ class Situation:
     @property
     def may_retry(self) -> bool:
         """Whether what failed may succeed as it is."""
-        return bool(self.failed) and self.codes <= PASSING and self.attempts_left
+        return bool(self.failed) and self.codes <= RETRYABLE and self.attempts_left
 
     @property
     def may_escalate(self) -> bool:
         """Whether a stronger model is to try what failed once more."""
-        return self.context.escalate and bool(self.failed) and self.codes <= IN_VAIN | PASSING and self.attempts_left
+        return (
+            self.context.escalate and bool(self.failed) and self.codes <= ESCALATABLE | RETRYABLE and self.attempts_left
+        )
 
     @property
     def reasons(self) -> str:
@@ -186,11 +188,11 @@ _STEPS_NEAR = "LangGraph's recursion limit is near; a higher recursion_limit let
 _SAME = "The plan came back to a failure already planned around. "
 
 
-def decide(state: RunState, setup: Setup) -> dict[str, Any]:
+def decide_next(state: RunState, build: Build) -> dict[str, Any]:
     """Rule on the round that has just ended, and write the ruling down; the edge behind only reads it."""
-    situation = Situation(state, setup.context(state["settings"]))
+    situation = Situation(state, build.context(state["settings"]))
     for entry in situation.finished:
-        announce(entry)
+        emit(entry)
     rule = next(rule for rule in RULES if rule.applies(situation))
     failed = situation.failed[0] if situation.failed else None
     retried = {m["id"]: Milestone(status="pending") for m in situation.failed} if rule.action == "retry" else {}
@@ -203,7 +205,7 @@ def decide(state: RunState, setup: Setup) -> dict[str, Any]:
     decision = Decision(action=rule.action, rule=rule.name, reason=rule.reason(situation), code=code, milestones=keys)
     plan = state["plan"]
     revision = plan["revision"] if plan else 0
-    entry = record_decision(decision, revision)
+    entry = log_decision(decision, revision)
     if retried:
         entry["changes"] = retried
     if rule.action == "replan":
@@ -226,7 +228,7 @@ def _abort(state: RunState, decision: Decision, failed: Milestone | None) -> dic
     count = state["replans"]
     most = ", the most allowed" if decision["code"] == "max_replans" else ""
     message = f"Aborted after {count} {'replan' if count == 1 else 'replans'}{most}. {decision['reason']}"
-    return conclude(
+    return finish_run(
         state, "aborted", code=decision["code"], message=message, milestone=failed["id"] if failed else None
     )
 
@@ -261,7 +263,7 @@ def start_milestones(
         attempt = milestones[key]["attempts"] + 1
         updates[key] = Milestone(status="running", attempts=attempt, started_at=now())
         log.append(
-            record(
+            log_event(
                 "milestone_started",
                 revision=revision,
                 milestone=key,

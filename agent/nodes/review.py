@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plan_execute.agent.build import Setup
+from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
-from plan_execute.agent.events import record
-from plan_execute.agent.interrupts import Asking, Objection, Verdict, ask_person
-from plan_execute.agent.nodes.finish import conclude
-from plan_execute.agent.nodes.plan_validation import check_draft
-from plan_execute.agent.nodes.planner import NOTHING_SPENT, adopt, approvals
+from plan_execute.agent.events import log_event
+from plan_execute.agent.interrupts import HumanDecision, HumanRequest, InvalidAnswer, interrupt_for_decision
+from plan_execute.agent.nodes.finish import finish_run
+from plan_execute.agent.nodes.plan_validation import validate_draft
+from plan_execute.agent.nodes.planner import NOTHING_SPENT, adopt_plan, approvals
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import Decision, Milestone, RunState
@@ -23,7 +23,7 @@ EDITED = "Edited by a person."
 """Why a plan was revised that a person edited."""
 
 
-def review_plan(state: RunState, setup: Setup) -> dict[str, Any]:
+def review_plan(state: RunState, build: Build) -> dict[str, Any]:
     """Show a person the plan and do as he says.
 
     Approved, it runs. Edited, it is checked like a planner's draft and, if it will do, runs as the next revision.
@@ -33,11 +33,11 @@ def review_plan(state: RunState, setup: Setup) -> dict[str, Any]:
     Returns:
         The state update: a round started, a revision, a decision to plan again, or a typed ending.
     """
-    context = setup.context(state["settings"])
+    context = build.context(state["settings"])
     if any(entry.get("fingerprint") == fingerprint(state) for entry in approvals(state)):
         return _approve(state, context, "approved before")
 
-    def take(verdict: Verdict) -> dict[str, Any] | Objection:
+    def take(verdict: HumanDecision) -> dict[str, Any] | InvalidAnswer:
         match verdict.type:
             case "approve":
                 return _approve(state, context, "approved")
@@ -46,9 +46,9 @@ def review_plan(state: RunState, setup: Setup) -> dict[str, Any]:
             case "respond":
                 return _plan_again(state, verdict.message)
             case "edit":
-                return _edit(state, setup, context, verdict.edited_action.get("args"))
+                return _edit(state, build, context, verdict.edited_action.get("args"))
 
-    return ask_person(_asking(state), take)
+    return interrupt_for_decision(_asking(state), take)
 
 
 def fingerprint(state: RunState) -> str:
@@ -61,15 +61,15 @@ def fingerprint(state: RunState) -> str:
     return hashlib.sha256(json.dumps(left).encode()).hexdigest()
 
 
-def _asking(state: RunState) -> Asking:
+def _asking(state: RunState) -> HumanRequest:
     plan = state["plan"]
     assert plan is not None
     lines = [f"{m['id']}. {m['goal']}" for m in _left(state)]
     description = "\n".join([f"Plan, revision {plan['revision']}: {plan['strategy']}", *lines])
-    return Asking(REVIEW_PLAN, editable(state), description, ("approve", "edit", "reject", "respond"))
+    return HumanRequest(REVIEW_PLAN, editable_plan(state), description, ("approve", "edit", "reject", "respond"))
 
 
-def editable(state: RunState) -> dict[str, Any]:
+def editable_plan(state: RunState) -> dict[str, Any]:
     """The part of a plan that a person may change, in the form a planner writes it."""
     plan = state["plan"]
     assert plan is not None
@@ -81,31 +81,31 @@ def editable(state: RunState) -> dict[str, Any]:
     }
 
 
-def _edit(state: RunState, setup: Setup, context: Context, args: object) -> dict[str, Any] | Objection:
+def _edit(state: RunState, build: Build, context: Context, args: object) -> dict[str, Any] | InvalidAnswer:
     """Adopt an edited plan as the next revision; one in which nothing was changed is approved."""
-    if args == editable(state):
+    if args == editable_plan(state):
         return _approve(state, context, "approved")
     try:
-        draft = PlanDraft.model_validate({**editable(state), **args} if isinstance(args, dict) else args)
+        draft = PlanDraft.model_validate({**editable_plan(state), **args} if isinstance(args, dict) else args)
     except ValidationError as error:
         first = error.errors()[0]
-        return Objection(f"{'.'.join(map(str, first['loc'])) or 'the plan'}: {first['msg']}.")
+        return InvalidAnswer(f"{'.'.join(map(str, first['loc'])) or 'the plan'}: {first['msg']}.")
     plan = state["plan"]
     finished = {key: m for key, m in state["milestones"].items() if m["status"] == "completed"}
     # What a person asks for counts, so before anything is done he may reword requirements, too.
     frozen = plan["requirements"] if plan and finished else ()
-    objections = check_draft(
-        draft, tools=setup.tools, max_milestones=context.milestone_limit, requirements=frozen, finished=finished
+    objections = validate_draft(
+        draft, tools=build.tools, max_milestones=context.milestone_limit, requirements=frozen, finished=finished
     )
     if not draft.milestones:
         objections = ["a plan needs at least one milestone; reject it to end the run."]
     if objections:
-        return Objection(" ".join(objections))
+        return InvalidAnswer(" ".join(objections))
     decision = Decision(action="replan", rule="edited", reason=EDITED, code=None, milestones=[])
     before: RunState = {**state, "decision": decision}
     if plan and not finished:
         before["plan"] = {**plan, "requirements": []}
-    update = adopt(before, setup, context, draft, NOTHING_SPENT, reviewed=True)
+    update = adopt_plan(before, build, context, draft, NOTHING_SPENT, reviewed=True)
     merged: RunState = {**state, "milestones": {**state["milestones"], **update["milestones"]}, "plan": update["plan"]}
     return {**update, "log": [*update["log"], _entry(merged, "edit", "edited")]}
 
@@ -120,7 +120,7 @@ def _approve(state: RunState, context: Context, reason: str) -> dict[str, Any]:
 
 def _reject(state: RunState, message: str) -> dict[str, Any]:
     reason = f"The plan was rejected: {message}" if message else "The plan was rejected."
-    ended = conclude(state, "aborted", code="rejected", message=reason)
+    ended = finish_run(state, "aborted", code="rejected", message=reason)
     return {**ended, "log": [_entry(state, "reject", reason), *ended["log"]]}
 
 
@@ -132,7 +132,7 @@ def _plan_again(state: RunState, message: str) -> dict[str, Any]:
 
 def _entry(state: RunState, verdict: str, reason: str) -> Any:
     plan = state["plan"]
-    return record(
+    return log_event(
         "plan_reviewed",
         revision=plan["revision"] if plan else 0,
         rule=verdict,

@@ -11,42 +11,42 @@ from langchain_core.utils.json_schema import dereference_refs
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, create_model
 
 from plan_execute.agent import prompts
-from plan_execute.agent.build import Setup
+from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError, ModelError
-from plan_execute.agent.events import announce, record, record_decision
+from plan_execute.agent.events import emit, log_decision, log_event
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.llm.models import is_compact, model_for
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
     Dialogue,
     Question,
-    asking,
-    describe_silence,
-    may_come_again,
-    replied,
+    as_reply,
+    describe_no_reply,
+    is_worth_repeating,
+    question_options,
 )
-from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, tallied
-from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, conclude, describe_finished, describe_unmet
+from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured
+from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, describe_unmet, finish_run
 from plan_execute.agent.nodes.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.schemas import RequirementVerdict, Synthesis
 from plan_execute.agent.small_models import compact
 from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState, Spent, add_usage, now
-from plan_execute.agent.truncation import clip, storable
+from plan_execute.agent.truncation import json_safe, truncate_middle
 
 REPAIRS = 1
 """How often an unusable synthesis is asked for again before the results are put together without a model."""
 
 
-def synthesize(state: RunState, setup: Setup) -> Dialogue[dict[str, Any]]:
+def synthesize(state: RunState, build: Build) -> Dialogue[dict[str, Any]]:
     """Write the answer and end the run, or send it back to the planner while a requirement is unmet.
 
     Returns:
         The state update: completed, partial, or a decision to replan.
     """
-    context = setup.context(state["settings"])
-    synthesis, account = yield from tallied("synthesizer", context, _ask_for_synthesis(state, setup, context))
+    context = build.context(state["settings"])
+    synthesis, account = yield from measured("synthesizer", context, _ask_for_synthesis(state, build, context))
     if isinstance(synthesis, Problem):
         return {**_without_model(state, synthesis), **account._asdict()}
     spent = Spent(usage=add_usage(state["usage"], account.usage), seconds=state["seconds"] + account.seconds)
@@ -71,10 +71,10 @@ def synthesis_schema(response_format: Any) -> type[Synthesis]:
     )
 
 
-def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialogue[Synthesis | Problem]:
+def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialogue[Synthesis | Problem]:
     """The synthesis, or why there is none."""
     plan, budget = state["plan"], context.budget.heavy_calls
-    schema = synthesis_schema(setup.response_format)
+    schema = synthesis_schema(build.response_format)
     try:
         model = model_for("synthesizer", context)
     except ModelError as error:
@@ -91,14 +91,14 @@ def _ask_for_synthesis(state: RunState, setup: Setup, context: Context) -> Dialo
         if budget is not None and made + attempt >= budget:
             return Problem("budget", f"the budget of {budget} heavy calls is used up")
         if is_compact(model):
-            reply = yield from replied(
+            reply = yield from as_reply(
                 compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
             )
         else:
-            reply = yield Question(model, [*messages, *repair], schema, **asking(context, state["seconds"]))
+            reply = yield Question(model, [*messages, *repair], schema, **question_options(context, state["seconds"]))
         if reply.error is not None:
-            problem = Problem("synthesis_failed", describe_silence("synthesizer", model, reply.error))
-            if not may_come_again(reply.error):
+            problem = Problem("synthesis_failed", describe_no_reply("synthesizer", model, reply.error))
+            if not is_worth_repeating(reply.error):
                 break
             continue
         synthesis, objection = _read(reply, schema)
@@ -142,7 +142,7 @@ def _of_json_schema(form: dict[str, Any]) -> Any:
     def check(value: Any) -> Any:
         misfit = best_match(validator.iter_errors(value))
         if misfit is not None:
-            raise ValueError(f"{misfit.json_path}: {clip(misfit.message, DIGEST_LIMIT)}")
+            raise ValueError(f"{misfit.json_path}: {truncate_middle(misfit.message, DIGEST_LIMIT)}")
         return value
 
     shown = {key: value for key, value in shown.items() if key not in {"$defs", "definitions"}}
@@ -154,15 +154,17 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spen
     if plan is None:
         raise ValueError("A synthesis needs a plan: the run did not pass the planner.")
     requirements = plan["requirements"] or _implied_requirements(state, synthesis)
-    judged = Plan(**{**plan, "requirements": judge(requirements, state["milestones"], synthesis.requirements)})
+    judged = Plan(
+        **{**plan, "requirements": judge_requirements(requirements, state["milestones"], synthesis.requirements)}
+    )
     unmet = [requirement for requirement in judged["requirements"] if not requirement["met"]]
-    entry = record("synthesized", revision=plan["revision"], requirements=judged["requirements"])
+    entry = log_event("synthesized", revision=plan["revision"], requirements=judged["requirements"])
     structured = synthesis.model_dump(mode="json").get("structured_response")
-    update: dict[str, Any] = {"plan": judged, "structured_response": storable(structured)}
+    update: dict[str, Any] = {"plan": judged, "structured_response": json_safe(structured)}
     decision = state["decision"]
     cut_short = decision["code"] if decision else None
     if not unmet and not cut_short:
-        ended = conclude({**state, "plan": judged}, "completed", answer=synthesis.answer)
+        ended = finish_run({**state, "plan": judged}, "completed", answer=synthesis.answer)
         return {**update, **ended, "log": [entry, *ended["log"]]}
     tried = decision is not None and decision["rule"] == NOTHING_LEFT
     may_replan = state["replans"] < context.max_replans and state["remaining_steps"] > STEPS_FOR_REPLAN
@@ -176,16 +178,16 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spen
             code="unmet_requirements",
             milestones=[],
         )
-        ruling = record_decision(decision, plan["revision"])
+        ruling = log_decision(decision, plan["revision"])
         return {**update, "decision": decision, "replans": state["replans"] + 1, "log": [entry, ruling]}
     code = cut_short or ("budget" if crossed else "unmet_requirements")
     early = decision["reason"] if cut_short and decision else f"Crossed {crossed}." if crossed else ""
     message = f"Stopped early: {early}" if early else ""
-    ended = conclude({**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=message)
+    ended = finish_run({**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=message)
     return {**update, **ended, "log": [entry, *ended["log"]]}
 
 
-def judge(
+def judge_requirements(
     requirements: Sequence[Requirement],
     milestones: Mapping[str, Milestone],
     verdicts: Sequence[RequirementVerdict],
@@ -206,7 +208,7 @@ def judge(
         done = [milestones[key]["status"] == "completed" if key in milestones else False for key in support]
         met = verdict is not None and verdict.met and bool(done) and all(done)
         said = (verdict.note if verdict else "no verdict") or "not shown by the results"
-        note = None if met else clip(said, DIGEST_LIMIT)
+        note = None if met else truncate_middle(said, DIGEST_LIMIT)
         judged.append(Requirement(**{**requirement, "met": met, "milestones": support, "note": note}))
     return judged
 
@@ -220,7 +222,7 @@ def _implied_requirements(state: RunState, synthesis: Synthesis) -> list[Require
     failed = any(m["status"] != "completed" and m["revision"] == ran[-1]["revision"] for m in ran)
     if not failed and all(verdict.met for verdict in synthesis.requirements):
         return []
-    text = clip(state["objective"], DIGEST_LIMIT)
+    text = truncate_middle(state["objective"], DIGEST_LIMIT)
     return [Requirement(number=1, text=text, met=None, milestones=[], note=None)]
 
 
@@ -231,7 +233,7 @@ def _without_model(state: RunState, problem: Problem) -> dict[str, Any]:
     reason = f"{decision['reason']} " if cut_short and decision else ""
     results = describe_finished(state["milestones"]) or None
     so_far = "The results are put together as they are, without a model" if results else "Nothing was finished"
-    return conclude(
+    return finish_run(
         state,
         "partial",
         answer=results,
@@ -298,4 +300,4 @@ class AnswerStream(BaseCallbackHandler):
         if isinstance(answer, str) and len(answer) > len(self._told) and answer.startswith(self._told):
             text, self._told = answer[len(self._told) :], answer
             place = {"revision": self._revision, "attempt": self._attempt}
-            announce({"type": "answer_delta", "at": now(), **place, "text": text})
+            emit({"type": "answer_delta", "at": now(), **place, "text": text})

@@ -32,7 +32,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM arrived."""
 
 
-class Stopping:
+class StopRequest:
     """The wish to stop a run: the first signal asks it to end at its next checkpoint, the second ends the process."""
 
     def __init__(self, ask: Callable[[], None]) -> None:
@@ -119,7 +119,7 @@ def refuse(error: Exception | str, *, as_json: bool, code: str = "misuse", statu
 
 
 @contextmanager
-def sigterm_heard() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Make SIGTERM end the run as Ctrl-C does; outside the main thread the signals are somebody else's."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -131,7 +131,7 @@ def sigterm_heard() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def leave(
+def exit_now(
     stop: KeyboardInterrupt | OSError, words: str = "Interrupted.", *, as_json: bool, thread: str | None = None
 ) -> NoReturn:
     """End the process at once, because threads that wait for a model or hold the checkpointer cannot be stopped."""

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plan_execute.agent.state import Plan, RoleUsage, RunState, now
-from plan_execute.graphs.formatting import clean, clip, duration, seconds_between
+from plan_execute.graphs.formatting import duration, one_line, seconds_between, visible
 
 ARGS_WIDTH = 100
 """Most characters shown of a tool call's arguments."""
@@ -102,7 +102,7 @@ class Progress:
         self.phase = "Going on"
         for key, milestone in state["milestones"].items():
             if milestone["status"] == "running":
-                self.running[key] = Activity(clip(milestone["goal"]), now(), time.monotonic())
+                self.running[key] = Activity(one_line(milestone["goal"]), now(), time.monotonic())
             elif milestone["status"] == "completed":
                 self.finished.append(key)
 
@@ -112,18 +112,18 @@ class Progress:
         if not event["added"]:
             given_up = f" Given up: {', '.join(event['dropped'])}." if event["dropped"] else ""
             return [Line(f"{title}: nothing is left to do.{given_up}", style="bold")]
-        lines = [Line(f"{title}: {clip(event['plan']['strategy'], STRATEGY_WIDTH)}", style="bold")]
+        lines = [Line(f"{title}: {one_line(event['plan']['strategy'], STRATEGY_WIDTH)}", style="bold")]
         for key in event["added"]:
             milestone = event["changes"][key]
             needed = milestone["depends_on"]
             after = f" (after {', '.join(needed)})" if needed else ""
-            lines.append(Line(f"{clip(milestone['goal'])}{after}", mark=key, style="plan", indent=2))
+            lines.append(Line(f"{one_line(milestone['goal'])}{after}", mark=key, style="plan", indent=2))
         if event["dropped"]:
             lines.append(Line(f"Given up: {', '.join(event['dropped'])}", style="dim", indent=2))
         return [*lines, Line("")]
 
     def _started(self, event: Mapping[str, Any]) -> list[Line]:
-        key, goal = event["milestone"], clip(event["goal"])
+        key, goal = event["milestone"], one_line(event["goal"])
         self.running[key] = Activity(goal, event["at"], time.monotonic())
         again = f" (attempt {event['attempt']})" if event["attempt"] > 1 else ""
         return [Line(f"{key} {goal}{again}", self.marks.started, style="bold cyan", cut=True)]
@@ -138,9 +138,9 @@ class Progress:
         call = next((call for call in (activity.calls if activity else []) if call[0] == event["call"]), None)
         if activity and call:
             activity.calls.remove(call)
-        shown = call[1] if call else f"{clip(event['tool'])}()"
+        shown = call[1] if call else f"{one_line(event['tool'])}()"
         whose = f"{event['milestone']} " if len(self.running) > 1 else ""
-        said = clip(event["result"], RESULT_WIDTH) or "(nothing)"
+        said = one_line(event["result"], RESULT_WIDTH) or "(nothing)"
         mark = self.marks.gives if event["ok"] else self.marks.failed
         return [
             Line(f"{whose}{shown}", style="dim", indent=2, cut=True),
@@ -158,7 +158,7 @@ class Progress:
         return [Line(f"{key} {event['status']}{code}{took}", mark=self.marks.failed, style="red")]
 
     def _decided(self, event: Mapping[str, Any]) -> list[Line]:
-        reason = clip(event["reason"], STRATEGY_WIDTH)
+        reason = one_line(event["reason"], STRATEGY_WIDTH)
         self.since = time.monotonic()
         match event["action"]:
             case "retry":
@@ -200,7 +200,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Say something quietly."""
-        self.say(Line(clean(text), style="dim"))
+        self.say(Line(visible(text), style="dim"))
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Show an event."""
@@ -220,7 +220,7 @@ class Screen:
         if text is None:  # the last message is the error's, with what was finished below it
             said = state["messages"][-1].text
             text = said.replace(state["error"]["message"], reason, 1) if state["error"] else said
-        answer = clean(text, lines=True)
+        answer = visible(text, lines=True)
         title = "Answer" if state["answer"] is not None else "No answer"
         if self.live:
             colour = {"completed": "green", "partial": "yellow"}.get(status, "red")
@@ -234,7 +234,7 @@ class Screen:
         for line in summary(state, seconds, self.progress.marks):
             self.say(line)
         if reason and state["answer"] is not None:
-            self.say(Line(clip(reason, 2_000), style="yellow"))
+            self.say(Line(one_line(reason, 2_000), style="yellow"))
 
     def say(self, line: Line) -> None:
         """Print a line."""
@@ -273,10 +273,10 @@ def summary(state: RunState, seconds: float, marks: Marks) -> Iterator[Line]:
     for requirement in (state["plan"] or Plan(requirements=[]))["requirements"]:  # type: ignore[typeddict-item]
         met = requirement["met"]
         mark = marks.unknown if met is None else marks.done if met else marks.failed
-        support = f" ({', '.join(map(clip, requirement['milestones']))})" if requirement["milestones"] else ""
-        note = f": {clip(requirement['note'])}" if requirement["note"] else ""
+        support = f" ({', '.join(map(one_line, requirement['milestones']))})" if requirement["milestones"] else ""
+        note = f": {one_line(requirement['note'])}" if requirement["note"] else ""
         style = "" if met is None else "green" if met else "red"
-        yield Line(f"{requirement['number']}. {clip(requirement['text'])}{support}{note}", mark, style)
+        yield Line(f"{requirement['number']}. {one_line(requirement['text'])}{support}{note}", mark, style)
     code = f" ({state['error']['code']})" if state["error"] else ""
     yield Line(f"{state['status'].capitalize()}{code} in {duration(seconds)}", style="bold")
     for role, usage in state["usage"].items():
@@ -297,7 +297,7 @@ def describe_usage(usage: RoleUsage) -> str:
     tokens = f", {usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
     known = usage["input_tokens"] or usage["output_tokens"]
     price = f", ${usage['usd']:.4f}" if usage["usd"] is not None else ""
-    return f"{calls}{tokens if known else ''}{price} ({', '.join(map(clip, usage['models']))})"
+    return f"{calls}{tokens if known else ''}{price} ({', '.join(map(one_line, usage['models']))})"
 
 
 def is_live(stream: TextIO) -> bool:
@@ -310,7 +310,7 @@ def word_call(tool: str, args: Mapping[str, Any]) -> str:
     """Word a tool call as a person reads it: texts without quotes, a single argument without its name."""
     texts = {name: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for name, v in args.items()}
     named = [text if len(texts) == 1 else f"{name}={text}" for name, text in texts.items()]
-    return f"{clip(tool)}({clip(', '.join(named), ARGS_WIDTH)})"
+    return f"{one_line(tool)}({one_line(', '.join(named), ARGS_WIDTH)})"
 
 
 def _rich(line: Line) -> Padding:

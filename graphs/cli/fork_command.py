@@ -9,7 +9,7 @@ from plan_execute.graphs.cli.command import print_json
 from plan_execute.graphs.cli.display import STRATEGY_WIDTH, Line, Screen
 from plan_execute.graphs.cli.options import resume_command
 from plan_execute.graphs.cli.thread_commands import with_checkpointer
-from plan_execute.graphs.formatting import clip
+from plan_execute.graphs.formatting import one_line
 from plan_execute.graphs.persistence.checkpointer import Saver
 from plan_execute.graphs.persistence.fork import Step, find_steps, fork
 
@@ -27,7 +27,7 @@ def list_steps(thread: str, place: str | None, *, as_json: bool) -> int:
         widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row, step in zip(rows, [None, *steps], strict=True):
             if step and step["after"] is None:
-                screen.say(Line(f"Objective: {clip(step['objective'], STRATEGY_WIDTH)}", style="bold"))
+                screen.say(Line(f"Objective: {one_line(step['objective'], STRATEGY_WIDTH)}", style="bold"))
             screen.say(Line("  ".join(map(set_cell_size, row, widths)).rstrip(), cut=True))
 
     return with_checkpointer(place, run, as_json=as_json)
@@ -45,7 +45,7 @@ def fork_thread(thread: str, number: int, name: str | None, place: str | None, *
         new, resume = made["thread"], resume_command(made["thread"], place)
         screen.say(Line(f"Thread {new!r} is what thread {thread!r} was at step {number}; next: {made['next']}."))
         if made["effects"]:
-            tools = ", ".join(map(clip, made["effects"]))
+            tools = ", ".join(map(one_line, made["effects"]))
             words = f"What {tools} did in thread {thread!r} after that step stays done and may be done again."
             screen.say(Line(words, style="yellow"))
         ended = made["next"].startswith("end")

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TextIO
 
-from plan_execute.graphs.cli.command import UNFINISHED, Parser, leave, refuse, sigterm_heard
+from plan_execute.graphs.cli.command import UNFINISHED, Parser, exit_now, refuse, sigterm_as_interrupt
 from plan_execute.graphs.cli.options import (
     MODELS,
     PLACES,
     SETTINGS,
     Options,
-    fill_in,
+    fill_in_from_thread,
     lacks_model,
     parse,
     parse_resume,
@@ -26,7 +26,7 @@ from plan_execute.graphs.cli.options import (
 if TYPE_CHECKING:
     from plan_execute.agent.context import Context
     from plan_execute.graphs.cli.display import Screen
-    from plan_execute.graphs.cli.terminal_prompts import Dialog
+    from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts
 
 COMMANDS = {
     "threads": "List the threads that are kept, newest first.",
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     try:
-        with sigterm_heard():
+        with sigterm_as_interrupt():
             try:
                 if words and words[0] in COMMANDS:
                     return _carry_out_command(words)
@@ -56,16 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             finally:
                 sys.stdout.flush()
     except (KeyboardInterrupt, OSError) as stop:
-        leave(stop, as_json="--json" in words)
+        exit_now(stop, as_json="--json" in words)
 
 
 def _carry_out(options: Options) -> int:
     _announce_start(sys.stderr if options.json else sys.stdout)
     from plan_execute.graphs.cli.default_tools import make_tools
     from plan_execute.graphs.cli.display import Screen
-    from plan_execute.graphs.cli.run import pursue
+    from plan_execute.graphs.cli.run import run_until_done
     from plan_execute.graphs.persistence.checkpointer import open_checkpointer, storage_errors
-    from plan_execute.graphs.persistence.thread_lock import held
+    from plan_execute.graphs.persistence.thread_lock import lock_thread
     from plan_execute.graphs.persistence.threads import find_snapshot
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
 
@@ -75,10 +75,10 @@ def _carry_out(options: Options) -> int:
             checkpointer = stack.enter_context(open_checkpointer(place))
             before = None
             if options.thread:
-                stack.enter_context(held(checkpointer, options.thread))
+                stack.enter_context(lock_thread(checkpointer, options.thread))
                 before = find_snapshot(checkpointer, options.thread)
             if before:
-                fill_in(options, before.metadata)
+                fill_in_from_thread(options, before.metadata)
             context = _make_context(options)
             roles = _describe_roles(context)
             tools = make_tools(options.db, options.docs, web=options.web)
@@ -93,7 +93,7 @@ def _carry_out(options: Options) -> int:
             left = f"Thread {options.thread!r} had an unfinished run, which this request leaves behind;"
             screen.note(f"{left} plan-execute fork {shlex.quote(str(options.thread))} reaches its steps.")
         given = {"messages": [("user", options.request)]}
-        return pursue(agent, given, options, screen, dialog=_dialog(screen, options))
+        return run_until_done(agent, given, options, screen, dialog=_dialog(screen, options))
 
 
 def _resume(options: Options) -> int:
@@ -102,10 +102,10 @@ def _resume(options: Options) -> int:
     from plan_execute.agent.context import effective_context
     from plan_execute.graphs.cli.default_tools import make_tools
     from plan_execute.graphs.cli.display import Screen
-    from plan_execute.graphs.cli.run import pursue
-    from plan_execute.graphs.cli.thread_commands import describe_run, tell_end
+    from plan_execute.graphs.cli.run import run_until_done
+    from plan_execute.graphs.cli.thread_commands import describe_run, print_end
     from plan_execute.graphs.persistence.checkpointer import open_checkpointer, storage_errors
-    from plan_execute.graphs.persistence.thread_lock import held
+    from plan_execute.graphs.persistence.thread_lock import lock_thread
     from plan_execute.graphs.persistence.threads import read_snapshot
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
 
@@ -115,11 +115,11 @@ def _resume(options: Options) -> int:
         try:
             create = options.checkpointer is None
             checkpointer = stack.enter_context(open_checkpointer(options.checkpointer, create=create))
-            stack.enter_context(held(checkpointer, thread))
+            stack.enter_context(lock_thread(checkpointer, thread))
             state, metadata, finished, _ = read_snapshot(checkpointer, thread)
             if finished:
-                return tell_end(state, thread, as_json=options.json)
-            fill_in(options, metadata)
+                return print_end(state, thread, as_json=options.json)
+            fill_in_from_thread(options, metadata)
             if lacking := lacks_model(options):
                 return refuse(lacking, as_json=options.json)
             context = _make_context(options)
@@ -135,7 +135,7 @@ def _resume(options: Options) -> int:
             screen.say(line)
         screen.note("")
         screen.progress.recall(state)
-        return pursue(agent, None, options, screen, context=context, dialog=_dialog(screen, options))
+        return run_until_done(agent, None, options, screen, context=context, dialog=_dialog(screen, options))
 
 
 def _carry_out_command(words: Sequence[str]) -> int:
@@ -223,10 +223,10 @@ def _refuse_storage(error: Exception, options: Options) -> int:
     return refuse(words, as_json=options.json, code="storage", status=UNFINISHED)
 
 
-def _dialog(screen: "Screen", options: Options) -> "Dialog | None":
-    from plan_execute.graphs.cli.terminal_prompts import Dialog, can_ask
+def _dialog(screen: "Screen", options: Options) -> "TerminalPrompts | None":
+    from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts, can_ask
 
-    return Dialog(screen) if not options.json and can_ask(screen) else None
+    return TerminalPrompts(screen) if not options.json and can_ask(screen) else None
 
 
 if __name__ == "__main__":

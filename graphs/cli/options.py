@@ -15,7 +15,7 @@ MODELS = ("planner_model", "executor_model", "synthesizer_model")
 """The options that name a model."""
 SETTINGS = (*MODELS, "granularity", "max_replans", "max_parallel", "review", "approve_tools", "ask_user")
 """The options that are settings of the run, frozen when it begins."""
-KEPT = ("db", "docs", "web", *MODELS, "base_url")
+STORED = ("db", "docs", "web", *MODELS, "base_url")
 """The options that a run needs again on a resume and that its frozen settings do not hold, or not always."""
 PREFIX = "option_"
 """What stands before them in the metadata of a checkpoint."""
@@ -122,7 +122,7 @@ def parse(argv: Sequence[str]) -> Options:
 
 
 def parse_resume(argv: Sequence[str], purpose: str) -> Options:
-    """Read the command line of a resume; what it leaves open, `fill_in` finds in the thread."""
+    """Read the command line of a resume; what it leaves open, `fill_in_from_thread` finds in the thread."""
     parser = Parser(as_json="--json" in argv, prog="plan-execute resume", description=purpose, epilog=RESUMING)
     parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
     _add_run_options(parser)
@@ -138,9 +138,9 @@ def lacks_model(options: Options) -> str | None:
     return None
 
 
-def kept(options: Options) -> dict[str, str | bool]:
+def stored_options(options: Options) -> dict[str, str | bool]:
     """What to keep of the options as metadata of the run's checkpoints; nothing that may hold a password."""
-    said = {name: getattr(options, name) for name in KEPT}
+    said = {name: getattr(options, name) for name in STORED}
     return {
         f"{PREFIX}{name}": _keep(name, value) if isinstance(value, str) else value
         for name, value in said.items()
@@ -148,13 +148,13 @@ def kept(options: Options) -> dict[str, str | bool]:
     }
 
 
-def fill_in(options: Options, metadata: Mapping[str, Any]) -> None:
+def fill_in_from_thread(options: Options, metadata: Mapping[str, Any]) -> None:
     """Put what a thread's run was begun with where nothing else was said on its resume, or with a new request.
 
     Raises:
         ValueError: It was begun with an address that was not kept; the sentence says how to name it again.
     """
-    before = {name: metadata[f"{PREFIX}{name}"] for name in KEPT if f"{PREFIX}{name}" in metadata}
+    before = {name: metadata[f"{PREFIX}{name}"] for name in STORED if f"{PREFIX}{name}" in metadata}
     if not before:  # not begun by this command
         before = _environment()
     if options.db or options.docs or options.web:  # data are chosen together: what is named now is all there is

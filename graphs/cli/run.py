@@ -17,22 +17,22 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import PlanExecuteError
 from plan_execute.agent.nodes.review import REVIEW_PLAN
 from plan_execute.agent.state import RunState
-from plan_execute.graphs.cli.command import COMPLETED, UNFINISHED, Stopping, document, leave, print_json, refuse
+from plan_execute.graphs.cli.command import COMPLETED, UNFINISHED, StopRequest, document, exit_now, print_json, refuse
 from plan_execute.graphs.cli.display import Line, Screen
-from plan_execute.graphs.cli.options import Options, kept, resume_command
-from plan_execute.graphs.cli.terminal_prompts import Dialog
+from plan_execute.graphs.cli.options import Options, resume_command, stored_options
+from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts
 from plan_execute.graphs.persistence.checkpointer import describe_storage_error, storage_errors
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 
 
-def pursue(
+def run_until_done(
     agent: PlanExecuteAgent,
     given: Any,
     options: Options,
     screen: Screen,
     *,
     context: Context | None = None,
-    dialog: Dialog | None = None,
+    dialog: TerminalPrompts | None = None,
 ) -> int:
     """Pursue a run with a ready agent (it needs a checkpointer) until it ends or waits, and give the exit status.
 
@@ -45,7 +45,7 @@ def pursue(
         dialog: How a person is asked what the run waits for; None where nobody can be.
     """
     thread: dict[str, Any] = {"thread_id": options.thread or "request"}
-    config: RunnableConfig = {"configurable": thread, "metadata": kept(options)}
+    config: RunnableConfig = {"configurable": thread, "metadata": stored_options(options)}
     seconds = 0.0
     try:
         while True:
@@ -61,7 +61,7 @@ def pursue(
                 return _leave_waiting(snapshot.interrupts, state, options)
             given = Command(resume=answers)
     except (KeyboardInterrupt, OSError) as stop:
-        leave(stop, _where_it_stopped(screen, options), as_json=options.json, thread=options.thread)
+        exit_now(stop, _where_it_stopped(screen, options), as_json=options.json, thread=options.thread)
     except PlanExecuteError as error:
         return refuse(error, as_json=options.json)
     except storage_errors() as error:
@@ -75,7 +75,7 @@ def pursue(
     return COMPLETED if state["status"] == "completed" else UNFINISHED
 
 
-def _ask(dialog: Dialog, interrupts: Sequence[Interrupt]) -> dict[str, Any] | None:
+def _ask(dialog: TerminalPrompts, interrupts: Sequence[Interrupt]) -> dict[str, Any] | None:
     """A person's answer to all that a run waits for, by its id; None if he leaves before the last."""
     answers = {}
     for waiting in interrupts:
@@ -112,7 +112,7 @@ def _follow(
         KeyboardInterrupt: It was stopped.
     """
     control = RunControl()
-    stopping = Stopping(control.request_drain)
+    stopping = StopRequest(control.request_drain)
     try:
         with screen, stopping.heard() if may_resume else nullcontext():
             for event in _events(agent, given, config, context, control):

@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
-from plan_execute.agent.interrupts import OBJECTION
+from plan_execute.agent.interrupts import INVALID_ANSWER
 from plan_execute.agent.nodes.ask_user import ASK_USER, REPEAT_CALL
 from plan_execute.agent.nodes.review import REVIEW_PLAN
-from plan_execute.agent.truncation import storable
+from plan_execute.agent.truncation import json_safe
 from plan_execute.graphs.cli.display import Line, Screen, word_call
-from plan_execute.graphs.formatting import clean, clip
+from plan_execute.graphs.formatting import one_line, visible
 
 Verdict = dict[str, Any]
 """A decision as the run takes it."""
@@ -45,7 +45,7 @@ EDITORS = ("nano", "vi")
 """What is looked for where $VISUAL and $EDITOR name nothing."""
 
 
-class Dialog:
+class TerminalPrompts:
     """Asks until there is an answer the run can go on with; remembers an edit that would not do, to open it again."""
 
     def __init__(self, screen: Screen, ask: Callable[[str], str] | None = None) -> None:
@@ -70,7 +70,7 @@ class Dialog:
                 if verdict := self._edit(action, helps, objection):
                     return verdict
             elif objection:
-                self._say(Line(clip(f"{OBJECTION}{objection}", 2_000), style="yellow"))
+                self._say(Line(one_line(f"{INVALID_ANSWER}{objection}", 2_000), style="yellow"))
             self._draft = ""
             match action["name"]:
                 case name if name == REVIEW_PLAN:
@@ -87,7 +87,7 @@ class Dialog:
     def _about_plan(self, action: Mapping[str, Any]) -> Verdict:
         self._say(Line("The plan waits for your review. It is to meet:", style="bold"))
         for number, text in enumerate(action["args"]["requirements"], start=1):
-            self._say(Line(f"{number}. {clip(text)}", indent=2))
+            self._say(Line(f"{number}. {one_line(text)}", indent=2))
         return self._choose(
             "[a]pprove, [e]dit, [r]eject, [c]omment, [s]how in full: ",
             {
@@ -95,13 +95,13 @@ class Dialog:
                 "edit": lambda _: self._edit(action, PLAN_HELP),
                 "reject": self._reject,
                 "comment": lambda said: self._respond(said, "What the planner is to know: "),
-                "show": lambda _: self._say(Line(clean(_as_yaml(action["args"]), lines=True))),
+                "show": lambda _: self._say(Line(visible(_as_yaml(action["args"]), lines=True))),
             },
         )
 
     def _about_call(self, action: Mapping[str, Any], description: str) -> Verdict:
-        self._say(Line(clip(description, 500), style="bold"))
-        for line in clean(_as_yaml(action["args"]), lines=True).splitlines():
+        self._say(Line(one_line(description, 500), style="bold"))
+        for line in visible(_as_yaml(action["args"]), lines=True).splitlines():
             self._say(Line(line, indent=2))
         return self._choose(
             "[a]pprove, [e]dit, [r]eject, [t]ell what it answers instead: ",
@@ -109,12 +109,12 @@ class Dialog:
                 "approve": _approve,
                 "edit": lambda _: self._edit(action, CALL_HELP),
                 "reject": self._reject,
-                "tell": lambda said: self._respond(said, f"What {clip(action['name'])} answers: "),
+                "tell": lambda said: self._respond(said, f"What {one_line(action['name'])} answers: "),
             },
         )
 
     def _about_outcome(self, action: Mapping[str, Any], description: str) -> Verdict:
-        self._say(Line(clip(description.rpartition(" Approve ")[0], 500), style="bold"))
+        self._say(Line(one_line(description.rpartition(" Approve ")[0], 500), style="bold"))
         self._say(Line(word_call(action["args"]["tool"], action["args"]["args"]), indent=2))
         return self._choose(
             "[a]gain, it was not done; [d]one, say what came of it; [l]eave it at that: ",
@@ -127,8 +127,8 @@ class Dialog:
 
     def _about_missing(self, action: Mapping[str, Any]) -> Verdict:
         args = action["args"]
-        self._say(Line(f"{clip(args['milestone'])} needs to know:", style="bold"))
-        self._say(Line(clip(args["question"], 2_000), indent=2))
+        self._say(Line(f"{one_line(args['milestone'])} needs to know:", style="bold"))
+        self._say(Line(one_line(args["question"], 2_000), indent=2))
         answer = self._ask("Your answer (empty: you do not know): ").strip()
         return {"type": "respond", "message": answer} if answer else {"type": "reject", "message": ""}
 
@@ -159,7 +159,7 @@ class Dialog:
             try:
                 after = edit(before)
             except OSError as error:
-                self._say(Line(clip(str(error), 500), style="yellow"))
+                self._say(Line(one_line(str(error), 500), style="yellow"))
                 return None
             text = _without_comments(after)
             if objection and after == before:
@@ -232,9 +232,9 @@ def _approve(_: str) -> Verdict:
 
 def _parted(description: str) -> tuple[str, str]:
     """The objection to the last answer, if there was one, and what is asked."""
-    if not description.startswith(OBJECTION):
+    if not description.startswith(INVALID_ANSWER):
         return "", description
-    objection, _, rest = description.removeprefix(OBJECTION).partition("\n\n")
+    objection, _, rest = description.removeprefix(INVALID_ANSWER).partition("\n\n")
     return objection, rest
 
 
@@ -244,7 +244,7 @@ def _as_yaml(args: Mapping[str, Any]) -> str:
 
 
 def _with_comments(text: str, helps: str, objection: str) -> str:
-    lines = [f"# {line}" for line in f"{OBJECTION}{objection}".splitlines()] if objection else []
+    lines = [f"# {line}" for line in f"{INVALID_ANSWER}{objection}".splitlines()] if objection else []
     return "".join(f"{line}\n" for line in lines) + f"{helps}\n{text}"
 
 
@@ -263,7 +263,7 @@ def _read(text: str, before: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     try:
         # Through JSON, because YAML also has dates and the like, which no arguments have.
-        args = storable(json.loads(json.dumps(yaml.safe_load(text), default=str)))
+        args = json_safe(json.loads(json.dumps(yaml.safe_load(text), default=str)))
     except yaml.YAMLError as error:
         raise ValueError(_problem(error, text)) from None
     except (TypeError, ValueError, RecursionError) as error:

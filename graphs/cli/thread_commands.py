@@ -24,15 +24,15 @@ from plan_execute.graphs.cli.display import (
     word_call,
 )
 from plan_execute.graphs.cli.options import resume_command
-from plan_execute.graphs.formatting import clip, duration, seconds_between
+from plan_execute.graphs.formatting import duration, one_line, seconds_between
 from plan_execute.graphs.persistence.checkpointer import (
     Saver,
     describe_storage_error,
     open_checkpointer,
     storage_errors,
 )
-from plan_execute.graphs.persistence.history import drop_scratchpads
-from plan_execute.graphs.persistence.thread_lock import held
+from plan_execute.graphs.persistence.history import prune_scratchpads
+from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import Thread, find_threads, read_snapshot, read_thread
 
 
@@ -113,10 +113,10 @@ def prune_thread(thread: str, place: str | None, *, as_json: bool) -> int:
     """Delete what the milestones of a finished thread left, say how much it was, and give the exit status."""
 
     def run(checkpointer: Saver) -> None:
-        with held(checkpointer, thread):
+        with lock_thread(checkpointer, thread):
             if read_thread(checkpointer, thread)["status"] == "running":
                 raise RequestError(f"Thread {thread!r} has not finished: it is pruned when its run has come to an end.")
-            dropped = drop_scratchpads(checkpointer, thread)
+            dropped = prune_scratchpads(checkpointer, thread)
         if as_json:
             print_json({"thread": thread, **dropped._asdict()})
         else:
@@ -125,7 +125,7 @@ def prune_thread(thread: str, place: str | None, *, as_json: bool) -> int:
     return with_checkpointer(place, run, as_json=as_json)
 
 
-def tell_end(state: RunState, thread: str, *, as_json: bool) -> int:
+def print_end(state: RunState, thread: str, *, as_json: bool) -> int:
     """Print that a thread's run has ended, and with what, for somebody who wanted to go on with it."""
     if as_json:
         print_json(document(state, thread))
@@ -138,14 +138,14 @@ def tell_end(state: RunState, thread: str, *, as_json: bool) -> int:
 
 def describe_run(state: RunState, marks: Marks) -> Iterator[Line]:
     """Tell the plans of a run with what was decided on each, then what became of its milestones."""
-    yield Line(f"Objective: {clip(state['objective'], STRATEGY_WIDTH)}", style="bold")
+    yield Line(f"Objective: {one_line(state['objective'], STRATEGY_WIDTH)}", style="bold")
     progress = Progress(marks)
     for entry in state["log"]:
         if entry["type"] in {"plan_created", "plan_revised"}:
             yield Line("")
             yield from (line for line in progress.take(entry) if line.text)
         for decision in decisions([entry]):
-            reason = clip(decision["reason"], STRATEGY_WIDTH)
+            reason = one_line(decision["reason"], STRATEGY_WIDTH)
             yield Line(f"{decision['action']} ({decision['rule']}): {reason}", marks.gives, style="yellow", indent=2)
     if all(milestone["status"] == "pending" for milestone in state["milestones"].values()):
         return
@@ -184,16 +184,18 @@ def _describe_milestone(key: str, milestone: Milestone, marks: Marks) -> Iterato
     started, finished = milestone["started_at"], milestone["finished_at"]
     took = f", {duration(seconds_between(started, finished))}" if started and finished else ""
     code = f" ({failure['code']})" if failure and failure["code"] != status else ""
-    yield Line(f"{key} {status}{code}{attempts}{took}: {clip(milestone['goal'])}", mark, style, indent=2)
+    yield Line(f"{key} {status}{code}{attempts}{took}: {one_line(milestone['goal'])}", mark, style, indent=2)
     for call in milestone["tool_calls"]:
         failed = (
-            "" if call["ok"] else f" {marks.failed} {clip(call.get('error') or call.get('code') or '', RESULT_WIDTH)}"
+            ""
+            if call["ok"]
+            else f" {marks.failed} {one_line(call.get('error') or call.get('code') or '', RESULT_WIDTH)}"
         )
         yield Line(f"{word_call(call['tool'], call['args'])}{failed}", style="dim", indent=6, cut=True)
     if failure:
-        yield Line(clip(failure["message"]), marks.failed, style="red", indent=6)
+        yield Line(one_line(failure["message"]), marks.failed, style="red", indent=6)
     elif milestone["result"]:
-        yield Line(clip(milestone["result"], RESULT_WIDTH), marks.gives, style="dim", indent=6)
+        yield Line(one_line(milestone["result"], RESULT_WIDTH), marks.gives, style="dim", indent=6)
 
 
 def _row(thread: Thread) -> tuple[str, ...]:
@@ -201,4 +203,4 @@ def _row(thread: Thread) -> tuple[str, ...]:
     unfinished = "waits for you" if thread["waits"] else "unfinished"
     status = unfinished if thread["status"] == "running" else thread["status"]
     cost = f"${thread['usd']:.4f}" if thread["usd"] is not None else f"{thread['tokens']:,} tokens"
-    return clip(thread["thread"], 30), when, status, cost, clip(thread["objective"], 80)
+    return one_line(thread["thread"], 30), when, status, cost, one_line(thread["objective"], 80)

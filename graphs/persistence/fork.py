@@ -13,7 +13,7 @@ from plan_execute.agent.executor.receipts import may_have_acted
 from plan_execute.agent.state import LogEntry
 from plan_execute.graphs.persistence.checkpointer import Saver
 from plan_execute.graphs.persistence.history import copy_history
-from plan_execute.graphs.persistence.thread_lock import held
+from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import config_of, read_thread
 
 
@@ -64,7 +64,7 @@ def fork(checkpointer: Saver, thread: str, number: int, name: str | None = None)
     if step is None:
         raise RequestError(f"Thread {thread!r} has no step {number}: name one of 1 to {len(steps)}.")
     new = name or next(new for n in count(2) if _is_free(checkpointer, new := f"{thread}-{n}"))
-    with held(checkpointer, new):
+    with lock_thread(checkpointer, new):
         if not _is_free(checkpointer, new):
             raise RequestError(f"There is a thread {new!r} already: name one that is new.")
         copy_history(checkpointer, thread, step["checkpoint"], new)

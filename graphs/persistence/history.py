@@ -10,14 +10,14 @@ from plan_execute.agent.errors import ConfigurationError
 from plan_execute.graphs.persistence.checkpointer import Saver
 
 
-class Dropped(NamedTuple):
+class Pruned(NamedTuple):
     """What was deleted: rows, and the bytes of their content."""
 
     rows: int
     bytes: int
 
 
-def drop_scratchpads(checkpointer: Saver, thread: str) -> Dropped:
+def prune_scratchpads(checkpointer: Saver, thread: str) -> Pruned:
     """Delete the checkpoints that a thread's milestones left; those of the thread itself, all it is read from, stay.
 
     By hand, because SQLite's checkpointer can only delete whole threads, and the `prune` of PostgreSQL's refuses
@@ -124,7 +124,7 @@ _POSTGRES_COPIES = (
 )
 
 
-def _delete_scratchpads(cursor: Any, sizes: Mapping[str, str], thread: str, mark: str) -> Dropped:
+def _delete_scratchpads(cursor: Any, sizes: Mapping[str, str], thread: str, mark: str) -> Pruned:
     """Delete them from all tables; `mark` stands for a value in the SQL of this database."""
     rows = size = 0
     for table, content in sizes.items():
@@ -133,4 +133,4 @@ def _delete_scratchpads(cursor: Any, sizes: Mapping[str, str], thread: str, mark
         found = cursor.fetchone()
         rows, size = rows + int(found[0]), size + int(found[1])
         cursor.execute(f"DELETE {where}", (thread,))
-    return Dropped(rows, size)
+    return Pruned(rows, size)

@@ -25,7 +25,7 @@ _UNLOCK = "SELECT pg_advisory_unlock(%s)"
 
 
 @contextmanager
-def held(checkpointer: Saver, thread: str) -> Iterator[None]:
+def lock_thread(checkpointer: Saver, thread: str) -> Iterator[None]:
     """Have a thread to oneself while the block lasts; `plan-execute` does so with every thread it writes to.
 
     With SQLite that is a lock on one byte of a file beside the database, with PostgreSQL an advisory lock of the
@@ -53,8 +53,8 @@ def held(checkpointer: Saver, thread: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def aheld(checkpointer: Saver, thread: str) -> AsyncIterator[None]:
-    """Do what `held` does, with a checkpointer that is awaited."""
+async def alock_thread(checkpointer: Saver, thread: str) -> AsyncIterator[None]:
+    """Do what `lock_thread` does, with a checkpointer that is awaited."""
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     async with AsyncExitStack() as stack:

@@ -20,8 +20,8 @@ from markupsafe import Markup
 from plan_execute.agent.events import decisions
 from plan_execute.agent.nodes.review import EDITED
 from plan_execute.agent.state import LogEntry, Milestone, RoleUsage, RunState, ToolCallRecord, add_usage
-from plan_execute.agent.truncation import clip as cut
-from plan_execute.graphs.formatting import clean, clip, duration, seconds_between
+from plan_execute.agent.truncation import truncate_middle
+from plan_execute.graphs.formatting import duration, one_line, seconds_between, visible
 from plan_execute.graphs.report.layout import HEIGHT, WIDTH, Drawing, arrange
 
 TITLE_LIMIT = 180
@@ -211,15 +211,17 @@ def _template() -> Template:
         finalize=_harmless,
     )
     environment.filters |= {
-        "answer": lambda text: cut(text, ANSWER_LIMIT),
-        "argument": lambda value: cut(value if isinstance(value, str) else _json(value, indent=None), ARGUMENT_LIMIT),
-        "clip": clip,
+        "answer": lambda text: truncate_middle(text, ANSWER_LIMIT),
+        "argument": lambda value: truncate_middle(
+            value if isinstance(value, str) else _json(value, indent=None), ARGUMENT_LIMIT
+        ),
+        "one_line": one_line,
         "day": lambda at: f"{datetime.fromisoformat(at):%d %B %Y, %H:%M} UTC",
         "duration": duration,
-        "json": lambda value: cut(_json(value), TEXT_LIMIT),
+        "json": lambda value: truncate_middle(_json(value), TEXT_LIMIT),
         "markdown": _markdown,
         "number": lambda value: f"{value:,}",
-        "text": lambda text: cut(text, TEXT_LIMIT),
+        "text": lambda text: truncate_middle(text, TEXT_LIMIT),
         "usd": _usd,
     }
     environment.globals |= {"between": seconds_between, "TITLE_LIMIT": TITLE_LIMIT}
@@ -230,13 +232,13 @@ def _harmless(value: Any) -> Any:
     """Spell out control characters in every text that goes into the page; None is nothing."""
     if isinstance(value, Markup):
         return value
-    return clean(value, lines=True) if isinstance(value, str) else "" if value is None else value
+    return visible(value, lines=True) if isinstance(value, str) else "" if value is None else value
 
 
 def _markdown(text: str) -> Markup:
     """Render Markdown below a heading of the second level, without HTML, and without images, which would be fetched."""
     markdown = MarkdownIt("js-default", {"breaks": True}, renderer_cls=_Renderer)
-    tokens = markdown.parse(clean(text, lines=True))
+    tokens = markdown.parse(visible(text, lines=True))
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
             token.tag = f"h{min(6, int(token.tag[1]) + 2)}"

@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plan_execute.agent.state import Kept, Milestone, ModelUsage, RoleUsage, add_usage, append_log, merge_milestones
+from plan_execute.agent.state import (
+    LastWrite,
+    Milestone,
+    ModelUsage,
+    RoleUsage,
+    add_usage,
+    append_log,
+    merge_milestones,
+)
 
 Writes = list[dict[str, Milestone]]
 KEYS = st.sampled_from(["m1", "m2", "m3"])
@@ -31,8 +39,8 @@ def test_log_appends() -> None:
 
 
 def test_kept_value_is_none_before_it_is_written_and_then_the_last_one() -> None:
-    nothing = Kept().checkpoint()
-    kept = Kept().from_checkpoint(nothing)
+    nothing = LastWrite().checkpoint()
+    kept = LastWrite().from_checkpoint(nothing)
     assert kept.get() is None
     assert kept.update(["a"])
     kept.replay_writes([("task", "plan", "b"), ("task", "plan", {"revision": 1})])

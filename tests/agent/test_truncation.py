@@ -3,18 +3,18 @@
 import pytest
 from langchain_core.tools import ToolException
 
-from plan_execute.agent.truncation import KEPT_LIMIT, SHOWN_LIMIT, clean, clip, read_reference
+from plan_execute.agent.truncation import SHOWN_LIMIT, STORED_LIMIT, read_reference, sanitize, truncate_middle
 
 
 def test_long_text_is_cut_in_the_middle_and_says_so() -> None:
-    cut = clip("a" * 5_000 + "b" * 5_000, 100, "m1")
+    cut = truncate_middle("a" * 5_000 + "b" * 5_000, 100, "m1")
     assert cut.startswith("a" * 50)
     assert cut.endswith("b" * 50)
     assert '9,900 characters left out; read on with read_result(reference="m1", offset=50)' in cut
 
 
 def test_short_text_stays_as_it_is() -> None:
-    assert clip("short", 5) == "short"
+    assert truncate_middle("short", 5) == "short"
 
 
 def test_whole_text_can_be_read_part_by_part() -> None:
@@ -35,5 +35,5 @@ def test_wrong_place_gets_a_sentence(reference: str, offset: int, said: str) -> 
 
 
 def test_any_text_can_be_stored() -> None:
-    assert clean("a\ud800b\x00") == "a?b\x00"
-    assert len(clean("x" * 50_000_000)) < KEPT_LIMIT + 200
+    assert sanitize("a\ud800b\x00") == "a?b\x00"
+    assert len(sanitize("x" * 50_000_000)) < STORED_LIMIT + 200

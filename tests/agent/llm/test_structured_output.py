@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from plan_execute.agent.context import Context
 from plan_execute.agent.llm import structured_output as question
 from plan_execute.agent.llm.parsing import Reply
-from plan_execute.agent.llm.structured_output import Method, Question, aask, ask, describe_silence
-from plan_execute.agent.llm.usage import tallied
+from plan_execute.agent.llm.structured_output import Method, Question, aask, ask, describe_no_reply
+from plan_execute.agent.llm.usage import measured
 from plan_execute.agent.schemas import Synthesis
 from tests.fakes import Answer, Asked, ScriptedModel, tool_call
 
@@ -196,7 +196,7 @@ def test_what_is_remembered_of_a_model_goes_with_it() -> None:
 
 def test_refused_form_is_no_call() -> None:
     model = ScriptedModel(lambda asked: RejectedError(400) if asked.tools else json.dumps(FILLED))
-    _, account = ask(tallied("planner", Context(), once(model)))
+    _, account = ask(measured("planner", Context(), once(model)))
     assert (len(model.asked), account.usage["planner"]["calls"]) == (2, 1)
 
 
@@ -233,7 +233,7 @@ def test_every_question_of_a_dialogue_is_counted() -> None:
         reply = yield from once(model)
         return str(reply.data)
 
-    _, account = ask(tallied("planner", Context(), twice()))
+    _, account = ask(measured("planner", Context(), twice()))
     assert account.usage["planner"]["calls"] == 2
     assert account.usage["planner"]["input_tokens"] == 20
     assert account.usage["planner"]["models"]["ScriptedModel"]["output_tokens"] == 10
@@ -267,9 +267,9 @@ def test_parsed_data_counts_where_the_raw_reply_is_empty_but_not_in_place_of_a_c
 )
 def test_silence_is_explained_with_the_address_but_no_password(error: Exception, said: str) -> None:
     model = ChatOpenAI(model="m", base_url="http://me:secret@127.0.0.1:9/v1", api_key=SecretStr("x"))
-    assert describe_silence("planner", model, error) == said
+    assert describe_no_reply("planner", model, error) == said
 
 
 def test_model_without_an_address_has_none_in_the_explanation() -> None:
-    said = describe_silence("synthesizer", ScriptedModel([]), ConnectionError("down"))
+    said = describe_no_reply("synthesizer", ScriptedModel([]), ConnectionError("down"))
     assert said == "The synthesizer cannot be reached: ConnectionError: down"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plan_execute.agent.nodes.plan_validation import MOST_OBJECTIONS, adopt_draft, check_draft
+from plan_execute.agent.nodes.plan_validation import MOST_OBJECTIONS, adopt_draft, validate_draft
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import Milestone, Requirement
 from tests.fakes import milestone, plan
@@ -17,7 +17,7 @@ ASKED: list[Requirement] = [{"number": 1, "text": "Answer it.", "met": None, "mi
 
 def objections(draft: dict[str, Any], **known: Any) -> list[str]:
     options = {"tools": TOOLS, "max_milestones": 25, **known}
-    return check_draft(PlanDraft.model_validate(draft), **options)
+    return validate_draft(PlanDraft.model_validate(draft), **options)
 
 
 def done(key: str, *covers: int) -> Milestone:
@@ -160,7 +160,7 @@ def test_every_adopted_draft_has_unique_ids_and_runs_in_some_order(drafted: list
 
 def test_objections_to_a_draft_that_is_wrong_all_over_are_not_all_listed() -> None:
     wrong = [milestone(f"part {number}", tools=["fly", "swim"]) for number in range(500)]
-    objections = check_draft(PlanDraft.model_validate(plan(*wrong)), tools=["look_up"], max_milestones=25)
+    objections = validate_draft(PlanDraft.model_validate(plan(*wrong)), tools=["look_up"], max_milestones=25)
     assert len(objections) == MOST_OBJECTIONS + 1
     assert "at most 25" in objections[0]
     assert objections[-1] == f"And {1 + 1_000 - MOST_OBJECTIONS} more."

@@ -11,8 +11,8 @@ from langchain_core.tools import BaseTool, tool
 
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import Dialogue, Question
-from plan_execute.agent.nodes.plan_validation import check_draft
-from plan_execute.agent.nodes.synthesize import judge
+from plan_execute.agent.nodes.plan_validation import validate_draft
+from plan_execute.agent.nodes.synthesize import judge_requirements
 from plan_execute.agent.schemas import MilestoneReport, PlanDraft, Synthesis
 from plan_execute.agent.small_models import arguments, compact, words
 from plan_execute.agent.small_models import sql as compact_sql
@@ -102,7 +102,7 @@ def test_request_of_two_steps_becomes_two_milestones_that_are_spans_of_it() -> N
     request = "How many players are in the team Red, and what is 15% of that number?"
     answers = Answers("two steps", "database", "calculate")
     draft = PlanDraft.model_validate(answers.hold(compact.draft_plan(MODEL, request, TOOLS)))
-    assert check_draft(draft, tools=[each.name for each in TOOLS], max_milestones=6) == []
+    assert validate_draft(draft, tools=[each.name for each in TOOLS], max_milestones=6) == []
     assert [milestone.goal in request for milestone in draft.milestones] == [True, True]
     assert [milestone.tools for milestone in draft.milestones] == [["query_database"], ["calculate"]]
     assert draft.milestones[1].depends_on == ["m1"]
@@ -436,7 +436,7 @@ def test_requirement_recovered_by_a_replan_is_met_by_what_was_completed() -> Non
     }
     requirements = [Requirement(number=n, text="x", met=None, milestones=[], note=None) for n in (1, 2)]
     synthesis = Synthesis.model_validate(Answers().hold(compact.synthesize(MODEL, "x", requirements, milestones)))
-    judged = judge(requirements, milestones, synthesis.requirements)
+    judged = judge_requirements(requirements, milestones, synthesis.requirements)
     assert [(r["met"], r["milestones"]) for r in judged] == [(True, ["m2"]), (False, ["m3"])]
 
 
@@ -460,7 +460,7 @@ def test_numbers_are_found_in_order(text: str, digits: list[str]) -> None:
 
 def _plan(answers: Answers, request: str, tools: Sequence[BaseTool] = TOOLS) -> PlanDraft:
     draft = PlanDraft.model_validate(answers.hold(compact.draft_plan(MODEL, request, tools)))
-    assert check_draft(draft, tools=[each.name for each in tools], max_milestones=6) == []
+    assert validate_draft(draft, tools=[each.name for each in tools], max_milestones=6) == []
     return draft
 
 

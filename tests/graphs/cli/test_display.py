@@ -8,7 +8,7 @@ import pytest
 
 from plan_execute.agent.state import RoleUsage, RunState
 from plan_execute.graphs.cli.display import Progress, Screen, describe_usage, is_live
-from plan_execute.graphs.formatting import clean, clip, duration
+from plan_execute.graphs.formatting import duration, one_line, visible
 
 AT = "2026-01-01T10:00:00.000+00:00"
 LATER = "2026-01-01T10:01:05.000+00:00"
@@ -100,16 +100,16 @@ def test_unknown_events_are_passed_over() -> None:
 
 @pytest.mark.parametrize("text", ["\x1b[2Jgone", "a\x9b31m", "bell\x07", "del\x7f", "\u202eevil", "line\u2028sep\r"])
 def test_control_characters_are_spelled_out(text: str) -> None:
-    shown = clip(text) + clean(text, lines=True)
+    shown = one_line(text) + visible(text, lines=True)
     assert not set(shown) & set("\x1b\x9b\x07\x7f\u202e\u2028\r")
 
 
 def test_answers_keep_their_lines() -> None:
-    assert clean("a\n\tb\x1b[0m", lines=True) == "a\n\tb\\x1b[0m"
+    assert visible("a\n\tb\x1b[0m", lines=True) == "a\n\tb\\x1b[0m"
 
 
 def test_long_text_is_cut_to_one_line() -> None:
-    assert clip("a\n" * 500, 20) == "a a a a a a a a a..."
+    assert one_line("a\n" * 500, 20) == "a a a a a a a a a..."
 
 
 def test_tool_output_cannot_drive_the_terminal() -> None:

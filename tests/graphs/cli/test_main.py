@@ -22,7 +22,7 @@ from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.main import main
 from plan_execute.graphs.cli.options import Options, parse
-from plan_execute.graphs.cli.run import pursue
+from plan_execute.graphs.cli.run import run_until_done
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import Answer, ScriptedModel, diligent, milestone, plan, report, synthesis
 
@@ -99,7 +99,7 @@ def agent_of(heavy: Sequence[Answer], light: ScriptedModel | None = None, **cont
 
 
 def ended(agent: PlanExecuteAgent, **options: object) -> int:
-    return pursue(agent, asked("Find it out."), Options(**options), Screen(sys.stdout))
+    return run_until_done(agent, asked("Find it out."), Options(**options), Screen(sys.stdout))
 
 
 def asked(request: str) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def test_why_a_run_stopped_early_is_told_and_what_is_unmet_only_once(capsys: pyt
 
 def test_json_is_one_document_with_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
     agent = agent_of([plan(milestone("Find ä")), synthesis("It is ä.")])
-    assert pursue(agent, asked("Find ä {0} {x}"), Options(json=True), Screen(sys.stderr)) == 0
+    assert run_until_done(agent, asked("Find ä {0} {x}"), Options(json=True), Screen(sys.stderr)) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["status"] == "completed"
     assert document["answer"] == "It is ä."
@@ -173,7 +173,7 @@ def test_run_that_cannot_be_stored_says_so(kind: str, capsys: pytest.CaptureFixt
             raise raised
 
     agent = create_plan_execute_agent(ScriptedModel([plan(milestone("Find a"))]), checkpointer=Failing())
-    assert pursue(agent, asked("Find a."), Options(json=True), Screen(sys.stderr)) == 1
+    assert run_until_done(agent, asked("Find a."), Options(json=True), Screen(sys.stderr)) == 1
     told = capsys.readouterr()
     assert told.err == (
         "plan-execute: The run could not be stored: disk I/O error: see whether the disk is full or failing.\n"

@@ -20,7 +20,7 @@ from langgraph.runtime import RunControl
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.options import Options
-from plan_execute.graphs.cli.run import pursue
+from plan_execute.graphs.cli.run import run_until_done
 from plan_execute.graphs.persistence.threads import config_of
 from tests.fakes import Answer, Asked, ScriptedModel, goal_of, heavy, milestone, plan, report, synthesis, tool_call
 
@@ -67,7 +67,7 @@ def run(url: str, thread: str, folder: Path, given: Any, parallel: int, waits: s
             context={"max_parallel": parallel},
             checkpointer=checkpointer,
         )
-        return pursue(agent, given, Options(thread=thread), Screen(sys.stdout))
+        return run_until_done(agent, given, Options(thread=thread), Screen(sys.stdout))
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.options import Options
-from plan_execute.graphs.cli.run import pursue
-from plan_execute.graphs.cli.terminal_prompts import Dialog
+from plan_execute.graphs.cli.run import run_until_done
+from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report, tool_call
 
 TWO = plan(milestone("Find a: the first"), milestone("Compare.", depends_on=["m1"]))
@@ -81,7 +81,7 @@ class Session:
         agent = self._agent()
         screen = Screen(self.stream)
         given = {"messages": [("user", "Find it out.")]}
-        self.status = pursue(agent, given, Options(**options), screen, dialog=Dialog(screen, ask))
+        self.status = run_until_done(agent, given, Options(**options), screen, dialog=TerminalPrompts(screen, ask))
 
     def _agent(self) -> Any:
         return create_plan_execute_agent(
@@ -248,7 +248,7 @@ def test_waiting_run_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None
         heavy(TWO), ScriptedModel(diligent), [look_up], context={"review": "first"}, checkpointer=InMemorySaver()
     )
     given = {"messages": [("user", "Find it out.")]}
-    assert pursue(agent, given, Options(json=True), Screen(sys.stderr)) == 1
+    assert run_until_done(agent, given, Options(json=True), Screen(sys.stderr)) == 1
     told = capsys.readouterr()
     document = json.loads(told.out)
     assert document["status"] == "running"

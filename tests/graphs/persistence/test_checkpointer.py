@@ -11,7 +11,7 @@ from plan_execute.agent import ConfigurationError
 from plan_execute.agent.errors import RequestError
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
-from plan_execute.graphs.persistence.history import drop_scratchpads
+from plan_execute.graphs.persistence.history import prune_scratchpads
 from plan_execute.graphs.persistence.threads import find_threads, read_thread
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import ScriptedModel, milestone, plan, report, synthesis
@@ -105,14 +105,14 @@ def test_dropping_scratchpads_keeps_the_history_of_the_thread(url: str) -> None:
         agent_with(checkpointer).invoke(asked("other"), OTHER, durability="sync")
         before = history(agent, CONFIG)
         left, others = [len(list(checkpointer.list(config))) for config in (CONFIG, OTHER)]
-        dropped = drop_scratchpads(checkpointer, "sales")
+        dropped = prune_scratchpads(checkpointer, "sales")
         kept = list(checkpointer.list(CONFIG))
         assert {found.config["configurable"]["checkpoint_ns"] for found in kept} == {""}
         assert dropped.rows > left - len(kept) > 0
         assert dropped.bytes > 1_000
         assert history(agent, CONFIG) == before
         assert len(list(checkpointer.list(OTHER))) == others
-        assert drop_scratchpads(checkpointer, "sales") == (0, 0)
+        assert prune_scratchpads(checkpointer, "sales") == (0, 0)
         agent.invoke(asked("two"), CONFIG, durability="sync")
         check_thread(agent.get_state(CONFIG).values, "one", "The first.", "two", "The second.")
         for config in (CONFIG, OTHER):
@@ -125,7 +125,7 @@ def test_file_shrinks_by_what_is_dropped(tmp_path: Path) -> None:
         agent_with(checkpointer).invoke(asked("one"), CONFIG, durability="sync")
     before = path.stat().st_size
     with open_checkpointer(str(path)) as checkpointer:
-        dropped = drop_scratchpads(checkpointer, "sales")
+        dropped = prune_scratchpads(checkpointer, "sales")
     assert path.stat().st_size <= before - dropped.bytes / 2
 
 

@@ -21,7 +21,7 @@ from plan_execute.agent.errors import ConfigurationError, RequestError
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.cli.main import main
 from plan_execute.graphs.persistence.fork import Step, find_steps, fork
-from plan_execute.graphs.persistence.history import drop_scratchpads
+from plan_execute.graphs.persistence.history import prune_scratchpads
 from plan_execute.graphs.persistence.threads import config_of, find_threads, read_thread
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import ScriptedModel, diligent, goal_of, heavy, milestone, plan, report, synthesis, tool_call
@@ -185,7 +185,7 @@ def test_effects_that_a_fork_may_do_again_are_named(checkpointer: Saver, thread:
     ask(agent_of(checkpointer, heavy(sending)), thread)
     steps = find_steps(checkpointer, thread)
     if pruned:
-        drop_scratchpads(checkpointer, thread)
+        prune_scratchpads(checkpointer, thread)
     assert fork(checkpointer, thread, at(steps, "executor m2"))["effects"] == ["send"]
     assert fork(checkpointer, thread, at(steps, "synthesize"))["effects"] == []
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from plan_execute.graphs.cli.main import main
-from plan_execute.graphs.cli.options import Options, fill_in, kept, parse
+from plan_execute.graphs.cli.options import Options, fill_in_from_thread, parse, stored_options
 from tests.fakes import milestone, plan
 from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
 
@@ -290,30 +290,30 @@ def options_of(*words: str) -> Options:
 def test_data_and_server_of_a_run_are_those_of_its_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = ("--db", "shop.db", "--docs", "rules", "--planner-model", "openai:a", "--base-url", "http://host/v1")
-    metadata = kept(options_of(*words, "--web"))
+    metadata = stored_options(options_of(*words, "--web"))
     resumed = Options(thread="sales")
-    fill_in(resumed, metadata)
+    fill_in_from_thread(resumed, metadata)
     assert (resumed.db, resumed.docs, resumed.web) == (str(tmp_path / "shop.db"), str(tmp_path / "rules"), True)
     assert (resumed.planner_model, resumed.base_url) == ("openai:a", "http://host/v1")
     other = Options(thread="sales", docs="handbook")
-    fill_in(other, metadata)
+    fill_in_from_thread(other, metadata)
     assert (other.db, other.docs, other.web) == (None, "handbook", False)
 
 
 @pytest.mark.parametrize("url", ["postgresql://me:secret@host/shop", "postgresql://host/shop?password=secret"])
 def test_password_is_not_kept_and_asked_for_again(url: str) -> None:
-    metadata = kept(options_of("--db", url))
+    metadata = stored_options(options_of("--db", url))
     assert "secret" not in str(metadata)
     with pytest.raises(ValueError, match=r"an address that is not kept: add --db URL\."):
-        fill_in(Options(thread="sales"), metadata)
-    fill_in(named := Options(thread="sales", db=url), metadata)
+        fill_in_from_thread(Options(thread="sales"), metadata)
+    fill_in_from_thread(named := Options(thread="sales", db=url), metadata)
     assert named.db == url
 
 
 def test_environment_stands_in_for_data_only_where_none_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    metadata = kept(options_of("--db", "sqlite:///shop.db"))
+    metadata = stored_options(options_of("--db", "sqlite:///shop.db"))
     monkeypatch.setenv("PLAN_EXECUTE_DB", "other.db")
-    fill_in(resumed := Options(thread="sales"), metadata)
+    fill_in_from_thread(resumed := Options(thread="sales"), metadata)
     assert resumed.db == "sqlite:///shop.db"
-    fill_in(foreign := Options(thread="sales"), {"source": "loop"})
+    fill_in_from_thread(foreign := Options(thread="sales"), {"source": "loop"})
     assert foreign.db == "other.db"

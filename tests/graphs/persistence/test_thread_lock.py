@@ -19,7 +19,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from plan_execute.agent.errors import ConfigurationError, RequestError
 from plan_execute.graphs import open_checkpointer
 from plan_execute.graphs.cli.main import main
-from plan_execute.graphs.persistence.thread_lock import aheld, held
+from plan_execute.graphs.persistence.thread_lock import alock_thread, lock_thread
 from tests.fakes import milestone, plan
 from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
 
@@ -143,49 +143,49 @@ def test_processes_run_different_threads_of_one_place_at_once(
 def test_thread_is_held_in_one_process_by_one_at_a_time(threads_url: str, thread: str) -> None:
     with open_checkpointer(threads_url) as checkpointer, open_checkpointer(threads_url) as other:
         rivals = [checkpointer] if threads_url == "memory" else [checkpointer, other]
-        with held(checkpointer, thread), held(checkpointer, f"another {thread}"):
+        with lock_thread(checkpointer, thread), lock_thread(checkpointer, f"another {thread}"):
             for rival in rivals:
-                with pytest.raises(RequestError, match=REFUSED), held(rival, thread):
+                with pytest.raises(RequestError, match=REFUSED), lock_thread(rival, thread):
                     pass
         for rival in rivals:
-            with held(rival, thread):
+            with lock_thread(rival, thread):
                 pass
 
 
 async def test_thread_is_held_by_one_at_a_time_when_awaited(threads_url: str, thread: str) -> None:
     async with open_checkpointer(threads_url) as checkpointer, open_checkpointer(threads_url) as other:
         rivals = [checkpointer] if threads_url == "memory" else [checkpointer, other]
-        async with aheld(checkpointer, thread), aheld(checkpointer, f"another {thread}"):
+        async with alock_thread(checkpointer, thread), alock_thread(checkpointer, f"another {thread}"):
             for rival in rivals:
                 with pytest.raises(RequestError, match=REFUSED):
-                    await aheld(rival, thread).__aenter__()
+                    await alock_thread(rival, thread).__aenter__()
         for rival in rivals:
-            async with aheld(rival, thread):
+            async with alock_thread(rival, thread):
                 pass
 
 
 def test_what_is_raised_in_the_block_lets_go_too(threads_url: str, thread: str) -> None:
     with open_checkpointer(threads_url) as checkpointer:
-        with pytest.raises(sqlite3.OperationalError), held(checkpointer, thread):
+        with pytest.raises(sqlite3.OperationalError), lock_thread(checkpointer, thread):
             raise sqlite3.OperationalError
-        with held(checkpointer, thread):
+        with lock_thread(checkpointer, thread):
             pass
 
 
 async def test_what_is_raised_in_the_block_lets_go_too_when_awaited(threads_url: str, thread: str) -> None:
     async with open_checkpointer(threads_url) as checkpointer:
         with pytest.raises(sqlite3.OperationalError):
-            async with aheld(checkpointer, thread):
+            async with alock_thread(checkpointer, thread):
                 raise sqlite3.OperationalError
-        async with aheld(checkpointer, thread):
+        async with alock_thread(checkpointer, thread):
             pass
 
 
 def test_session_that_is_gone_has_let_go(postgres: str, thread: str) -> None:
     with open_checkpointer(postgres) as checkpointer, open_checkpointer(postgres) as other:
-        with held(checkpointer, thread):
+        with lock_thread(checkpointer, thread):
             checkpointer.conn.close()  # type: ignore[attr-defined]  # PostgreSQL's
-        with held(other, thread):
+        with lock_thread(other, thread):
             pass
 
 
@@ -195,9 +195,9 @@ def test_pool_of_connections_lends_one_to_hold_a_thread(postgres: str, thread: s
     with (
         pools.ConnectionPool(postgres, kwargs={"autocommit": True}, min_size=1) as pool,
         open_checkpointer(postgres) as other,
-        held(saver(pool), thread),
+        lock_thread(saver(pool), thread),
         pytest.raises(RequestError, match=REFUSED),
-        held(other, thread),
+        lock_thread(other, thread),
     ):
         pass
 
@@ -208,16 +208,16 @@ async def test_pool_of_connections_lends_one_when_awaited(postgres: str, thread:
     async with (
         pools.AsyncConnectionPool(postgres, kwargs={"autocommit": True}, min_size=1, open=False) as pool,
         open_checkpointer(postgres) as other,
-        aheld(saver(pool), thread),
+        alock_thread(saver(pool), thread),
     ):
         with pytest.raises(RequestError, match=REFUSED):
-            await aheld(other, thread).__aenter__()
+            await alock_thread(other, thread).__aenter__()
 
 
 def test_one_empty_file_serves_all_threads(tmp_path: Path) -> None:
     with open_checkpointer(str(tmp_path / "threads.sqlite")) as checkpointer:
         for number in range(20):
-            with held(checkpointer, f"thread {number}"):
+            with lock_thread(checkpointer, f"thread {number}"):
                 pass
     left = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert left.keys() == {"threads.sqlite", "threads.sqlite.lock"}
@@ -227,16 +227,16 @@ def test_one_empty_file_serves_all_threads(tmp_path: Path) -> None:
 def test_where_no_file_can_be_made_that_is_told(tmp_path: Path) -> None:
     with open_checkpointer(str(tmp_path / "threads.sqlite")) as checkpointer:
         (tmp_path / "threads.sqlite.lock").mkdir()
-        with pytest.raises(ConfigurationError, match=os.strerror(errno.EISDIR)), held(checkpointer, "sales"):
+        with pytest.raises(ConfigurationError, match=os.strerror(errno.EISDIR)), lock_thread(checkpointer, "sales"):
             pass
 
 
 def test_database_in_memory_is_held_like_any_other() -> None:
     with (
         SqliteSaver.from_conn_string(":memory:") as checkpointer,
-        held(checkpointer, "sales"),
+        lock_thread(checkpointer, "sales"),
         pytest.raises(RequestError, match=REFUSED),
-        held(checkpointer, "sales"),
+        lock_thread(checkpointer, "sales"),
     ):
         pass
 
