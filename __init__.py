@@ -1,14 +1,15 @@
 """langgraph-plan-execute: a heavy model plans, a light model executes, plain rules decide when to plan again.
 
-This is the front door: what an application imports is listed here. Two more rooms may be imported from:
-`plan_execute.tools` (tools to give the agent), `plan_execute.graphs.persistence` (stored threads) and
+This is the front door: what an application imports is listed here. Three more packages may be imported from:
+`plan_execute.tools` (tools to give an agent), `plan_execute.graphs.persistence` (stored threads) and
 `plan_execute.graphs.report` (a run as a page of HTML). Everything else is private.
 
-Each name is imported when it is first used (PEP 562), so that `import plan_execute` costs nothing.
+Each name is imported when it is first used, so `import plan_execute` costs nothing.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+import lazy_loader  # type: ignore[import-untyped]  # it has no types
 
 if TYPE_CHECKING:
     from plan_execute.agent.context import Budget as Budget
@@ -18,37 +19,78 @@ if TYPE_CHECKING:
     from plan_execute.agent.errors import ModelError as ModelError
     from plan_execute.agent.errors import PlanExecuteError as PlanExecuteError
     from plan_execute.agent.errors import RequestError as RequestError
+    from plan_execute.agent.llm.models import load_model as load_model
     from plan_execute.agent.schemas import PlanDraft as PlanDraft
+    from plan_execute.agent.state import Action as Action
+    from plan_execute.agent.state import Brief as Brief
+    from plan_execute.agent.state import Decision as Decision
+    from plan_execute.agent.state import DecisionType as DecisionType
+    from plan_execute.agent.state import ErrorCode as ErrorCode
+    from plan_execute.agent.state import EventType as EventType
+    from plan_execute.agent.state import ExecutorInput as ExecutorInput
+    from plan_execute.agent.state import ExecutorOutput as ExecutorOutput
+    from plan_execute.agent.state import Failure as Failure
+    from plan_execute.agent.state import FailureCode as FailureCode
+    from plan_execute.agent.state import LogEntry as LogEntry
+    from plan_execute.agent.state import Milestone as Milestone
+    from plan_execute.agent.state import MilestoneStatus as MilestoneStatus
+    from plan_execute.agent.state import ModelUsage as ModelUsage
+    from plan_execute.agent.state import Plan as Plan
+    from plan_execute.agent.state import PlanExecuteInput as PlanExecuteInput
+    from plan_execute.agent.state import PlanExecuteOutput as PlanExecuteOutput
+    from plan_execute.agent.state import Requirement as Requirement
+    from plan_execute.agent.state import Role as Role
+    from plan_execute.agent.state import RoleUsage as RoleUsage
+    from plan_execute.agent.state import Rule as Rule
+    from plan_execute.agent.state import RunError as RunError
+    from plan_execute.agent.state import RunState as RunState
+    from plan_execute.agent.state import RunStatus as RunStatus
+    from plan_execute.agent.state import ToolCallRecord as ToolCallRecord
     from plan_execute.graphs.adapters import as_runnable as as_runnable
     from plan_execute.graphs.adapters import as_tool as as_tool
     from plan_execute.graphs.executor import create_executor as create_executor
     from plan_execute.graphs.persistence.checkpointer import open_checkpointer as open_checkpointer
     from plan_execute.graphs.plan_execute import create_plan_execute_agent as create_plan_execute_agent
 
-__version__: str
+__version__ = "0.1.0"
 
-_EXPORTS = {
-    "agent.context": ("Budget", "Context", "Price"),
-    "agent.errors": ("ConfigurationError", "ModelError", "PlanExecuteError", "RequestError"),
-    "agent.schemas": ("PlanDraft",),
-    "graphs.adapters": ("as_runnable", "as_tool"),
-    "graphs.executor": ("create_executor",),
-    "graphs.persistence.checkpointer": ("open_checkpointer",),
-    "graphs.plan_execute": ("create_plan_execute_agent",),
-}
-_HOMES = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for name in names}
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - names of the table above
-
-
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version  # here, because it takes longer than everything else
-
-        return version("langgraph-plan-execute")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "agent.context": ["Budget", "Context", "Price"],
+        "agent.errors": ["ConfigurationError", "ModelError", "PlanExecuteError", "RequestError"],
+        "agent.llm.models": ["load_model"],
+        "agent.schemas": ["PlanDraft"],
+        "agent.state": [
+            "Action",
+            "Brief",
+            "Decision",
+            "DecisionType",
+            "ErrorCode",
+            "EventType",
+            "ExecutorInput",
+            "ExecutorOutput",
+            "Failure",
+            "FailureCode",
+            "LogEntry",
+            "Milestone",
+            "MilestoneStatus",
+            "ModelUsage",
+            "Plan",
+            "PlanExecuteInput",
+            "PlanExecuteOutput",
+            "Requirement",
+            "Role",
+            "RoleUsage",
+            "Rule",
+            "RunError",
+            "RunState",
+            "RunStatus",
+            "ToolCallRecord",
+        ],
+        "graphs.adapters": ["as_runnable", "as_tool"],
+        "graphs.executor": ["create_executor"],
+        "graphs.persistence.checkpointer": ["open_checkpointer"],
+        "graphs.plan_execute": ["create_plan_execute_agent"],
+    },
+)

@@ -1,17 +1,17 @@
 """The trail of a run: one entry for each transition, and the same news as an event while it runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langgraph.config import get_stream_writer
 
-from plan_execute.agent.state import Decision, LogEntry, Milestone, Plan, merge_milestones, now
+from plan_execute.agent.state import Decision, EventType, LogEntry, Milestone, Plan, merge_milestones, now
 
-BY_PEOPLE = {"plan_reviewed": "review", "user_answered": "answer"}
+BY_PEOPLE: Mapping[str, str] = {"plan_reviewed": "review", "user_answered": "answer"}
 """What people do, by the type of its entry; a rule's action stands in the entry itself."""
 
 
-def log_event(kind: str, *, revision: int, **facts: Any) -> LogEntry:
+def log_event(kind: EventType, *, revision: int, **facts: Any) -> LogEntry:
     """Write a log entry and send it as an event on the custom stream.
 
     The event is `{"type", "at", "revision", "milestone"?, ...}` with everything the entry holds; outside a graph only
@@ -22,7 +22,7 @@ def log_event(kind: str, *, revision: int, **facts: Any) -> LogEntry:
     return entry
 
 
-def make_log_entry(kind: str, *, revision: int, **facts: Any) -> LogEntry:
+def make_log_entry(kind: EventType, *, revision: int, **facts: Any) -> LogEntry:
     """Write a log entry that another node is to announce."""
     return {"at": now(), "type": kind, "revision": revision, **facts}  # type: ignore[typeddict-item]
 
@@ -51,11 +51,11 @@ def replay(log: Sequence[LogEntry]) -> tuple[Plan | None, dict[str, Milestone]]:
     return plan, milestones
 
 
-def decisions(log: Sequence[LogEntry]) -> Iterator[LogEntry]:
-    """What the gate, the synthesis and people decided, each with an action, a rule or verdict, and a reason."""
+def decisions(log: Sequence[LogEntry]) -> Iterator[tuple[str, LogEntry]]:
+    """What the gate, the synthesis and people decided: each action in a word, and its entry."""
     for entry in log:
         if "rule" in entry:
-            yield {"action": BY_PEOPLE.get(entry["type"], ""), "reason": "", **entry}
+            yield BY_PEOPLE.get(entry["type"]) or entry["action"], entry
 
 
 def emit(event: LogEntry | dict[str, Any]) -> None:

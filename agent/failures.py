@@ -4,32 +4,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
-from typing import Literal
 
 import httpx
 from langchain_core.tools import ToolException
 
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.interrupts import active_checkpointer
-
-FailureCode = Literal[
-    "transient",
-    "timeout",
-    "outcome_unknown",
-    "bad_arguments",
-    "missing",
-    "not_found",
-    "permission",
-    "limit",
-    "unexpected_state",
-    "refusal",
-    "no_evidence",
-    "no_report",
-    "unverified",
-    "model_unavailable",
-    "failed",
-    "unknown",
-]
+from plan_execute.agent.state import FailureCode
 
 MEANINGS: dict[FailureCode, str] = {
     "transient": "the service did not answer this time",

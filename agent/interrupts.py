@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.runnables.config import set_config_context
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -11,12 +11,20 @@ from langgraph.config import get_config
 from langgraph.types import interrupt
 from pydantic import BaseModel, ValidationError
 
+from plan_execute.agent.state import DecisionType
+
 T = TypeVar("T")
 
+REVIEW_PLAN = "review_plan"
+"""The action in which a person is asked to review a plan."""
+ASK_USER = "ask_user"
+"""The action in which the user is asked for information that is missing."""
+REPEAT_CALL = "repeat_call"
+"""The action in which a person is asked about a call whose outcome is unknown."""
+EDITED = "Edited by a person."
+"""The reason of a revision that a person wrote."""
 INVALID_ANSWER = "This will not do: "
 """What stands before the reason when something is asked again."""
-
-DecisionType = Literal["approve", "edit", "reject", "respond"]
 
 
 class HumanDecision(BaseModel):

@@ -27,6 +27,82 @@ MilestoneStatus = Literal["pending", "running", "completed", "failed", "blocked"
 RunStatus = Literal["running", "completed", "partial", "aborted"]
 Action = Literal["continue", "retry", "ask", "replan", "finish", "abort"]
 Role = Literal["planner", "executor", "synthesizer", "verifier"]
+ErrorCode = Literal[
+    "plan_unparsable",
+    "plan_invalid",
+    "planner_unavailable",
+    "model_unavailable",
+    "executor_unavailable",
+    "max_replans",
+    "no_progress",
+    "budget",
+    "recursion_limit",
+    "unmet_requirements",
+    "synthesis_failed",
+    "rejected",
+    "empty_request",
+    "unexpected_state",
+]
+"""Why a run did not complete."""
+FailureCode = Literal[
+    "transient",
+    "timeout",
+    "outcome_unknown",
+    "bad_arguments",
+    "missing",
+    "not_found",
+    "permission",
+    "limit",
+    "unexpected_state",
+    "refusal",
+    "no_evidence",
+    "no_report",
+    "unverified",
+    "model_unavailable",
+    "failed",
+    "unknown",
+]
+"""Why a milestone or a tool call failed; `failures.MEANINGS` says what each means."""
+DecisionType = Literal["approve", "edit", "reject", "respond"]
+"""What a person may decide, in the words of LangChain's human-in-the-loop middleware."""
+Rule = Literal[
+    "budget",
+    "steps",
+    "model",
+    "ask",
+    "surprise",
+    "transient",
+    "escalate",
+    "replans_used_up",
+    "no_progress",
+    "failed",
+    "more_to_do",
+    "all_done",
+    "unexpected",
+    "planned",
+    "nothing_left",
+    "review_due",
+    "reviewed",
+    "edited",
+    "comment",
+    "unmet_requirement",
+]
+"""Which rule decided: the gate's (see `replan_gate.RULES`), then those of planner, review and synthesis."""
+EventType = Literal[
+    "plan_created",
+    "plan_revised",
+    "plan_reviewed",
+    "milestone_started",
+    "milestone_finished",
+    "tool_started",
+    "tool_finished",
+    "decision",
+    "user_answered",
+    "synthesized",
+    "answer_delta",
+    "answer",
+]
+"""What an event on the custom stream tells; an entry of the log has one of these types, too."""
 
 
 class ModelUsage(TypedDict):
@@ -72,13 +148,13 @@ class ToolCallRecord(TypedDict):
     effect: bool
     at: str
     seconds: float
-    code: str | None
+    code: FailureCode | None
     error: str | None
     key: NotRequired[str]
     """The id under which a tool that changes the world was called."""
     answer: NotRequired[str]
     """What it said when it did, cut."""
-    verdict: NotRequired[str]
+    verdict: NotRequired[DecisionType]
     """What a person said who was asked about the call before it was made."""
 
 
@@ -88,7 +164,7 @@ class Failure(TypedDict):
     `retry_after` is how many seconds the service asked to be left alone, where it did.
     """
 
-    code: str
+    code: FailureCode
     message: str
     evidence: str
     retry_after: float | None
@@ -146,16 +222,16 @@ class Decision(TypedDict):
     """The gate's ruling: what to do next, which rule said so, why in words, and the code of the failure behind it."""
 
     action: Action
-    rule: str
+    rule: Rule
     reason: str
-    code: str | None
+    code: ErrorCode | FailureCode | None
     milestones: list[str]
 
 
 class RunError(TypedDict):
     """Why a run did not complete; `milestone` is the one it stopped at, `replans` the cycles used."""
 
-    code: str
+    code: ErrorCode
     message: str
     milestone: str | None
     replans: int
@@ -165,14 +241,14 @@ class LogEntry(TypedDict, total=False):
     """One transition: `at` (ISO 8601, UTC), `type`, `revision`, and what changed."""
 
     at: str
-    type: str
+    type: EventType
     revision: int
     milestone: str
     attempt: int
-    action: str
-    rule: str
+    action: Action
+    rule: Rule | DecisionType
     reason: str
-    code: str | None
+    code: ErrorCode | FailureCode | None
     tool_calls: list[ToolCallRecord]
     fingerprint: str
     plan: Plan

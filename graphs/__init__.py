@@ -1,30 +1,22 @@
-"""The compiled graphs and how to make them; each is imported when it is first asked for, so that `--help` need not."""
+"""The compiled graphs, how to make them, and what can be done with their threads."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+import lazy_loader  # type: ignore[import-untyped]  # it has no types
+
 if TYPE_CHECKING:
-    from plan_execute.graphs.adapters import as_runnable, as_tool
-    from plan_execute.graphs.executor import create_executor
-    from plan_execute.graphs.persistence.checkpointer import open_checkpointer
-    from plan_execute.graphs.plan_execute import create_plan_execute_agent
+    from plan_execute.graphs.adapters import as_runnable as as_runnable
+    from plan_execute.graphs.adapters import as_tool as as_tool
+    from plan_execute.graphs.executor import create_executor as create_executor
+    from plan_execute.graphs.persistence.checkpointer import open_checkpointer as open_checkpointer
+    from plan_execute.graphs.plan_execute import create_plan_execute_agent as create_plan_execute_agent
 
-__all__ = ["as_runnable", "as_tool", "create_executor", "create_plan_execute_agent", "open_checkpointer"]
-
-_HOMES = {
-    "as_runnable": "plan_execute.graphs.adapters",
-    "as_tool": "plan_execute.graphs.adapters",
-    "create_executor": "plan_execute.graphs.executor",
-    "create_plan_execute_agent": "plan_execute.graphs.plan_execute",
-    "open_checkpointer": "plan_execute.graphs.persistence.checkpointer",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "adapters": ["as_runnable", "as_tool"],
+        "executor": ["create_executor"],
+        "persistence.checkpointer": ["open_checkpointer"],
+        "plan_execute": ["create_plan_execute_agent"],
+    },
+)

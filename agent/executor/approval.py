@@ -17,6 +17,7 @@ from plan_execute.agent.interrupts import (
     interrupt_for_decision,
     was_interrupted_for,
 )
+from plan_execute.agent.state import DecisionType
 from plan_execute.agent.truncation import json_safe, sanitize
 
 
@@ -25,7 +26,7 @@ class CallDecision(NamedTuple):
 
     request: ToolCallRequest
     answer: ToolMessage | None = None
-    verdict: str | None = None
+    verdict: DecisionType | None = None
     """What a person said to it, if one was asked."""
     note: str = ""
     """What the model is told before the tool's answer."""

@@ -43,20 +43,14 @@ from plan_execute.agent.executor.tool_calls import (
     tool_event,
     tool_result_update,
 )
-from plan_execute.agent.failures import (
-    FailureCode,
-    classify_error,
-    describe_error,
-    is_checkpointer_error,
-    retry_after,
-)
+from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, retry_after
 from plan_execute.agent.llm.models import is_compact, model_for
 from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Ended, advance
 from plan_execute.agent.llm.timeout import CallAbandonedError, acall_within, call_within
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.small_models.executor_model import CompactExecutor
-from plan_execute.agent.state import Brief, new_id
+from plan_execute.agent.state import Brief, FailureCode, new_id
 from plan_execute.agent.truncation import READER, READER_NAME, json_safe
 
 ERROR_LIMIT = 500

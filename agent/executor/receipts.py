@@ -16,10 +16,10 @@ from langgraph.types import Command
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.executor.scratchpad import ScratchpadState, tally_of
-from plan_execute.agent.failures import FailureCode, leaves_outcome_unknown
+from plan_execute.agent.failures import leaves_outcome_unknown
 from plan_execute.agent.interrupts import active_checkpointer
 from plan_execute.agent.llm.timeout import CallEndedError
-from plan_execute.agent.state import Effect, LogEntry, ToolCallRecord, now
+from plan_execute.agent.state import Effect, FailureCode, LogEntry, ToolCallRecord, now
 from plan_execute.agent.truncation import SHOWN_LIMIT, sanitize, truncate_middle
 
 OUTCOME_UNKNOWN: FailureCode = "outcome_unknown"

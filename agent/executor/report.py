@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage
 from pydantic import ValidationError
@@ -21,12 +21,12 @@ from plan_execute.agent.executor.scratchpad import (
     seconds_spent,
     tally_of,
 )
-from plan_execute.agent.failures import MEANINGS, FailureCode, classify_error
+from plan_execute.agent.failures import MEANINGS, classify_error
 from plan_execute.agent.llm.models import BEYOND_COMPACT, is_compact, model_for
 from plan_execute.agent.llm.structured_output import Dialogue, Question, describe_no_reply, question_options
 from plan_execute.agent.llm.usage import Account, measured
 from plan_execute.agent.schemas import Verification
-from plan_execute.agent.state import Brief, ExecutorOutput, Failure, Milestone, add_usage, now
+from plan_execute.agent.state import Brief, ExecutorOutput, Failure, FailureCode, Milestone, add_usage, now
 from plan_execute.agent.truncation import truncate_middle
 
 ARGS_LIMIT = 200
@@ -93,7 +93,7 @@ def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: 
         return _failure(code, rejected or (last.text if last is not None else ""), evidence)
     said = report["missing"] or report["result"]
     # What a report of failure is down to: the last call, if it failed.
-    by_tools = cast("FailureCode", calls[-1]["code"] or "failed") if calls and not calls[-1]["ok"] else "failed"
+    by_tools = (calls[-1]["code"] or "failed") if calls and not calls[-1]["ok"] else "failed"
     if report["status"] == "failed" and not report["missing"]:
         return _failure("limit" if limit and by_tools == "failed" else by_tools, said, evidence)
     if report["status"] in {"failed", "blocked"}:

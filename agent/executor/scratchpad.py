@@ -17,13 +17,13 @@ from langgraph.managed.is_last_step import RemainingStepsManager
 from typing_extensions import TypedDict
 
 from plan_execute.agent.context import Context, Price
-from plan_execute.agent.failures import FailureCode
 from plan_execute.agent.llm.usage import count_call, crossed_budget, sum_usage
 from plan_execute.agent.prompts import RESULT_LIMIT
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import (
     SNAPSHOT_FREQUENCY,
     Brief,
+    FailureCode,
     LastWrite,
     RoleUsage,
     RunSoFar,

@@ -22,15 +22,10 @@ from plan_execute.agent.executor.scratchpad import (
     pending_calls,
     tally_of,
 )
-from plan_execute.agent.failures import (
-    FailureCode,
-    classify_tool_error,
-    describe_error,
-    error_text,
-    leaves_outcome_unknown,
-)
+from plan_execute.agent.failures import classify_tool_error, describe_error, error_text, leaves_outcome_unknown
 from plan_execute.agent.llm.timeout import CallAbandonedError
 from plan_execute.agent.state import (
+    FailureCode,
     ToolCallRecord,
     new_id,
     now,

@@ -7,19 +7,16 @@ from plan_execute.agent.build import Build
 from plan_execute.agent.events import log_event
 from plan_execute.agent.executor.receipts import call_key, unknown_outcomes
 from plan_execute.agent.interrupts import (
-    DecisionType,
+    ASK_USER,
+    REPEAT_CALL,
     HumanDecision,
     HumanRequest,
     InvalidAnswer,
     interrupt_for_decision,
 )
-from plan_execute.agent.state import LogEntry, Milestone, RunState
+from plan_execute.agent.state import DecisionType, LogEntry, Milestone, RunState
 from plan_execute.agent.truncation import truncate_middle
 
-ASK_USER = "ask_user"
-"""Name of the action in which a person is asked for what is missing."""
-REPEAT_CALL = "repeat_call"
-"""Name of the action in which he is asked about a call that may have changed the world."""
 MOST_QUESTIONS = 3
 """How often the user is asked on behalf of one milestone; an executor always finds something more to ask."""
 ANSWER_LIMIT = 20_000

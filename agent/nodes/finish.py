@@ -1,22 +1,22 @@
 """How a run ends: whoever ends it writes status, error, answer and one AI message here."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import AIMessage
 
 from plan_execute.agent.events import log_event
 from plan_execute.agent.prompts import DIGEST_LIMIT
-from plan_execute.agent.state import Milestone, Plan, Requirement, RunError, RunState, RunStatus
+from plan_execute.agent.state import ErrorCode, Milestone, Plan, Requirement, Rule, RunError, RunState, RunStatus
 from plan_execute.agent.truncation import truncate_middle
 
-NOTHING_LEFT = "nothing_left"
+NOTHING_LEFT: Rule = "nothing_left"
 """The rule by which a planner goes straight to the answer: it has nothing more to try."""
 
 
 class Problem(NamedTuple):
     """Why a heavy role produced nothing: the code a run ends with, and the sentence that goes with it."""
 
-    code: str
+    code: ErrorCode
     message: str
 
 
@@ -25,7 +25,7 @@ def finish_run(
     status: RunStatus,
     *,
     answer: str | None = None,
-    code: str | None = None,
+    code: ErrorCode | None = None,
     message: str = "",
     milestone: str | None = None,
 ) -> dict[str, Any]:
@@ -65,6 +65,14 @@ def finish_run(
         "messages": [AIMessage(text)],
         "log": [entry],
     }
+
+
+def ended_early(state: RunState) -> Problem | None:
+    """Why the gate finished the run before all its work was done; None where it was done."""
+    decision = state["decision"]
+    if decision is None or decision["action"] != "finish" or decision["code"] is None:
+        return None
+    return Problem(cast("ErrorCode", decision["code"]), decision["reason"])  # rules that finish have codes of a run
 
 
 def describe_finished(milestones: dict[str, Milestone]) -> str:

@@ -30,10 +30,12 @@ from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.small_models import compact
 from plan_execute.agent.state import (
     Decision,
+    ErrorCode,
     LogEntry,
     Milestone,
     Plan,
     Role,
+    Rule,
     RunState,
     Spent,
     add_usage,
@@ -45,7 +47,7 @@ REPAIRS = 2
 """How often one draft may be sent back, or its call repeated, before the planner is given up."""
 NOTHING_SPENT = Account({}, 0.0)
 """The account of a planner that was not asked."""
-REVIEW_DUE = "review_due"
+REVIEW_DUE: Rule = "review_due"
 """The rule by which a plan waits for a person before its first round."""
 OTHER_ROLES: tuple[Role, ...] = ("executor", "synthesizer", "verifier")
 """Roles whose models are looked for before the first call is paid for."""
@@ -109,7 +111,7 @@ def _draft(state: RunState, build: Build, context: Context, model: BaseChatModel
         draft, objections = _read(reply, state, build, context)
         if draft is not None and not objections:
             return draft
-        code = "plan_unparsable" if draft is None else "plan_invalid"
+        code: ErrorCode = "plan_unparsable" if draft is None else "plan_invalid"
         tries = f"{1 + attempt} attempts" if attempt else "1 attempt"
         reason = f"The planner gave no usable plan in {tries}: {' '.join(objections)}"
         problem = Problem(code, reason)

@@ -15,15 +15,29 @@ from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.usage import crossed_budget
 from plan_execute.agent.nodes.ask_user import OpenQuestion, open_questions
 from plan_execute.agent.nodes.finish import finish_run
-from plan_execute.agent.state import Action, Decision, LogEntry, Milestone, RunState, Spent, merge_milestones, now
+from plan_execute.agent.state import (
+    Action,
+    Decision,
+    ErrorCode,
+    FailureCode,
+    LogEntry,
+    Milestone,
+    Rule,
+    RunState,
+    Spent,
+    merge_milestones,
+    now,
+)
 
 STEPS_FOR_ROUND = 3
 """LangGraph steps another round needs to end in a status: executor, gate, synthesis."""
 STEPS_FOR_REPLAN = 6
 """Those a new plan needs to be worth making: planner, one round and its gate, the end, one to spare."""
-RETRYABLE = frozenset({"transient"})
+RETRYABLE: frozenset[FailureCode] = frozenset({"transient"})
 """Failures worth another attempt as they are."""
-ESCALATABLE = frozenset({"failed", "no_evidence", "no_report", "bad_arguments", "limit", "unverified", "unknown"})
+ESCALATABLE: frozenset[FailureCode] = frozenset(
+    {"failed", "no_evidence", "no_report", "bad_arguments", "limit", "unverified", "unknown"}
+)
 """Failures that a stronger model may overcome."""
 
 
@@ -55,7 +69,7 @@ class Situation:
         return [milestone for milestone in self.round if milestone["status"] not in {"completed", "pending"}]
 
     @cached_property
-    def codes(self) -> set[str]:
+    def codes(self) -> set[FailureCode]:
         """Classes of their failures."""
         return {_code(milestone) for milestone in self.failed}
 
@@ -156,31 +170,31 @@ class Situation:
         return any(entry.get("fingerprint") == self.fingerprint for entry in self.state["log"])
 
 
-class Rule(NamedTuple):
+class GateRule(NamedTuple):
     """When `applies`, the run does `action`; `reason` says why."""
 
-    name: str
+    name: Rule
     applies: Callable[[Situation], object]
     action: Action
     reason: Callable[[Situation], str]
-    code: str | None = None
+    code: ErrorCode | None = None
     """What a run that ends here ends with; else the failure's own class is recorded."""
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("budget", lambda s: s.crossed, "finish", lambda s: f"Crossed {s.crossed}.", "budget"),
-    Rule("steps", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
-    Rule("model", lambda s: "model_unavailable" in s.codes, "abort", lambda s: s.reasons, "executor_unavailable"),
-    Rule("ask", lambda s: s.questions, "ask", lambda s: s.reasons),
-    Rule("surprise", lambda s: s.surprised and s.replan_ahead, "replan", lambda s: s.reasons, "unexpected_state"),
-    Rule("transient", lambda s: s.may_retry, "retry", lambda s: s.reasons),
-    Rule("escalate", lambda s: s.may_escalate, "retry", lambda s: s.reasons),
-    Rule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: s.reasons, "max_replans"),
-    Rule("no_progress", lambda s: s.failed and s.seen_before, "abort", lambda s: _SAME + s.reasons, "no_progress"),
-    Rule("failed", lambda s: s.failed, "replan", lambda s: s.reasons),
-    Rule("more_to_do", lambda s: s.ready, "continue", lambda s: _still_to_come(len(s.pending))),
-    Rule("all_done", lambda s: s.round and not s.pending, "finish", lambda _: "Every milestone is completed."),
-    Rule("unexpected", lambda _: True, "abort", lambda _: "No milestone has run or can run.", "unexpected_state"),
+RULES: tuple[GateRule, ...] = (
+    GateRule("budget", lambda s: s.crossed, "finish", lambda s: f"Crossed {s.crossed}.", "budget"),
+    GateRule("steps", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
+    GateRule("model", lambda s: "model_unavailable" in s.codes, "abort", lambda s: s.reasons, "executor_unavailable"),
+    GateRule("ask", lambda s: s.questions, "ask", lambda s: s.reasons),
+    GateRule("surprise", lambda s: s.surprised and s.replan_ahead, "replan", lambda s: s.reasons, "unexpected_state"),
+    GateRule("transient", lambda s: s.may_retry, "retry", lambda s: s.reasons),
+    GateRule("escalate", lambda s: s.may_escalate, "retry", lambda s: s.reasons),
+    GateRule("replans_used_up", lambda s: s.failed and not s.replans_left, "abort", lambda s: s.reasons, "max_replans"),
+    GateRule("no_progress", lambda s: s.failed and s.seen_before, "abort", lambda s: _SAME + s.reasons, "no_progress"),
+    GateRule("failed", lambda s: s.failed, "replan", lambda s: s.reasons),
+    GateRule("more_to_do", lambda s: s.ready, "continue", lambda s: _still_to_come(len(s.pending))),
+    GateRule("all_done", lambda s: s.round and not s.pending, "finish", lambda _: "Every milestone is completed."),
+    GateRule("unexpected", lambda _: True, "abort", lambda _: "No milestone has run or can run.", "unexpected_state"),
 )
 """The first rule that applies decides."""
 
@@ -219,25 +233,23 @@ def decide_next(state: RunState, build: Build) -> dict[str, Any]:
     if rule.action == "replan":
         update["replans"] = state["replans"] + 1
     if rule.action == "abort":
-        ended = _abort(state, decision, failed)
+        ended = _abort(state, rule.code, decision["reason"], failed)
         update |= {**ended, "log": [*update["log"], *ended["log"]]}
     return update
 
 
-def _abort(state: RunState, decision: Decision, failed: Milestone | None) -> dict[str, Any]:
+def _abort(state: RunState, code: ErrorCode | None, reason: str, failed: Milestone | None) -> dict[str, Any]:
     count = state["replans"]
-    most = ", the most allowed" if decision["code"] == "max_replans" else ""
-    message = f"Aborted after {count} {'replan' if count == 1 else 'replans'}{most}. {decision['reason']}"
-    return finish_run(
-        state, "aborted", code=decision["code"], message=message, milestone=failed["id"] if failed else None
-    )
+    most = ", the most allowed" if code == "max_replans" else ""
+    message = f"Aborted after {count} {'replan' if count == 1 else 'replans'}{most}. {reason}"
+    return finish_run(state, "aborted", code=code, message=message, milestone=failed["id"] if failed else None)
 
 
 def _still_to_come(count: int) -> str:
     return "1 milestone is still to come." if count == 1 else f"{count} milestones are still to come."
 
 
-def _code(milestone: Milestone) -> str:
+def _code(milestone: Milestone) -> FailureCode:
     failure = milestone["failure"]
     return failure["code"] if failure else "unknown"
 

@@ -9,18 +9,20 @@ from pydantic import ValidationError
 from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.events import log_event
-from plan_execute.agent.interrupts import HumanDecision, HumanRequest, InvalidAnswer, interrupt_for_decision
+from plan_execute.agent.interrupts import (
+    EDITED,
+    REVIEW_PLAN,
+    HumanDecision,
+    HumanRequest,
+    InvalidAnswer,
+    interrupt_for_decision,
+)
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.nodes.plan_validation import validate_draft
 from plan_execute.agent.nodes.planner import NOTHING_SPENT, adopt_plan, approvals
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import Decision, Milestone, RunState
-
-REVIEW_PLAN = "review_plan"
-"""Name of the action a person is asked to judge."""
-EDITED = "Edited by a person."
-"""Why a plan was revised that a person edited."""
 
 
 def review_plan(state: RunState, build: Build) -> dict[str, Any]:

@@ -27,12 +27,19 @@ from plan_execute.agent.llm.structured_output import (
     question_options,
 )
 from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured
-from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, describe_unmet, finish_run
+from plan_execute.agent.nodes.finish import (
+    NOTHING_LEFT,
+    Problem,
+    describe_finished,
+    describe_unmet,
+    ended_early,
+    finish_run,
+)
 from plan_execute.agent.nodes.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.schemas import RequirementVerdict, Synthesis
 from plan_execute.agent.small_models import compact
-from plan_execute.agent.state import Decision, Milestone, Plan, Requirement, RunState, Spent, add_usage, now
+from plan_execute.agent.state import Decision, ErrorCode, Milestone, Plan, Requirement, RunState, Spent, add_usage, now
 from plan_execute.agent.truncation import json_safe, truncate_middle
 
 REPAIRS = 1
@@ -162,7 +169,7 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spen
     structured = synthesis.model_dump(mode="json").get("structured_response")
     update: dict[str, Any] = {"plan": judged, "structured_response": json_safe(structured)}
     decision = state["decision"]
-    cut_short = decision["code"] if decision else None
+    cut_short = ended_early(state)
     if not unmet and not cut_short:
         ended = finish_run({**state, "plan": judged}, "completed", answer=synthesis.answer)
         return {**update, **ended, "log": [entry, *ended["log"]]}
@@ -180,8 +187,8 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spen
         )
         ruling = log_decision(decision, plan["revision"])
         return {**update, "decision": decision, "replans": state["replans"] + 1, "log": [entry, ruling]}
-    code = cut_short or ("budget" if crossed else "unmet_requirements")
-    early = decision["reason"] if cut_short and decision else f"Crossed {crossed}." if crossed else ""
+    code: ErrorCode = cut_short.code if cut_short else ("budget" if crossed else "unmet_requirements")
+    early = cut_short.message if cut_short else f"Crossed {crossed}." if crossed else ""
     message = f"Stopped early: {early}" if early else ""
     ended = finish_run({**state, "plan": judged}, "partial", answer=synthesis.answer, code=code, message=message)
     return {**update, **ended, "log": [entry, *ended["log"]]}
@@ -228,16 +235,15 @@ def _implied_requirements(state: RunState, synthesis: Synthesis) -> list[Require
 
 def _without_model(state: RunState, problem: Problem) -> dict[str, Any]:
     """Put the results together as they are."""
-    decision = state["decision"]
-    cut_short = decision["code"] if decision else None
-    reason = f"{decision['reason']} " if cut_short and decision else ""
+    cut_short = ended_early(state)
+    reason = f"{cut_short.message} " if cut_short else ""
     results = describe_finished(state["milestones"]) or None
     so_far = "The results are put together as they are, without a model" if results else "Nothing was finished"
     return finish_run(
         state,
         "partial",
         answer=results,
-        code=cut_short or problem.code,
+        code=cut_short.code if cut_short else problem.code,
         message=f"{reason}{so_far}: {problem.message}",
     )
 

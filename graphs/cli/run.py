@@ -15,7 +15,7 @@ from langgraph.types import Command, Interrupt
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import PlanExecuteError
-from plan_execute.agent.nodes.review import REVIEW_PLAN
+from plan_execute.agent.interrupts import REVIEW_PLAN
 from plan_execute.agent.state import RunState
 from plan_execute.graphs.cli.command import COMPLETED, UNFINISHED, StopRequest, document, exit_now, print_json, refuse
 from plan_execute.graphs.cli.display import Line, Screen

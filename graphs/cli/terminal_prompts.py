@@ -16,9 +16,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
-from plan_execute.agent.interrupts import INVALID_ANSWER
-from plan_execute.agent.nodes.ask_user import ASK_USER, REPEAT_CALL
-from plan_execute.agent.nodes.review import REVIEW_PLAN
+from plan_execute.agent.interrupts import ASK_USER, INVALID_ANSWER, REPEAT_CALL, REVIEW_PLAN
 from plan_execute.agent.truncation import json_safe
 from plan_execute.graphs.cli.display import Line, Screen, word_call
 from plan_execute.graphs.formatting import one_line, visible

@@ -144,9 +144,9 @@ def describe_run(state: RunState, marks: Marks) -> Iterator[Line]:
         if entry["type"] in {"plan_created", "plan_revised"}:
             yield Line("")
             yield from (line for line in progress.take(entry) if line.text)
-        for decision in decisions([entry]):
-            reason = one_line(decision["reason"], STRATEGY_WIDTH)
-            yield Line(f"{decision['action']} ({decision['rule']}): {reason}", marks.gives, style="yellow", indent=2)
+        for action, decision in decisions([entry]):
+            reason = one_line(decision.get("reason", ""), STRATEGY_WIDTH)
+            yield Line(f"{action} ({decision['rule']}): {reason}", marks.gives, style="yellow", indent=2)
     if all(milestone["status"] == "pending" for milestone in state["milestones"].values()):
         return
     yield Line("\nMilestones:", style="bold")

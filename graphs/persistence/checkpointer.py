@@ -110,8 +110,6 @@ def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
         with _postgres(url or "") as saver:
             yield saver
     else:
-        from plan_execute.graphs.persistence.checkpointer import ShortSqliteSaver
-
         path = _sqlite_path(url, create=create)
         try:
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
@@ -139,8 +137,6 @@ async def _aopened(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
             yield saver
     else:
         import aiosqlite
-
-        from plan_execute.graphs.persistence.checkpointer import ShortAsyncSqliteSaver
 
         path = _sqlite_path(url, create=create)
         try:

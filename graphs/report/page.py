@@ -18,7 +18,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
 from plan_execute.agent.events import decisions
-from plan_execute.agent.nodes.review import EDITED
+from plan_execute.agent.interrupts import EDITED
 from plan_execute.agent.state import LogEntry, Milestone, RoleUsage, RunState, ToolCallRecord, add_usage
 from plan_execute.agent.truncation import truncate_middle
 from plan_execute.graphs.formatting import duration, one_line, seconds_between, visible

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from plan_execute.agent.state import (
     LastWrite,
+    LogEntry,
     Milestone,
     ModelUsage,
     RoleUsage,
@@ -35,7 +36,8 @@ def test_merge_keeps_other_fields_and_plan_order_and_changes_nothing_in_place() 
 
 
 def test_log_appends() -> None:
-    assert append_log([{"type": "a"}], [[{"type": "b"}], [{"type": "c"}]]) == [{"type": t} for t in "abc"]
+    a, b, c = (LogEntry(reason=reason) for reason in "abc")
+    assert append_log([a], [[b], [c]]) == [a, b, c]
 
 
 def test_kept_value_is_none_before_it_is_written_and_then_the_last_one() -> None:
