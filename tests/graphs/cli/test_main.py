@@ -304,7 +304,7 @@ SLOW = """
 import sys, time
 from langgraph.checkpoint.memory import InMemorySaver
 from plan_execute.graphs import create_plan_execute_agent
-from plan_execute.graphs.cli.run import pursue
+from plan_execute.graphs.cli.run import run_until_done
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.options import Options
 from tests.fakes import ScriptedModel, milestone, plan, report
@@ -319,7 +319,7 @@ drafted = plan(milestone("first", tools=[]), milestone("second", tools=[]))
 agent = create_plan_execute_agent(ScriptedModel([drafted]), ScriptedModel(light), checkpointer=InMemorySaver())
 options = Options(thread="sales", json="--json" in sys.argv)
 given = {"messages": [("user", "Find it out.")]}
-pursue(agent, given, options, Screen(sys.stderr if options.json else sys.stdout))
+run_until_done(agent, given, options, Screen(sys.stderr if options.json else sys.stdout))
 """
 
 
