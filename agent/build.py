@@ -14,6 +14,8 @@ from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.truncation import READER_NAME
 
+MOST_RESOLVED = 256
+"""How many runs' settings are remembered."""
 RESERVED = frozenset({MilestoneReport.__name__, READER_NAME})
 
 
@@ -24,6 +26,8 @@ class Build:
     defaults: Context = field(default_factory=Context)
     tools: Mapping[str, BaseTool] = field(default_factory=dict)
     response_format: Any = None
+    _resolved: dict[tuple[int, int], tuple[object, object, Context]] = field(default_factory=dict, repr=False)
+    """The settings of runs under way, by the ids of what they were made from; with these, so that ids stay theirs."""
 
     def context(self, settings: Mapping[str, Any] | None) -> Context:
         """The settings in force in the node that asks, given those frozen in the state.
@@ -31,7 +35,16 @@ class Build:
         Raises:
             ConfigurationError: They name a tool to approve that is not in the catalogue.
         """
-        return self.checked(effective_context(self.defaults, settings, get_runtime().context))
+        passed = get_runtime().context
+        key = id(settings), id(passed)
+        then = self._resolved.get(key)
+        if then is not None and then[0] is settings and then[1] is passed:
+            return then[2]
+        context = self.checked(effective_context(self.defaults, settings, passed))
+        if len(self._resolved) >= MOST_RESOLVED:
+            self._resolved.clear()
+        self._resolved[key] = settings, passed, context
+        return context
 
     def checked(self, context: Context) -> Context:
         """The settings, if they go with the catalogue."""

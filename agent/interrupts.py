@@ -147,6 +147,12 @@ def interrupt_once(question: Mapping[str, Any]) -> object:
             saver.put_writes({"configurable": place}, [(RESUME, None)], _NOBODY)
 
 
+def is_resuming() -> bool:
+    """Whether the task at work may have been begun before, so that it may have interrupts that are pending."""
+    configurable = _configurable()
+    return bool(configurable.get(_CHECKPOINTER) and configurable.get(_RESUMING))
+
+
 def pending_interrupts() -> list[object]:
     """What the task at work had put before a person when it was stopped."""
     saver, configurable = active_checkpointer(), _configurable()

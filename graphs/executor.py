@@ -26,7 +26,7 @@ from plan_execute.agent.executor.receipts import ReceiptMiddleware
 from plan_execute.agent.executor.report import judge_report
 from plan_execute.agent.executor.scratchpad import ScratchpadState, steps_for_turn
 from plan_execute.agent.executor.tool_calls import as_react_tool
-from plan_execute.agent.llm.structured_output import dialogue_node
+from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput
 from plan_execute.agent.truncation import READER
@@ -75,7 +75,7 @@ def build_executor(
     graph = StateGraph(ExecutorState, context_schema=Context, input_schema=ExecutorInput, output_schema=ExecutorOutput)
     graph.add_node("brief", partial(open_scratchpad, build=build))
     graph.add_node("react", as_react_node(react, build, steps))
-    graph.add_node("report", dialogue_node(partial(judge_report, build=build), "report"))
+    graph.add_node("report", DialogueNode(partial(judge_report, build=build), "report"))
     graph.add_edge(START, "brief")
     graph.add_edge("brief", "react")
     graph.add_edge("react", "report")

@@ -28,7 +28,7 @@ from langgraph.types import Checkpointer, Send
 from plan_execute.agent.build import make_build
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import make_brief, run_so_far
-from plan_execute.agent.llm.structured_output import dialogue_node
+from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.nodes.ask_user import ask_user
 from plan_execute.agent.nodes.intake import begin_run
 from plan_execute.agent.nodes.planner import REVIEW_DUE, make_plan
@@ -85,12 +85,12 @@ def create_plan_execute_agent(
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
     graph.add_node("intake", partial(begin_run, build=build))
-    graph.add_node("planner", dialogue_node(partial(make_plan, build=build), "planner"))
+    graph.add_node("planner", DialogueNode(partial(make_plan, build=build), "planner"))
     graph.add_node("review", partial(review_plan, build=build))
     graph.add_node("executor", build_executor(build, middleware=middleware))
     graph.add_node("replan_gate", partial(decide_next, build=build))
     graph.add_node("ask_user", partial(ask_user, build=build))
-    graph.add_node("synthesize", dialogue_node(partial(synthesize, build=build), "synthesize", listen_for_answer))
+    graph.add_node("synthesize", DialogueNode(partial(synthesize, build=build), "synthesize", listen_for_answer))
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", route_after_intake)
     graph.add_conditional_edges("planner", route_after_planner, ["review", "executor", "synthesize", END])

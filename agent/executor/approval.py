@@ -32,18 +32,17 @@ class CallDecision(NamedTuple):
     """What the model is told before the tool's answer."""
 
 
-def needs_approval(request: ToolCallRequest, tools: Collection[str]) -> bool:
-    """Whether a call is to be put before a person: one of these tools, or one that was put before him already."""
-    return request.tool_call["name"] in tools or was_interrupted_for(_asking(request))
+def decide_call(request: ToolCallRequest, tools: Collection[str]) -> CallDecision:
+    """Ask a person to approve a call of one of these tools, or one that they were asked about before a resume.
 
+    They approve this call with these arguments, once. Approved, it is made. Edited, it is made with other arguments of
+    the same tool, and the model is told. Rejected, the model is told why. A response stands in for the tool's answer. A
+    call that was begun before the run was stopped had been approved by then, so nobody is asked about it again.
 
-def request_approval(request: ToolCallRequest) -> CallDecision:
-    """Put a call before a person and do as he says; what he approves is this call with these arguments, once.
-
-    Approved, it is made. Edited, it is made with other arguments of the same tool, and the model is told. Rejected, the
-    model is told why. A response stands in for the tool's answer. What was begun before the run was stopped had been
-    approved by then, so nobody is asked again whether to begin it.
+    It reads the checkpointer.
     """
+    if request.tool_call["name"] not in tools and not was_interrupted_for(_asking(request)):
+        return CallDecision(request)
     if begun := started_call(request):
         return CallDecision(
             begun, verdict="approve" if begun.tool_call["args"] == request.tool_call["args"] else "edit"

@@ -6,7 +6,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from plan_execute.agent import prompts
 from plan_execute.agent.build import Build
-from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.executor.receipts import effects_before
 from plan_execute.agent.executor.scratchpad import (
@@ -56,15 +55,11 @@ def make_brief(state: RunState, key: str) -> Brief:
 def open_scratchpad(state: ExecutorState, build: Build) -> dict[str, Any]:
     """Begin a milestone: the brief is completed, and its prompt is all the conversation there is."""
     brief = _complete(state.get("brief"))
-    context = _context(state, build)
+    run = state.get("run")
+    context = build.context(run["settings"] if run else None)
     messages = prompts.executor_messages(brief, context.executor_instructions)
     # With ids, or what comes back from the ReAct loop would be added to these instead of replacing them.
     return {"brief": brief, "messages": [m.model_copy(update={"id": new_id()}) for m in messages]}
-
-
-def _context(state: ExecutorState, build: Build) -> Context:
-    run = state.get("run")
-    return build.context(run["settings"] if run else None)
 
 
 def _complete(given: object) -> Brief:

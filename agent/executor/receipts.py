@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple, cast
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import ToolMessage
@@ -15,10 +16,10 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent.context import Context
-from plan_execute.agent.executor.scratchpad import ScratchpadState, tally_of
+from plan_execute.agent.executor.scratchpad import Scratchpad, ScratchpadState, tally_of
 from plan_execute.agent.failures import leaves_outcome_unknown
 from plan_execute.agent.interrupts import active_checkpointer
-from plan_execute.agent.llm.timeout import CallEndedError
+from plan_execute.agent.llm.driver import Call, Steps, adrive, drive
 from plan_execute.agent.state import Effect, FailureCode, LogEntry, ToolCallRecord, now
 from plan_execute.agent.truncation import SHOWN_LIMIT, sanitize, truncate_middle
 
@@ -88,16 +89,16 @@ def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> di
     return effects
 
 
-def result_without_call(request: ToolCallRequest) -> ToolMessage | None:
+def result_without_call(request: ToolCallRequest, pad: Scratchpad) -> ToolMessage | None:
     """The answer in place of a call that was made before, or may have been; None for one that may be made."""
     call, key = request.tool_call, _key_of(request)
-    effect = _before(request).get(key) if has_effect(request.tool) else None
+    effect = pad.effects.get(key)
     outcome = effect["outcome"] if effect else None
     if effect is not None and outcome == "done":
         said = f" Its answer was:\n{effect['answer']}" if effect["answer"] else ""
         text = f"Already done: this very call succeeded earlier in this run, so it is not repeated.{said}"
         return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
-    calls = unknown_outcomes(tally_of(request.state)["calls"])
+    calls = unknown_outcomes(pad.tally["calls"])
     if is_at_most_once(request.tool) and (
         outcome == "unknown" or any(call_key(c["tool"], c["args"]) == key for c in calls)
     ):
@@ -112,9 +113,8 @@ def idempotency_key(request: ToolCallRequest) -> str:
     with the same arguments whose outcome is open, in this attempt or before it.
     """
     own, key = str(request.tool_call["id"]), _key_of(request)
-    if not has_effect(request.tool):
-        return own
-    effect = _before(request).get(key)
+    run = request.state.get("run")
+    effect = run["effects"].get(key) if run else None
     if effect is not None and effect["outcome"] != "done":
         return effect["key"] or own
     calls = tally_of(request.state)["calls"]
@@ -146,52 +146,36 @@ class ReceiptMiddleware(AgentMiddleware[ScratchpadState, Context]):
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
-        """Make a call in sync, unless it was begun."""
-        receipt = _find_receipt(request)
-        if receipt is None:
-            key = idempotency_key(request)
-            return _answering(request, handler(_under(request, key)), key)
-        found = receipt.saver.get_tuple(receipt.place)
-        if found is not None and "failed" not in found.metadata:
-            return _recalled(request, found.metadata)
-        receipt.saver.put(*receipt.begun())
-        try:
-            answer = handler(request)
-        except Exception as error:  # whatever it is, it is noted what it says of the call
-            if not leaves_outcome_unknown(error):
-                receipt.saver.put(*receipt.failed())
-            raise
-        receipt.saver.put(*receipt.ended(answer))
-        return answer
+        """Make a call in sync code, unless it was begun."""
+        return drive(self._call_once(request, handler))
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
-        """Make a call in async, unless it was begun."""
-        try:
-            return await self._acall_once(request, handler)
-        except SystemExit:  # out here, where LangChain runs each middleware as a task, it would end the event loop
-            raise CallEndedError("SystemExit") from None
+        """Make a call in async code, unless it was begun."""
+        return await adrive(self._call_once(request, handler))
 
-    async def _acall_once(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
-    ) -> ToolMessage | Command[Any]:
+    def _call_once(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
+    ) -> Steps[ToolMessage | Command[Any]]:
+        key = idempotency_key(request) if has_effect(request.tool) else str(request.tool_call["id"])
         receipt = _find_receipt(request)
         if receipt is None:
-            key = idempotency_key(request)
-            return _answering(request, await handler(_under(request, key)), key)
-        found = await receipt.saver.aget_tuple(receipt.place)
+            call = partial(handler, _under(request, key))
+            return _answering(request, (yield Call(call, call)), key)
+        found = yield receipt.read()
         if found is not None and "failed" not in found.metadata:
             return _recalled(request, found.metadata)
-        await receipt.saver.aput(*receipt.begun())
+        yield receipt.begun()
+        call = partial(handler, request)
         try:
-            answer = await handler(request)
+            answer = yield Call(call, call)
         except Exception as error:  # whatever it is, it is noted what it says of the call
             if not leaves_outcome_unknown(error):
-                await receipt.saver.aput(*receipt.failed())
+                yield receipt.failed()
             raise
-        await receipt.saver.aput(*receipt.ended(answer))
-        return answer
+        yield receipt.ended(answer)
+        return cast("ToolMessage | Command[Any]", answer)
 
 
 class _Receipt(NamedTuple):
@@ -201,30 +185,39 @@ class _Receipt(NamedTuple):
     place: RunnableConfig
     facts: dict[str, Any]
 
-    def begun(self) -> tuple[Any, ...]:
-        """What to put before the call."""
-        return self._row({"begun": now()})
+    def read(self) -> Call:
+        """Read the newest receipt of the call."""
+        return Call(partial(self.saver.get_tuple, self.place), partial(self.saver.aget_tuple, self.place))
 
-    def ended(self, answer: ToolMessage | Command[Any]) -> tuple[Any, ...]:
-        """What to put after it."""
+    def begun(self) -> Call:
+        """Write before the call that it begins."""
+        return self._write({"begun": now()})
+
+    def ended(self, answer: ToolMessage | Command[Any]) -> Call:
+        """Write after the call what its tool answered."""
         message = answer if isinstance(answer, ToolMessage) else ToolMessage("Done.", tool_call_id="")
         text = truncate_middle(sanitize(message.text), SHOWN_LIMIT)
-        return self._row({"ended": now(), "answer": text, "ok": message.status != "error"})
+        return self._write({"ended": now(), "answer": text, "ok": message.status != "error"})
 
-    def failed(self) -> tuple[Any, ...]:
-        """What to put after it if the tool says that it failed, so that it may be made again."""
-        return self._row({"failed": now()})
+    def failed(self) -> Call:
+        """Write after the call that its tool says it failed, so that it may be made again."""
+        return self._write({"failed": now()})
 
-    def _row(self, facts: dict[str, Any]) -> tuple[Any, ...]:
-        metadata = {"source": "update", "step": 0, **self.facts, **facts}
-        return self.place, empty_checkpoint(), metadata, {}
+    def _write(self, facts: dict[str, Any]) -> Call:
+        row: tuple[Any, ...] = (
+            self.place,
+            empty_checkpoint(),
+            {"source": "update", "step": 0, **self.facts, **facts},
+            {},
+        )
+        return Call(partial(self.saver.put, *row), partial(self.saver.aput, *row))
 
 
 def _find_receipt(request: ToolCallRequest) -> _Receipt | None:
     """None for a call that may be repeated, or where nothing is kept and so nothing is resumed."""
-    saver, call = active_checkpointer(), request.tool_call
-    if saver is None or not is_at_most_once(request.tool):
+    if not is_at_most_once(request.tool) or (saver := active_checkpointer()) is None:
         return None
+    call = request.tool_call
     configurable = request.runtime.config["configurable"]
     place = {"thread_id": configurable["thread_id"], "checkpoint_ns": f"effect:{call['id']}"}
     facts = {
@@ -256,12 +249,6 @@ def _effect_of(call: ToolCallRecord) -> Effect | None:
 
 def _key_of(request: ToolCallRequest) -> str:
     return call_key(request.tool_call["name"], request.tool_call["args"])
-
-
-def _before(request: ToolCallRequest) -> Mapping[str, Effect]:
-    """What was done before this attempt."""
-    run = request.state.get("run")
-    return run["effects"] if run else {}
 
 
 def _under(request: ToolCallRequest, key: str) -> ToolCallRequest:

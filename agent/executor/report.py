@@ -1,32 +1,27 @@
 """The report: whether a milestone is done, judged by what was reported against what was done."""
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage
 from pydantic import ValidationError
 
 from plan_execute.agent import prompts
 from plan_execute.agent.build import Build
-from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.events import make_log_entry
-from plan_execute.agent.executor.brief import ExecutorState, _context
+from plan_execute.agent.executor.brief import ExecutorState
 from plan_execute.agent.executor.receipts import unknown_outcomes
 from plan_execute.agent.executor.scratchpad import (
-    has_evidence,
-    limit_reached,
+    Scratchpad,
     raised_failure,
-    seconds_spent,
-    tally_of,
 )
 from plan_execute.agent.failures import MEANINGS, classify_error
-from plan_execute.agent.llm.models import BEYOND_COMPACT, is_compact, model_for
+from plan_execute.agent.llm.models import BEYOND_COMPACT, find_model, is_compact
 from plan_execute.agent.llm.structured_output import Dialogue, Question, describe_no_reply, question_options
-from plan_execute.agent.llm.usage import Account, measured
+from plan_execute.agent.llm.usage import measured
 from plan_execute.agent.schemas import Verification
-from plan_execute.agent.state import Brief, ExecutorOutput, Failure, FailureCode, Milestone, add_usage, now
+from plan_execute.agent.state import ExecutorOutput, Failure, FailureCode, Milestone, Spent, now
 from plan_execute.agent.truncation import truncate_middle
 
 ARGS_LIMIT = 200
@@ -35,16 +30,13 @@ ARGS_LIMIT = 200
 
 def judge_report(state: ExecutorState, build: Build) -> Dialogue[ExecutorOutput]:
     """End a milestone: judge what was reported against what was done, by rules and, if asked for, by a model."""
-    brief, messages = state["brief"], state["messages"]
-    context = _context(state, build)
+    pad = Scratchpad(state, build)
+    brief, tally = pad.brief, pad.tally
     report: dict[str, Any] | None = state.get("structured_response")
-    failure = _find_failure(state, report, context)
-    account = Account({}, 0.0)
-    if failure is None and report is not None and context.verify == "model":
-        how = question_options(context, seconds_spent(state))
-        failure, account = yield from measured("verifier", context, _verify(brief, report, messages, context, how))
-    tally = tally_of(state)
-    usage, seconds = add_usage(tally["usage"], account.usage), tally["seconds"] + account.seconds
+    failure = _find_failure(pad, report)
+    spent = Spent(usage=tally["usage"], seconds=tally["seconds"])
+    if failure is None and report is not None and pad.context.verify == "model":
+        failure = yield from measured("verifier", pad.context, _verify(pad, report), spent)
     milestone = Milestone(
         status="completed" if failure is None else "blocked" if failure["code"] == "missing" else "failed",
         result=report["result"] if report else "",
@@ -52,7 +44,7 @@ def judge_report(state: ExecutorState, build: Build) -> Dialogue[ExecutorOutput]
         report=report,
         failure=failure,
         tool_calls=tally["calls"],
-        usage=usage,
+        usage=spent["usage"],
         finished_at=now(),
     )
     entry = make_log_entry(
@@ -67,12 +59,12 @@ def judge_report(state: ExecutorState, build: Build) -> Dialogue[ExecutorOutput]
         tool_calls=tally["calls"],
         changes={brief["id"]: {"status": milestone["status"]}},
     )
-    return ExecutorOutput(milestones={brief["id"]: milestone}, usage=usage, seconds=seconds, log=[entry])
+    return ExecutorOutput(milestones={brief["id"]: milestone}, **spent, log=[entry])
 
 
-def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: Context) -> Failure | None:
+def _find_failure(pad: Scratchpad, report: dict[str, Any] | None) -> Failure | None:
     """The first reason, in this order, why a milestone is not done; None if it is."""
-    brief, messages, calls = state["brief"], state["messages"], tally_of(state)["calls"]
+    messages, calls = pad.messages, pad.tally["calls"]
     failed = [call["error"] or "" for call in calls if not call["ok"]]
     evidence = "\n".join(dict.fromkeys(failed[-3:]))
     last = messages[-1] if messages else None
@@ -86,7 +78,7 @@ def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: 
             f"{call['tool']}({truncate_middle(json.dumps(call['args']), ARGS_LIMIT)})" for call in open_calls
         )
         return _failure("outcome_unknown", named, evidence)
-    limit = limit_reached(state, context)
+    limit = pad.limit_reached()
     if report is None:
         rejected = last.additional_kwargs.get("rejected") if isinstance(last, AIMessage) else None
         code = "limit" if limit and not rejected else "no_report"
@@ -101,22 +93,22 @@ def _find_failure(state: ExecutorState, report: dict[str, Any] | None, context: 
         return _failure(code, said, evidence)
     if report["missing"]:
         return _failure("missing", report["missing"], evidence)
-    if brief["tools"] and not has_evidence(state):
+    if pad.brief["tools"] and not pad.has_evidence:
         return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", said, evidence)
     return None
 
 
-def _verify(
-    brief: Brief, report: dict[str, Any], messages: Sequence[AnyMessage], context: Context, how: Mapping[str, Any]
-) -> Dialogue[Failure | None]:
+def _verify(pad: Scratchpad, report: dict[str, Any]) -> Dialogue[Failure | None]:
     """Let the verifier judge `done_when` against the evidence; whatever keeps it from saying yes is a no."""
+    context = pad.context
     try:
-        model = model_for("verifier", context)
+        model = yield from find_model("verifier", context)
         if is_compact(model):
             raise ModelError(BEYOND_COMPACT["verifier"])
     except ModelError as error:
         return _failure("unverified", str(error), "")
-    question = Question(model, prompts.verifier_messages(brief, report["result"], messages), Verification, **how)
+    messages = prompts.verifier_messages(pad.brief, report["result"], pad.messages)
+    question = Question(model, messages, Verification, **question_options(context, pad.seconds_spent))
     reply = yield question
     if reply.error is not None and classify_error(reply.error) == "transient":
         reply = yield question

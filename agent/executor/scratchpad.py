@@ -10,19 +10,21 @@ from typing import Annotated, Any, NotRequired, Required
 from langchain.agents import AgentState
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import PrivateStateAttr
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolCall
 from langgraph.channels import DeltaChannel
 from langgraph.graph.message import add_messages
 from langgraph.managed.is_last_step import RemainingStepsManager
 from typing_extensions import TypedDict
 
-from plan_execute.agent.context import Context, Price
-from plan_execute.agent.llm.usage import count_call, crossed_budget, sum_usage
+from plan_execute.agent.build import Build
+from plan_execute.agent.context import Budget, Price
+from plan_execute.agent.llm.usage import count_call, crossed_budget, sum_usage, total
 from plan_execute.agent.prompts import RESULT_LIMIT
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import (
     SNAPSHOT_FREQUENCY,
     Brief,
+    Effect,
     FailureCode,
     LastWrite,
     RoleUsage,
@@ -32,6 +34,7 @@ from plan_execute.agent.state import (
     add_usage,
 )
 
+NO_BUDGET = Budget()
 REPORT = MilestoneReport.__name__
 """Name of the tool an executor reports with."""
 STEPS_FOR_TURN = 4
@@ -60,15 +63,23 @@ class Tally(TypedDict, total=False):
     seconds: float
 
 
+NO_TALLY = Tally(turns=0, calls=[], kept={}, usage={}, seconds=0.0)
+"""That of a milestone that has done nothing."""
+
+
 def add_tallies(tally: Tally, writes: Sequence[Tally]) -> Tally:
     """Sum tallies up."""
-    return Tally(
-        turns=sum(part.get("turns", 0) for part in (tally, *writes)),
-        calls=[call for part in (tally, *writes) for call in part.get("calls", ())],
-        kept={key: text for part in (tally, *writes) for key, text in part.get("kept", {}).items()},
-        usage=sum_usage(part.get("usage", {}) for part in (tally, *writes)),
-        seconds=sum(part.get("seconds", 0.0) for part in (tally, *writes)),
-    )
+    total: Tally = {**NO_TALLY, **tally}
+    for part in writes:
+        total["turns"] += part.get("turns", 0)
+        total["seconds"] += part.get("seconds", 0.0)
+        if calls := part.get("calls"):
+            total["calls"] = [*total["calls"], *calls]
+        if kept := part.get("kept"):
+            total["kept"] = {**total["kept"], **kept}
+        if usage := part.get("usage"):
+            total["usage"] = add_usage(total["usage"], usage)
+    return total
 
 
 class ScratchpadState(AgentState[Any]):
@@ -85,18 +96,63 @@ class ScratchpadState(AgentState[Any]):
 
 def tally_of(state: Mapping[str, Any]) -> Tally:
     """The tally so far, with nothing missing."""
-    return add_tallies(state.get("tally", {}), ())
+    return {**NO_TALLY, **state.get("tally", {})}
 
 
-def seconds_spent(state: Mapping[str, Any]) -> float:
-    """How long the run has worked, this milestone included."""
-    run = state.get("run")
-    return (run["seconds"] if run else 0.0) + tally_of(state)["seconds"]
+class Scratchpad:
+    """A scratchpad as a hook finds it, with the settings it is held to."""
 
+    def __init__(self, state: Mapping[str, Any], build: Build) -> None:
+        """Read the state of a ReAct loop, or of the executor around it; settings are resolved here, once a hook."""
+        self.state = state
+        self.brief: Brief = state["brief"]
+        self.messages: Sequence[AnyMessage] = state["messages"]
+        self.tally = tally_of(state)
+        self.run: RunSoFar | None = state.get("run")
+        self.context = build.context(self.run["settings"] if self.run else None)
 
-def has_evidence(state: Mapping[str, Any]) -> bool:
-    """Whether a granted tool has answered successfully."""
-    return any(call["ok"] and call["tool"] in state["brief"]["tools"] for call in tally_of(state)["calls"])
+    @property
+    def seconds_spent(self) -> float:
+        """How long the run has worked, this milestone included."""
+        return (self.run["seconds"] if self.run else 0.0) + self.tally["seconds"]
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the milestone's time."""
+        return self.context.milestone_timeout - self.tally["seconds"]
+
+    @property
+    def effects(self) -> Mapping[str, Effect]:
+        """What was done to the world before this attempt, by `receipts.call_key`."""
+        return self.run["effects"] if self.run else {}
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether a granted tool has answered successfully."""
+        return any(call["ok"] and call["tool"] in self.brief["tools"] for call in self.tally["calls"])
+
+    @property
+    def readable_texts(self) -> dict[str, str]:
+        """The long texts a model was shown only in part, by reference: cut tool results, and those it depends on."""
+        cut = {key: text for key, text in self.brief["inputs"].items() if len(text) > RESULT_LIMIT}
+        return cut | self.tally["kept"]
+
+    def limit_reached(self, steps: int = STEPS_FOR_TURN) -> str | None:
+        """Name what leaves nothing to the model but to report, in words; None while there is room.
+
+        Args:
+            steps: LangGraph steps that a turn and the last report need.
+        """
+        if self.state.get("remaining_steps", steps + 1) <= steps:
+            return "LangGraph's recursion limit"
+        tally, context = self.tally, self.context
+        if tally["turns"] >= context.max_model_calls - 1:
+            return f"the limit of {context.max_model_calls} model calls"
+        if len(tally["calls"]) >= context.tool_call_limit:
+            return f"the limit of {context.tool_call_limit} tool calls"
+        if self.run is None or context.budget == NO_BUDGET:
+            return None
+        return crossed_budget(context.budget, total(self.run, Spent(usage=tally["usage"], seconds=tally["seconds"])))
 
 
 def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
@@ -105,13 +161,7 @@ def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
     return last.tool_calls if last is not None else []
 
 
-def readable_texts(state: Mapping[str, Any]) -> dict[str, str]:
-    """The long texts a model was shown only in part, by reference: cut tool results, and results it depends on."""
-    inputs = state["brief"]["inputs"]
-    return {key: text for key, text in inputs.items() if len(text) > RESULT_LIMIT} | tally_of(state)["kept"]
-
-
-def usage_of(messages: Sequence[AnyMessage], prices: Mapping[str, Price]) -> dict[str, RoleUsage]:
+def usage_of(messages: Sequence[BaseMessage], prices: Mapping[str, Price]) -> dict[str, RoleUsage]:
     """What the model calls behind these messages cost."""
     said = (m for m in messages if isinstance(m, AIMessage) and not _is_no_call(m))
     return sum_usage(count_call("executor", None, message, prices) for message in said)
@@ -126,27 +176,6 @@ def steps_for_turn(middleware: Sequence[AgentMiddleware[Any, Any]]) -> int:
         if any(getattr(own, name) is not getattr(AgentMiddleware, name) for name in (hook, f"a{hook}"))
     )
     return STEPS_FOR_TURN + sum(hooked)
-
-
-def limit_reached(state: Mapping[str, Any], context: Context, steps: int = STEPS_FOR_TURN) -> str | None:
-    """Name what leaves nothing to the model but to report, in words; None while there is room.
-
-    Args:
-        state: The scratchpad.
-        context: The settings of the run.
-        steps: LangGraph steps that a turn and the last report need.
-    """
-    if state.get("remaining_steps", steps + 1) <= steps:
-        return "LangGraph's recursion limit"
-    tally, run = tally_of(state), state.get("run")
-    if tally["turns"] >= context.max_model_calls - 1:
-        return f"the limit of {context.max_model_calls} model calls"
-    if len(tally["calls"]) >= context.tool_call_limit:
-        return f"the limit of {context.tool_call_limit} tool calls"
-    if run is None:
-        return None
-    spent = Spent(usage=add_usage(run["usage"], tally["usage"]), seconds=run["seconds"] + tally["seconds"])
-    return crossed_budget(context.budget, spent)
 
 
 def raised_failure(messages: Sequence[AnyMessage]) -> tuple[FailureCode, str, float | None] | None:

@@ -2,13 +2,15 @@
 
 import importlib.util
 import os
-from functools import lru_cache
+from collections.abc import Generator, Mapping
+from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from plan_execute.agent.context import Context, check_model_name
+from plan_execute.agent.context import Context, ModelSpec, check_model_name
 from plan_execute.agent.errors import ConfigurationError, ModelError
+from plan_execute.agent.llm.driver import Call, drive
 from plan_execute.agent.state import Role
 
 OPENAI_PLANNER = "openai:gpt-5"
@@ -25,24 +27,41 @@ BEYOND_COMPACT = {
 """What such a model is not asked for, because it would fill in anything."""
 
 
-def model_for(role: Role, context: Context) -> BaseChatModel:
-    """Find the model of a role.
+MOST_LOADED = 32
+"""How many models are kept."""
+_loaded: dict[tuple[str | None, ...], BaseChatModel] = {}
+_SOURCES: Mapping[Role, tuple[str, ...]] = {
+    "planner": ("planner_model", "executor_model"),
+    "executor": ("executor_model", "planner_model"),
+    "synthesizer": ("synthesizer_model", "planner_model", "executor_model"),
+    "verifier": ("verifier_model", "executor_model", "planner_model"),
+}
+"""The settings that name the model of a role, the first one that is set wins."""
+
+
+def find_model(role: Role, context: Context) -> Generator[Call, Any, BaseChatModel]:
+    """Find the model of a role; loading one is a call, because it reads files.
 
     A role that names none takes the planner's (the planner: the executor's); if no role names one, an OpenAI key in the
-    environment selects a heavy and a light model of that provider, else the embedded model serves all.
+    environment selects a heavy and a light model of that provider, else the bundled model serves all.
 
     Raises:
         ModelError: The model cannot be had; the message says what to do.
     """
-    spec = {
-        "planner": context.planner_model or context.executor_model,
-        "executor": context.executor_model or context.planner_model,
-        "synthesizer": context.synthesizer_model or context.planner_model or context.executor_model,
-        "verifier": context.verifier_model or context.executor_model or context.planner_model,
-    }[role]
+    spec: ModelSpec = None
+    for name in _SOURCES[role]:
+        if (spec := getattr(context, name)) is not None:
+            break
     if isinstance(spec, BaseChatModel):
         return spec
-    return load_model(spec or _default(role))
+    name = spec or _default(role)
+    loaded = _loaded.get(_key(name))
+    return loaded or (yield Call(partial(load_model, name)))
+
+
+def model_for(role: Role, context: Context) -> BaseChatModel:
+    """Find the model of a role in sync code; see `find_model`."""
+    return drive(find_model(role, context))
 
 
 def load_model(name: str, **options: Any) -> BaseChatModel:
@@ -61,7 +80,12 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
         raise ModelError(str(error)) from None
     if options:
         return _load(name, **options)
-    return _cached(name, os.environ.get("OPENAI_API_KEY"), _base_url())
+    key = _key(name)
+    if key not in _loaded:
+        _loaded[key] = _load(name)
+        while len(_loaded) > MOST_LOADED:
+            _loaded.pop(next(iter(_loaded)))
+    return _loaded[key]
 
 
 def is_compact(model: BaseChatModel) -> bool:
@@ -69,11 +93,9 @@ def is_compact(model: BaseChatModel) -> bool:
     return bool((model.metadata or {}).get("compact"))
 
 
-@lru_cache(maxsize=32)
-def _cached(name: str, key: str | None, base_url: str | None) -> BaseChatModel:
-    """Keep one instance a name, as long as the environment it was made in stays the same."""
-    del key, base_url
-    return _load(name)
+def _key(name: str) -> tuple[str | None, ...]:
+    """What a loaded model depends on: its name, and the environment it was loaded in."""
+    return name, os.environ.get("OPENAI_API_KEY"), _base_url()
 
 
 def _load(name: str, **options: Any) -> BaseChatModel:

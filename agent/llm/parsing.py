@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from json_repair import repair_json
@@ -87,8 +88,13 @@ def read_data(message: AIMessage, schema: type[BaseModel] | dict[str, Any]) -> d
 
 
 def json_schema_of(schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a class, or the schema itself."""
-    return schema if isinstance(schema, dict) else schema.model_json_schema()
+    """The JSON schema of a class, not to be changed, or the schema itself."""
+    return schema if isinstance(schema, dict) else _json_schema(schema)
+
+
+@lru_cache(maxsize=64)
+def _json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+    return schema.model_json_schema()
 
 
 def _thrown_away(error: Exception) -> AIMessage | None:

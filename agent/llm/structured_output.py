@@ -1,34 +1,32 @@
 """One question to a chat model, whose answer is a filled-in schema.
 
-What a role asks is written once, as a generator that yields questions and is sent replies; `ask` and `aask` drive it
-with the model's sync or async calls.
+What a role asks is written once, as a generator that yields questions and receives replies; `ask` and `aask` put them
+to the model in sync and async code.
 """
 
-import asyncio
 import re
-import time
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+from functools import partial
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.failures import classify_error, describe_error, http_status, retry_after, retry_delay
+from plan_execute.agent.llm.driver import Call, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.parsing import Reply, json_schema_of, read_reply
-from plan_execute.agent.llm.timeout import acall_within, call_within
 from plan_execute.agent.prompts import in_words
 from plan_execute.agent.state import Role
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 Method = Literal["json_schema", "function_calling", "prompt"]
@@ -60,50 +58,18 @@ class Question:
     """How long to wait for a reply, bytes that trickle in or not: a client times out only between two of them."""
 
 
-Dialogue = Generator[Question, Reply, T]
+Dialogue = Generator[Question | Call, Any, T]
+"""Yields questions, each of which is answered by a `Reply`, and calls, such as loading a model."""
 
 
 def ask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
-    """Hold a dialogue with sync calls and return what it comes to."""
-    steps = _steps(dialogue)
-    try:
-        step = next(steps)
-        while True:
-            step = steps.send(_take(step, config))
-    except StopIteration as end:
-        result: T = end.value
-        return result
+    """Put the questions of a dialogue in sync code and return what it returns."""
+    return drive(_steps(dialogue, config))
 
 
 async def aask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
-    """Hold a dialogue with async calls and return what it comes to."""
-    steps = _steps(dialogue)
-    step = await advance(steps, None)
-    while not isinstance(step, Ended):
-        step = await advance(steps, await _atake(step, config))
-    return step.value
-
-
-@dataclass(frozen=True)
-class Ended(Generic[T]):
-    """What a generator came to."""
-
-    value: T
-
-
-async def advance(steps: Generator[S, Any, T], sent: Any) -> S | Ended[T]:
-    """Take a generator to its next step, or its end, outside the event loop.
-
-    Between its steps it may find a model, which reads files: a provider's package, or weights.
-    """
-
-    def send() -> S | Ended[T]:
-        try:
-            return steps.send(sent)
-        except StopIteration as end:
-            return Ended(end.value)
-
-    return await asyncio.to_thread(send)
+    """Put the questions of a dialogue in async code and return what it returns."""
+    return await adrive(_steps(dialogue, config))
 
 
 def question_options(context: Context, spent: float) -> dict[str, Any]:
@@ -140,60 +106,59 @@ def describe_no_reply(role: Role, model: BaseChatModel, error: Exception) -> str
     return f"The {role} {happened}{f' at {address}' if address else ''}: {describe_error(error)}"
 
 
-def dialogue_node(
-    talk: Callable[[Any], Dialogue[T]], name: str, listener: Callable[[Any], BaseCallbackHandler] | None = None
-) -> RunnableLambda[Any, T]:
-    """Make a graph node of a dialogue about the state; it runs in `invoke` and `ainvoke` alike.
+class DialogueNode(Runnable[Any, Any]):
+    """A graph node that asks a model; it runs in `invoke` and `ainvoke` alike.
 
     The tag keeps the tokens of what is asked here (JSON, not prose) out of the `messages` stream; a listener, made for
     the state, hears them.
     """
 
-    def quietly(state: Any, config: RunnableConfig) -> RunnableConfig:
-        return merge_configs(config, {"tags": ["nostream"], "callbacks": [listener(state)] if listener else None})
+    def __init__(
+        self,
+        dialogue: Callable[[Any], Dialogue[Any]],
+        name: str,
+        listener: Callable[[Any], BaseCallbackHandler] | None = None,
+    ) -> None:
+        """Take what to ask, given the state."""
+        self.dialogue = dialogue
+        self.name = name
+        self.listener = listener
 
-    def run(state: Any, config: RunnableConfig) -> T:
-        return ask(talk(state), quietly(state, config))
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - its name
+        """Ask in sync code."""
+        return ask(self.dialogue(input), self._quietly(input, config))
 
-    async def arun(state: Any, config: RunnableConfig) -> T:
-        return await aask(talk(state), quietly(state, config))
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """Ask in async code."""
+        return await aask(self.dialogue(input), self._quietly(input, config))
 
-    return RunnableLambda(run, arun, name=name)
-
-
-class _Call(NamedTuple):
-    """One call of a model, and the seconds there are for it."""
-
-    runnable: Runnable[Any, Any]
-    messages: list[BaseMessage]
-    seconds: float | None
-
-
-class _Wait(NamedTuple):
-    """So many seconds before going on."""
-
-    seconds: float
+    def _quietly(self, state: Any, config: RunnableConfig | None) -> RunnableConfig:
+        callbacks = [self.listener(state)] if self.listener else None
+        return merge_configs(config, {"tags": ["nostream"], "callbacks": callbacks})
 
 
-def _steps(dialogue: Dialogue[T]) -> Generator[_Call | _Wait, Any, T]:
+def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
     """A dialogue as single calls; what fails for a passing reason is given time before the next question."""
-    try:
-        question = next(dialogue)
-        failures = 0
-        refused: set[Method] = set()
-        while True:
-            reply = yield from _put(question, refused)
-            question = dialogue.send(reply)
-            passing = reply.error is not None and classify_error(reply.error) == "transient"
-            failures = failures + 1 if passing else 0
-            if passing and reply.error:
-                yield _Wait(retry_delay(retry_after(reply.error), failures))
-    except StopIteration as end:
-        result: T = end.value
-        return result
+    refused: set[Method] = set()
+    failures = 0
+    answer: Any = None
+    while True:
+        try:
+            item = dialogue.send(answer)
+        except StopIteration as end:
+            return cast("T", end.value)
+        if isinstance(item, Call):
+            answer = yield item
+            continue
+        answer = reply = yield from _put(item, refused, config)
+        if reply.error is None or classify_error(reply.error) != "transient":
+            failures = 0
+        else:
+            failures += 1
+            yield Wait(retry_delay(retry_after(reply.error), failures))
 
 
-def _put(question: Question, refused: set[Method]) -> Generator[_Call | _Wait, Any, Reply]:
+def _put(question: Question, refused: set[Method], config: RunnableConfig | None) -> Steps[Reply]:
     """Put one question; by the next method where the model or its server does not take this one, now or before.
 
     What is refused counts as no call: the question reached no model.
@@ -201,14 +166,21 @@ def _put(question: Question, refused: set[Method]) -> Generator[_Call | _Wait, A
     reply = Reply()
     methods, known, before = _methods(question), _refused_by(question.model), set(refused)
     for method in [m for m in methods if m not in refused | known] or methods[-1:]:
+        result: Any
         try:
-            call = _Call(_runnable(question, method), _messages(question, method), question.seconds)
-        except Exception as error:  # noqa: BLE001 - no model takes every form, and this one was not even asked
-            reply = Reply(error=error)
-        else:
-            reply = read_reply((yield call), question.schema)
-            if not _is_rejected(reply.error):
-                break
+            runnable, messages = _runnable(question, method), _messages(question, method)
+            result = yield Call(
+                run=partial(runnable.invoke, messages, config),
+                arun=partial(runnable.ainvoke, messages, config),
+                seconds=question.seconds,
+            )
+        except GraphBubbleUp:
+            raise
+        except Exception as error:  # noqa: BLE001 - no model takes every form, and a provider may raise anything
+            result = error
+        reply = read_reply(result, question.schema)
+        if not _is_rejected(reply.error):
+            break
         refused.add(method)
     if reply.error is None:
         # Only now is it certain that the form was refused, not what was said in it.
@@ -223,34 +195,6 @@ def _refused_by(model: BaseChatModel) -> set[Method]:
         _refused[key] = set()
         weakref.finalize(model, _refused.pop, key, None)
     return _refused[key]
-
-
-def _take(step: _Call | _Wait, config: RunnableConfig | None) -> Any:
-    """Do a step in sync; what a call raises is its outcome."""
-    if isinstance(step, _Wait):
-        return time.sleep(step.seconds)
-    try:
-        if step.seconds is None:
-            return step.runnable.invoke(step.messages, config)
-        return call_within(step.seconds, lambda: step.runnable.invoke(step.messages, config))
-    except GraphBubbleUp:
-        raise
-    except Exception as error:  # noqa: BLE001 - a provider may raise anything; it is the outcome
-        return error
-
-
-async def _atake(step: _Call | _Wait, config: RunnableConfig | None) -> Any:
-    """Do a step in async."""
-    if isinstance(step, _Wait):
-        return await asyncio.sleep(step.seconds)
-    try:
-        if step.seconds is None:
-            return await step.runnable.ainvoke(step.messages, config)
-        return await acall_within(step.seconds, step.runnable.ainvoke(step.messages, config))
-    except GraphBubbleUp:
-        raise
-    except Exception as error:  # noqa: BLE001 - see `_take`
-        return error
 
 
 def _methods(question: Question) -> Sequence[Method]:
@@ -273,10 +217,11 @@ def _is_rejected(error: Exception | None) -> bool:
 def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
     if method == "prompt":
         return question.model
-    schema, options = question.schema, dict(question.options)
+    # Not the class: by a class LangChain's clients validate, and a reply that does not fit is lost in an exception;
+    # and its JSON schema would be built anew for each question, which takes milliseconds.
+    schema, options = json_schema_of(question.schema), question.options
     if method == "json_schema":
-        # Not the class: by a class OpenAI's client validates, and a reply that does not fit is lost in its exception.
-        schema, options = _strict(json_schema_of(schema)), {"strict": True, **options}
+        schema, options = _strict(schema), {"strict": True, **options}
     try:
         return question.model.with_structured_output(schema, include_raw=True, method=method, **options)
     except TypeError:  # a model of somebody's own may take fewer words

@@ -2,40 +2,47 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
 from plan_execute.agent.context import Budget, Context, Price
-from plan_execute.agent.llm.structured_output import Dialogue
-from plan_execute.agent.state import ModelUsage, Role, RoleUsage, Spent, add_usage
+from plan_execute.agent.llm.structured_output import Dialogue, Question
+from plan_execute.agent.state import ModelUsage, Role, RoleUsage, RunState, Spent, add_usage
 
 T = TypeVar("T")
 
 HEAVY_ROLES: tuple[Role, ...] = ("planner", "synthesizer")
 
 
-class Account(NamedTuple):
-    """What a dialogue cost, in the shape of a state update."""
+def measured(role: Role, context: Context, dialogue: Dialogue[T], spent: Spent) -> Dialogue[T]:
+    """Count every question of a dialogue.
 
-    usage: dict[str, RoleUsage]
-    seconds: float
-
-
-def measured(role: Role, context: Context, dialogue: Dialogue[T]) -> Dialogue[tuple[T, Account]]:
-    """Count every question of a dialogue; the result comes back together with the account."""
-    usage: dict[str, RoleUsage] = {}
+    Args:
+        role: Who asks.
+        context: The settings, for the prices.
+        dialogue: What is asked.
+        spent: What the questions cost is added here, before the dialogue goes on.
+    """
     began = time.monotonic()
-    try:
-        question = next(dialogue)
-        while True:
-            reply = yield question
-            counted = count_call(role, question.model, reply.message, context.prices)
-            usage = add_usage(usage, counted if reply.error is None else _for_nothing(counted))
-            question = dialogue.send(reply)
-    except StopIteration as end:
-        return end.value, Account(usage, time.monotonic() - began)
+    answer: Any = None
+    while True:
+        try:
+            item = dialogue.send(answer)
+        except StopIteration as end:
+            spent["seconds"] += time.monotonic() - began
+            return cast("T", end.value)
+        answer = yield item
+        if isinstance(item, Question):
+            counted = count_call(role, item.model, answer.message, context.prices)
+            spent["usage"] = add_usage(spent["usage"], counted if answer.error is None else _without_price(counted))
+
+
+def total(before: Spent | RunState, spent: Spent) -> Spent:
+    """What a run has cost, with what was spent since."""
+    return Spent(usage=add_usage(before["usage"], spent["usage"]), seconds=before["seconds"] + spent["seconds"])
 
 
 def count_call(
@@ -103,7 +110,7 @@ def model_name(model: BaseChatModel) -> str:
     return type(model).__name__
 
 
-def _for_nothing(usage: dict[str, RoleUsage]) -> dict[str, RoleUsage]:
+def _without_price(usage: dict[str, RoleUsage]) -> dict[str, RoleUsage]:
     """A call that failed costs nothing."""
     return {
         role: RoleUsage(**{**used, "usd": 0.0, "models": {n: {**m, "usd": 0.0} for n, m in used["models"].items()}})
@@ -115,10 +122,24 @@ def _price(name: str, asked: int, said: int, cached: int, prices: Mapping[str, P
     """Dollars for a call, by the user's prices or the maintained list of `genai-prices`; None if neither knows."""
     if own := prices.get(name):
         return (asked * own.input + said * own.output) / 1_000_000
+    if not _is_priced(name):
+        return None
     from genai_prices import Usage, calc_price
 
     try:
         usage = Usage(input_tokens=asked, output_tokens=said, cache_read_tokens=min(cached, asked) or None)
         return float(calc_price(usage, model_ref=name).total_price)
-    except (LookupError, ValueError):
+    except ValueError:  # more cached tokens than it has a price for, and the like
         return None
+
+
+@lru_cache(maxsize=256)
+def _is_priced(name: str) -> bool:
+    """Whether the list knows a model; a name it does not know takes it milliseconds each time."""
+    from genai_prices import Usage, calc_price  # here, because it takes long and a run without usage needs no prices
+
+    try:
+        calc_price(Usage(), model_ref=name)
+    except (LookupError, ValueError):
+        return False
+    return True

@@ -12,7 +12,7 @@ from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.events import log_event
-from plan_execute.agent.llm.models import BEYOND_COMPACT, is_compact, model_for
+from plan_execute.agent.llm.models import BEYOND_COMPACT, find_model, is_compact
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
     Dialogue,
@@ -22,7 +22,7 @@ from plan_execute.agent.llm.structured_output import (
     is_worth_repeating,
     question_options,
 )
-from plan_execute.agent.llm.usage import Account, count_call, crossed_budget, heavy_calls, measured
+from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured, total
 from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, finish_run
 from plan_execute.agent.nodes.plan_validation import adopt_draft, validate_draft
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
@@ -34,23 +34,17 @@ from plan_execute.agent.state import (
     LogEntry,
     Milestone,
     Plan,
-    Role,
     Rule,
     RunState,
     Spent,
-    add_usage,
     merge_milestones,
 )
 from plan_execute.agent.truncation import truncate_middle
 
 REPAIRS = 2
 """How often one draft may be sent back, or its call repeated, before the planner is given up."""
-NOTHING_SPENT = Account({}, 0.0)
-"""The account of a planner that was not asked."""
 REVIEW_DUE: Rule = "review_due"
 """The rule by which a plan waits for a person before its first round."""
-OTHER_ROLES: tuple[Role, ...] = ("executor", "synthesizer", "verifier")
-"""Roles whose models are looked for before the first call is paid for."""
 
 
 def make_plan(state: RunState, build: Build) -> Dialogue[dict[str, Any]]:
@@ -62,38 +56,56 @@ def make_plan(state: RunState, build: Build) -> Dialogue[dict[str, Any]]:
         The state update: a plan with its first round started, a direct answer, or a typed ending.
     """
     context = build.context(state["settings"])
+    spent = Spent(usage={}, seconds=0.0)
+    code: ErrorCode = "planner_unavailable"
     try:
-        model = model_for("planner", context)
+        model = yield from find_model("planner", context)
+        code = "model_unavailable"
+        yield from _find_other_models(build, context)
     except ModelError as error:
-        return _give_up(state, Problem("planner_unavailable", str(error)), NOTHING_SPENT)
-    try:
-        wanted = {"synthesizer": build.response_format is not None, "verifier": context.verify == "model"}
-        for role in OTHER_ROLES:
-            if is_compact(model_for(role, context)) and wanted.get(role):
-                raise ModelError(BEYOND_COMPACT[role])
-    except ModelError as error:
-        return _give_up(state, Problem("model_unavailable", str(error)), NOTHING_SPENT)
-    draft, account = yield from measured("planner", context, _draft(state, build, context, model))
+        return _give_up(state, Problem(code, str(error)), spent)
+    draft = yield from measured("planner", context, _draft(state, build, context, model, spent), spent)
     if isinstance(draft, Problem):
-        return _give_up(state, draft, account)
-    spent = Spent(usage=add_usage(state["usage"], account.usage), seconds=state["seconds"] + account.seconds)
-    if draft.milestones and (crossed := crossed_budget(context.budget, spent)):
-        return _give_up(state, Problem("budget", f"Crossed {crossed}."), account)
+        return _give_up(state, draft, spent)
     if not draft.milestones:
-        return _plan_nothing(state, build, draft, account)
-    return adopt_plan(state, build, context, draft, account)
+        return _plan_nothing(state, build, draft, spent)
+    if crossed := crossed_budget(context.budget, total(state, spent)):
+        return _give_up(state, Problem("budget", f"Crossed {crossed}."), spent)
+    return adopt_plan(state, build, context, draft, spent)
 
 
-def _draft(state: RunState, build: Build, context: Context, model: BaseChatModel) -> Dialogue[PlanDraft | Problem]:
+def _find_other_models(build: Build, context: Context) -> Dialogue[None]:
+    """See that the other roles have models, before the first call is paid for.
+
+    Raises:
+        ModelError: One cannot be had, or cannot do what this run wants of it.
+    """
+    yield from find_model("executor", context)
+    synthesizer = yield from find_model("synthesizer", context)
+    if build.response_format is not None and is_compact(synthesizer):
+        raise ModelError(BEYOND_COMPACT["synthesizer"])
+    if context.verify == "model" and is_compact((yield from find_model("verifier", context))):
+        raise ModelError(BEYOND_COMPACT["verifier"])
+
+
+def _draft(
+    state: RunState, build: Build, context: Context, model: BaseChatModel, spent: Spent
+) -> Dialogue[PlanDraft | Problem]:
     """Ask until a draft may run, or the repairs are used up."""
     asked = _question_messages(state, build, context)
     repair: list[BaseMessage] = []
     objections: list[str] = []
     problem = Problem("planner_unavailable", "The planner was not asked.")
-    made, usage = heavy_calls(state["usage"]), state["usage"]
-    for attempt in range(1 + REPAIRS):
-        if context.budget.heavy_calls is not None and made + attempt >= context.budget.heavy_calls:
+    for attempt in range(1, 2 + REPAIRS):
+        so_far = total(state, spent)
+        if context.budget.heavy_calls is not None and heavy_calls(so_far["usage"]) >= context.budget.heavy_calls:
             return Problem("budget", f"The budget of {context.budget.heavy_calls} heavy calls is used up.")
+        if (
+            attempt > 1
+            and problem.code != "planner_unavailable"
+            and (crossed := crossed_budget(context.budget, so_far))
+        ):
+            return Problem("budget", f"Crossed {crossed}. {problem.message}")
         if is_compact(model):
             tools = list(build.tools.values())
             reply = yield from as_reply(
@@ -111,13 +123,11 @@ def _draft(state: RunState, build: Build, context: Context, model: BaseChatModel
         draft, objections = _read(reply, state, build, context)
         if draft is not None and not objections:
             return draft
-        code: ErrorCode = "plan_unparsable" if draft is None else "plan_invalid"
-        tries = f"{1 + attempt} attempts" if attempt else "1 attempt"
-        reason = f"The planner gave no usable plan in {tries}: {' '.join(objections)}"
-        problem = Problem(code, reason)
-        usage = add_usage(usage, count_call("planner", model, reply.message, context.prices))
-        if crossed := crossed_budget(context.budget, Spent(usage=usage, seconds=state["seconds"])):
-            return Problem("budget", f"Crossed {crossed}. {reason}")
+        tries = f"{attempt} attempts" if attempt > 1 else "1 attempt"
+        problem = Problem(
+            "plan_unparsable" if draft is None else "plan_invalid",
+            f"The planner gave no usable plan in {tries}: {' '.join(objections)}",
+        )
         said = draft.model_dump_json() if draft else reply.text
         quoted = AIMessage(truncate_middle(said or "(nothing)", prompts.RESULT_LIMIT))
         advice = [] if draft else [f"{reply.advice} Fill in the PlanDraft schema.".strip()]
@@ -159,7 +169,7 @@ def _read(reply: Reply, state: RunState, build: Build, context: Context) -> tupl
 
 
 def adopt_plan(
-    state: RunState, build: Build, context: Context, draft: PlanDraft, account: Account, *, reviewed: bool = False
+    state: RunState, build: Build, context: Context, draft: PlanDraft, spent: Spent, *, reviewed: bool = False
 ) -> dict[str, Any]:
     """Put a checked draft into the state; what was still to come is skipped.
 
@@ -174,7 +184,7 @@ def adopt_plan(
         requirements=before["requirements"] if before else (),
     )
     if not new:
-        return _plan_nothing(state, build, draft, account)
+        return _plan_nothing(state, build, draft, spent)
     dropped = _skip_rest(state["milestones"], "superseded by a new plan")
     merged = merge_milestones(state["milestones"], [dropped, new])
     decision = state["decision"]
@@ -195,7 +205,7 @@ def adopt_plan(
         "plan": plan,
         "milestones": merge_milestones({}, [dropped, new, started]),
         "decision": Decision(action="continue", rule=rule, reason="", code=None, milestones=keys),
-        **account._asdict(),
+        **spent,
         "log": [entry, *log],
     }
 
@@ -206,12 +216,12 @@ def approvals(state: RunState) -> list[LogEntry]:
     return [entry for entry in reviews if entry["rule"] in {"approve", "edit"}]
 
 
-def _plan_nothing(state: RunState, build: Build, draft: PlanDraft, account: Account) -> dict[str, Any]:
+def _plan_nothing(state: RunState, build: Build, draft: PlanDraft, spent: Spent) -> dict[str, Any]:
     """Go on without milestones: with a direct answer, or because what is finished meets every requirement."""
     before = state["plan"]
     if before is None and build.response_format is None:
         ended = finish_run(state, "completed", answer=draft.answer or "")
-        return {**ended, **account._asdict()}
+        return {**ended, **spent}
     dropped = _skip_rest(state["milestones"], "every requirement is met without it")
     plan = _next_plan(before, draft)
     plan["requirements"] = [{**r, "met": None, "note": None} for r in before["requirements"]] if before else []
@@ -229,18 +239,18 @@ def _plan_nothing(state: RunState, build: Build, draft: PlanDraft, account: Acco
         "milestones": dropped,
         "answer": draft.answer,
         "decision": Decision(action="finish", rule=NOTHING_LEFT, reason=reason, code=None, milestones=[]),
-        **account._asdict(),
+        **spent,
         "log": [entry],
     }
 
 
-def _give_up(state: RunState, problem: Problem, account: Account) -> dict[str, Any]:
+def _give_up(state: RunState, problem: Problem, spent: Spent) -> dict[str, Any]:
     """End without a plan: aborted, or partial when an earlier plan got something done."""
     done = describe_finished(state["milestones"])
     ended = finish_run(
         state, "partial" if done else "aborted", answer=done or None, code=problem.code, message=problem.message
     )
-    return {**ended, **account._asdict()}
+    return {**ended, **spent}
 
 
 def _next_plan(before: Plan | None, draft: PlanDraft) -> Plan:

@@ -19,10 +19,10 @@ from plan_execute.agent.interrupts import (
 )
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.nodes.plan_validation import validate_draft
-from plan_execute.agent.nodes.planner import NOTHING_SPENT, adopt_plan, approvals
+from plan_execute.agent.nodes.planner import adopt_plan, approvals
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
-from plan_execute.agent.state import Decision, Milestone, RunState
+from plan_execute.agent.state import Decision, Milestone, RunState, Spent
 
 
 def review_plan(state: RunState, build: Build) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _edit(state: RunState, build: Build, context: Context, args: object) -> dict
     before: RunState = {**state, "decision": decision}
     if plan and not finished:
         before["plan"] = {**plan, "requirements": []}
-    update = adopt_plan(before, build, context, draft, NOTHING_SPENT, reviewed=True)
+    update = adopt_plan(before, build, context, draft, Spent(usage={}, seconds=0.0), reviewed=True)
     merged: RunState = {**state, "milestones": {**state["milestones"], **update["milestones"]}, "plan": update["plan"]}
     return {**update, "log": [*update["log"], _entry(merged, "edit", "edited")]}
 

@@ -16,7 +16,7 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.events import emit, log_decision, log_event
 from plan_execute.agent.failures import describe_error
-from plan_execute.agent.llm.models import is_compact, model_for
+from plan_execute.agent.llm.models import find_model, is_compact
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
     Dialogue,
@@ -26,7 +26,7 @@ from plan_execute.agent.llm.structured_output import (
     is_worth_repeating,
     question_options,
 )
-from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured
+from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured, total
 from plan_execute.agent.nodes.finish import (
     NOTHING_LEFT,
     Problem,
@@ -39,7 +39,7 @@ from plan_execute.agent.nodes.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.schemas import RequirementVerdict, Synthesis
 from plan_execute.agent.small_models import compact
-from plan_execute.agent.state import Decision, ErrorCode, Milestone, Plan, Requirement, RunState, Spent, add_usage, now
+from plan_execute.agent.state import Decision, ErrorCode, Milestone, Plan, Requirement, RunState, Spent, now
 from plan_execute.agent.truncation import json_safe, truncate_middle
 
 REPAIRS = 1
@@ -53,11 +53,11 @@ def synthesize(state: RunState, build: Build) -> Dialogue[dict[str, Any]]:
         The state update: completed, partial, or a decision to replan.
     """
     context = build.context(state["settings"])
-    synthesis, account = yield from measured("synthesizer", context, _ask_for_synthesis(state, build, context))
+    spent = Spent(usage={}, seconds=0.0)
+    synthesis = yield from measured("synthesizer", context, _ask_for_synthesis(state, build, context), spent)
     if isinstance(synthesis, Problem):
-        return {**_without_model(state, synthesis), **account._asdict()}
-    spent = Spent(usage=add_usage(state["usage"], account.usage), seconds=state["seconds"] + account.seconds)
-    return {**_settle(state, context, synthesis, spent), **account._asdict()}
+        return {**_without_model(state, synthesis), **spent}
+    return {**_settle(state, context, synthesis, total(state, spent)), **spent}
 
 
 def synthesis_schema(response_format: Any) -> type[Synthesis]:
@@ -83,7 +83,7 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
     plan, budget = state["plan"], context.budget.heavy_calls
     schema = synthesis_schema(build.response_format)
     try:
-        model = model_for("synthesizer", context)
+        model = yield from find_model("synthesizer", context)
     except ModelError as error:
         return Problem("synthesis_failed", str(error))
     if plan is None:

@@ -20,6 +20,7 @@ from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import Method, Question, aask, ask, describe_no_reply
 from plan_execute.agent.llm.usage import measured
 from plan_execute.agent.schemas import Synthesis
+from plan_execute.agent.state import Spent
 from tests.fakes import Answer, Asked, ScriptedModel, tool_call
 
 FILLED = {"answer": "42", "requirements": []}
@@ -196,8 +197,9 @@ def test_what_is_remembered_of_a_model_goes_with_it() -> None:
 
 def test_refused_form_is_no_call() -> None:
     model = ScriptedModel(lambda asked: RejectedError(400) if asked.tools else json.dumps(FILLED))
-    _, account = ask(measured("planner", Context(), once(model)))
-    assert (len(model.asked), account.usage["planner"]["calls"]) == (2, 1)
+    spent = Spent(usage={}, seconds=0.0)
+    ask(measured("planner", Context(), once(model), spent))
+    assert (len(model.asked), spent["usage"]["planner"]["calls"]) == (2, 1)
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 500])
@@ -233,10 +235,11 @@ def test_every_question_of_a_dialogue_is_counted() -> None:
         reply = yield from once(model)
         return str(reply.data)
 
-    _, account = ask(measured("planner", Context(), twice()))
-    assert account.usage["planner"]["calls"] == 2
-    assert account.usage["planner"]["input_tokens"] == 20
-    assert account.usage["planner"]["models"]["ScriptedModel"]["output_tokens"] == 10
+    spent = Spent(usage={}, seconds=0.0)
+    ask(measured("planner", Context(), twice(), spent))
+    assert spent["usage"]["planner"]["calls"] == 2
+    assert spent["usage"]["planner"]["input_tokens"] == 20
+    assert spent["usage"]["planner"]["models"]["ScriptedModel"]["output_tokens"] == 10
 
 
 def test_parsed_data_counts_where_the_raw_reply_is_empty_but_not_in_place_of_a_cut_off_one() -> None:

@@ -130,7 +130,7 @@ def test_bare_data_that_is_no_json_is_read_as_text(strategy: object) -> None:
 
         def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
             draft = plan(milestone("a"), strategy=strategy)
-            return RunnableLambda(lambda _: draft if schema.__name__ == "PlanDraft" else synthesis())
+            return RunnableLambda(lambda _: draft if schema["title"] == "PlanDraft" else synthesis())
 
     agent = create_plan_execute_agent(Bare(), ScriptedModel(diligent), [look_up])
     assert agent.invoke(ASKED)["plan"]["strategy"] == str(strategy)

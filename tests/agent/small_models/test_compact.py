@@ -89,7 +89,8 @@ class Answers:
             result: T = end.value
             return result
 
-    def _answer(self, question: Question) -> Reply:
+    def _answer(self, question: object) -> Reply:
+        assert isinstance(question, Question)
         assert isinstance(question.schema, dict)
         options = question.schema["properties"]["choice"]["enum"]
         self.asked.append(options)
