@@ -1,42 +1,30 @@
-"""Tools: what an executor can do. Each name is loaded when it is first used."""
+"""Tools that an executor can use. Each is imported when it is first used, because some load slowly."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+import lazy_loader  # type: ignore[import-untyped]  # it has no types
+
 if TYPE_CHECKING:
-    from plan_execute.tools.arithmetic import calculate
-    from plan_execute.tools.database import ReadOnlyDatabase, database_tools
-    from plan_execute.tools.documents import Library, document_tools
-    from plan_execute.tools.sample import sample_database, sample_documents
-    from plan_execute.tools.search import search_web
-    from plan_execute.tools.web import read_page
+    from plan_execute.tools.arithmetic import calculate as calculate
+    from plan_execute.tools.database import ReadOnlyDatabase as ReadOnlyDatabase
+    from plan_execute.tools.database import database_tools as database_tools
+    from plan_execute.tools.default_tools import make_default_tools as make_default_tools
+    from plan_execute.tools.documents import Library as Library
+    from plan_execute.tools.documents import document_tools as document_tools
+    from plan_execute.tools.sample import sample_database as sample_database
+    from plan_execute.tools.sample import sample_documents as sample_documents
+    from plan_execute.tools.search import search_web as search_web
+    from plan_execute.tools.web import read_page as read_page
 
-__all__ = [
-    "Library",
-    "ReadOnlyDatabase",
-    "calculate",
-    "database_tools",
-    "document_tools",
-    "read_page",
-    "sample_database",
-    "sample_documents",
-    "search_web",
-]
-
-_HOMES = {
-    "Library": "documents",
-    "ReadOnlyDatabase": "database",
-    "calculate": "arithmetic",
-    "database_tools": "database",
-    "document_tools": "documents",
-    "read_page": "web",
-    "sample_database": "sample",
-    "sample_documents": "sample",
-    "search_web": "search",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "arithmetic": ["calculate"],
+        "database": ["ReadOnlyDatabase", "database_tools"],
+        "default_tools": ["make_default_tools"],
+        "documents": ["Library", "document_tools"],
+        "sample": ["sample_database", "sample_documents"],
+        "search": ["search_web"],
+        "web": ["read_page"],
+    },
+)

@@ -1,6 +1,5 @@
-"""Questions to a database that cannot be changed by asking them."""
+"""Read-only access to a database: its schema, the first rows of a table, and single SELECT queries."""
 
-import difflib
 import json
 import math
 import re
@@ -10,67 +9,76 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_core.tools import BaseTool, ToolException, tool
+from sqlalchemy import Connection, CursorResult, Engine, Select, create_engine, inspect, literal_column, select
+from sqlalchemy import table as table_clause
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.reflection import ObjectKind
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 from typing_extensions import TypedDict
 
-if TYPE_CHECKING:
-    from sqlalchemy import ColumnClause, Connection, CursorResult, Engine, Select
-    from sqlalchemy.engine import URL
-    from sqlglot.expressions import Query
+from plan_execute.tools.messages import closest, did_you_mean, list_names, truncate
 
 MAX_SQL = 4_000
-"""Longest query, in characters."""
+"""Longest query accepted, in characters."""
 MAX_CELL = 500
-"""Longest value shown of one cell, in characters."""
+"""Longest value of one cell in a result, in characters; longer ones are truncated."""
 MAX_OUTPUT = 20_000
-"""Longest answer of a tool, in characters."""
+"""Longest result of a tool, in characters, not counting the note that it is incomplete."""
 
 
 class TableSchema(TypedDict):
     """The columns of one table or view."""
 
     columns: dict[str, str]
-    """Type by column name."""
+    """SQL type by column name."""
     references: dict[str, str]
-    """The "table.column" that a foreign key points to, by column name."""
+    """The "table.column" that a foreign key refers to, by column name."""
 
 
 class Rows(NamedTuple):
-    """What a query found."""
+    """The result of a query."""
 
     columns: list[str]
+    """Names of the columns; a repeated name gets a number."""
     rows: list[list[object]]
+    """One list of values for each row, as the driver returns them."""
     more: bool
-    """Whether there were more rows than the cap."""
+    """Whether the query has more rows than the limit."""
 
 
 def database_tools(source: "str | Path | ReadOnlyDatabase") -> list[BaseTool]:
-    """Give tools that look into a database and cannot change it: list_tables, describe_tables, query_database.
+    """Create the tools list_tables, describe_tables and query_database, which read a database and cannot change it.
 
     Args:
-        source: A SQLAlchemy URL, the path of a SQLite file, or an open `ReadOnlyDatabase`.
+        source: A SQLAlchemy URL, the path of a SQLite file, or a `ReadOnlyDatabase`.
+
+    Returns:
+        The three tools. They return at most `MAX_OUTPUT` characters and raise `ToolException` when a query fails.
 
     Raises:
-        ValueError: The database does not exist or cannot be reached; says so in one sentence, without the password.
+        ValueError: The database does not exist, has no tables, or cannot be reached. The message is one sentence
+            and never contains the password.
     """
     database = source if isinstance(source, ReadOnlyDatabase) else ReadOnlyDatabase(source)
 
     @tool
     def list_tables() -> str:
-        """List the tables of the database."""
+        """List the tables in the database."""
         return ", ".join(database.schema())
 
     @tool
     def describe_tables(names: list[str]) -> str:
-        """Show the columns, the links to other tables and the first rows of these tables."""
-        return "\n\n".join(_described(database, name) for name in names)[:MAX_OUTPUT]
+        """Show the columns, the foreign keys and the first rows of the given tables."""
+        return truncate("\n\n".join(_describe(database, name) for name in names), MAX_OUTPUT)
 
     @tool
     def query_database(sql: str) -> str:
-        """Run one SELECT on the database and get its rows as JSON. It cannot change anything."""
-        return _as_text(database.query(sql))
+        """Run one SELECT query on the database and get its rows as JSON. It cannot change anything."""
+        return _to_text(database.query(sql))
 
     list_tables.metadata = {"effect": "read"}
     describe_tables.metadata = {"effect": "read"}
@@ -80,136 +88,129 @@ def database_tools(source: "str | Path | ReadOnlyDatabase") -> list[BaseTool]:
 
 
 class ReadOnlyDatabase:
-    """A database that can be asked and not changed, whatever the SQL says.
+    """A database that can be queried and not changed, whatever the SQL says.
 
     Every query is parsed first and must be a single SELECT. SQLite is then opened read-only, with an authorizer that
-    lets reading pass and nothing else; PostgreSQL, MySQL, MariaDB and Oracle run it in a READ ONLY transaction; on any
-    other database the parser and a rollback stand alone, so give it a user who may only read.
+    allows nothing but reading; PostgreSQL, MySQL, MariaDB and Oracle run the query in a READ ONLY transaction. On any
+    other database only the parser and a rollback protect the data, so connect as a user who may only read.
+
+    Attributes:
+        dialect: The name of the SQL dialect, such as "SQLite".
     """
 
     def __init__(self, url: str | Path, *, max_rows: int = 100, seconds: float = 10.0) -> None:
-        """Open the database and read its schema.
+        """Connect to the database and read its schema.
 
         Args:
-            url: A SQLAlchemy URL, or the path of a SQLite file. The file is never created.
+            url: A SQLAlchemy URL, or the path of a SQLite file, which must exist.
             max_rows: Most rows that a query returns.
-            seconds: Longest time that a query may take.
+            seconds: Longest time that connecting or a query may take, in seconds. Databases other than SQLite,
+                PostgreSQL, MySQL and MariaDB ignore it.
 
         Raises:
-            ValueError: The database does not exist or cannot be reached.
+            ValueError: The database does not exist, has no tables, or cannot be reached.
         """
         self._max_rows = max_rows
         self._seconds = seconds
         self._engine = _engine(url, seconds)
         self.dialect = _DIALECT_NAMES.get(self._engine.dialect.name, self._engine.dialect.name)
-        """The name of the SQL dialect, as people write it."""
         self._schema = _schema(self._engine)
 
     def schema(self) -> dict[str, TableSchema]:
-        """Give every table and view with its columns, as they were when the database was opened."""
+        """Describe every table and view, as they were when this object was created.
+
+        Returns:
+            The columns and foreign keys by table name.
+        """
         return self._schema
 
     def query(self, sql: str) -> Rows:
         """Run one SELECT.
 
+        Args:
+            sql: The query, at most `MAX_SQL` characters, in the dialect of the database.
+
+        Returns:
+            At most `max_rows` rows, and whether there are more.
+
         Raises:
-            ToolException: The query was refused, failed or took too long; the sentence says what to do next.
+            ToolException: The query was refused, failed or took too long; the message says what to do next.
         """
-        _refuse_all_but_one_select(sql, self._engine.dialect.name)
-        # no_parameters: a percent sign in the text is a percent sign
+        _require_single_select(sql, self._engine.dialect.name)
+        # no_parameters: a percent sign in the SQL stands for itself
+        options = {"no_parameters": True, "stream_results": True}
         return self._read(
-            lambda connection: connection.exec_driver_sql(
-                sql, execution_options={"no_parameters": True, "stream_results": True}
-            ),
-            self._max_rows,
-            sql,
+            lambda connection: connection.exec_driver_sql(sql, execution_options=options), self._max_rows, sql
         )
 
     def rows(self, table: str, limit: int = 3) -> Rows:
-        """Give the first rows of a table."""
-        from sqlalchemy import literal_column, select
-        from sqlalchemy import table as named
+        """Read the first rows of a table.
 
-        columns = self._known(table)["columns"]
-        statement: Select[Any] = select(literal_column("*")).select_from(named(table)).limit(limit)
-        return self._read(lambda connection: connection.execute(statement), limit, " ".join([table, *columns]))
+        Args:
+            table: The name of a table or view.
+            limit: Most rows to return.
 
-    def values(self, table: str, column: str, limit: int = 50) -> list[object]:
-        """Give the distinct values stored in a column, the most frequent first, without NULL."""
-        from sqlalchemy import column as named_column
-        from sqlalchemy import func, select
-        from sqlalchemy import table as named
+        Returns:
+            At most `limit` rows with all columns, in no particular order.
 
-        if column not in self._known(table)["columns"]:
-            raise ToolException(self._unknown_column(column, table))
-        stored: ColumnClause[Any] = named_column(column)
-        statement = (
-            select(stored)
-            .select_from(named(table))
-            .where(stored.is_not(None))
-            .group_by(stored)
-            .order_by(func.count().desc(), stored)
-            .limit(limit)
-        )
-        return [row[0] for row in self._read(lambda connection: connection.execute(statement), limit, table).rows]
-
-    def _known(self, table: str) -> TableSchema:
+        Raises:
+            ToolException: There is no such table, or it could not be read.
+        """
         if table not in self._schema:
-            raise ToolException(self._unknown_table(table))
-        return self._schema[table]
+            raise ToolException(self._unknown_table(table, table))
+        statement: Select[Any] = select(literal_column("*")).select_from(table_clause(table)).limit(limit + 1)
+        return self._read(lambda connection: connection.execute(statement), limit, table)
 
-    def _read(self, execute: "Callable[[Connection], CursorResult[Any]]", limit: int, sql: str) -> Rows:
-        from sqlalchemy.exc import DBAPIError
-
+    def _read(self, execute: Callable[[Connection], CursorResult[Any]], limit: int, sql: str) -> Rows:
         try:
             with _read_only(self._engine, self._seconds) as connection:
                 result = execute(connection)
                 found = result.fetchmany(limit + 1)
-                return Rows(_unique(list(result.keys())), [list(row) for row in found[:limit]], len(found) > limit)
+                return Rows(
+                    _number_duplicates(list(result.keys())), [list(row) for row in found[:limit]], len(found) > limit
+                )
         except DBAPIError as error:
-            raise ToolException(self._advice(_first_line(error.orig), sql)) from None
+            raise ToolException(self._explain(str(error.orig).partition("\n")[0][:200], sql)) from None
 
-    def _advice(self, problem: str, sql: str) -> str:
+    def _explain(self, problem: str, sql: str) -> str:
         if re.search(r"interrupt|timeout|execution time|max_statement_time", problem, re.IGNORECASE):
             return (
                 f"The query was stopped after {self._seconds:g} seconds. "
-                "Join tables on their keys, and filter or count instead of listing everything."
+                "Join tables on their keys, and filter or aggregate instead of listing everything."
             )
         if re.search(r"not authorized|prohibited|read-?only|one statement", problem, re.IGNORECASE):
             return _ONE_SELECT
-        if unknown := re.search(_UNKNOWN_TABLE, problem, re.IGNORECASE):
-            return self._unknown_table(_last_name(unknown))
-        if unknown := re.search(_UNKNOWN_COLUMN, problem, re.IGNORECASE):
-            return self._unknown_column(_last_name(unknown), sql)
+        for pattern, explain in ((_UNKNOWN_TABLE, self._unknown_table), (_UNKNOWN_COLUMN, self._unknown_column)):
+            if unknown := re.search(pattern, problem, re.IGNORECASE):
+                name: str = unknown[unknown.lastindex or 0]
+                return explain(name.rpartition(".")[2], sql)
         return f"The database could not run the query ({problem}). Correct the SQL and try again."
 
-    def _unknown_table(self, name: str) -> str:
-        near = difflib.get_close_matches(name.casefold(), self._schema, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"There is no table {name[:60]!r}.{hint} The tables are {', '.join(self._schema)[:1_000]}."
+    def _unknown_table(self, name: str, _sql: str) -> str:
+        hint = did_you_mean(name, self._schema)
+        return f"There is no table {name[:60]!r}.{hint} The tables are {list_names(self._schema)}."
 
-    def _unknown_column(self, name: str, mentioned: str) -> str:
-        """Name the columns alike in all tables, and all columns of the tables that the query mentions."""
-        words = set(re.findall(r"\w+", mentioned.casefold()))
-        asked = {table: about for table, about in self._schema.items() if table.casefold() in words} or self._schema
-        columns = {column for about in self._schema.values() for column in about["columns"]}
-        near = difflib.get_close_matches(name.casefold(), columns, n=1)
-        places = [f"{table}.{near[0]}" for table, about in self._schema.items() if near and near[0] in about["columns"]]
+    def _unknown_column(self, name: str, sql: str) -> str:
+        """Suggest similar columns of all tables, and list the columns of the tables that the query mentions."""
+        words = set(re.findall(r"\w+", sql.casefold()))
+        mentioned = {table: about for table, about in self._schema.items() if table.casefold() in words} or self._schema
+        near = closest(name, {column for about in self._schema.values() for column in about["columns"]})
+        places = [f"{table}.{near}" for table, about in self._schema.items() if near in about["columns"]]
         hint = f" Did you mean {' or '.join(places[:3])}?" if places else ""
-        return f"There is no column {name[:60]!r} there.{hint} The columns are {_outline(asked)}"
+        return f"There is no column {name[:60]!r} in these tables.{hint} The columns are {_outline(mentioned)}"
 
 
-_ONE_SELECT = "Only reading is possible here, by a single SELECT. Ask what you want to know in one SELECT."
+_ONE_SELECT = "Only a single SELECT is allowed here, and it can only read. Write what you want to know as one SELECT."
 _UNKNOWN_TABLE = r"no such table: (\S+)|relation \"([^\"]+)\" does not exist|Table '([^']+)' doesn't exist"
 _UNKNOWN_COLUMN = r"no such column: (\S+)|column \"?([^\" ]+)\"? does not exist|Unknown column '([^']+)'"
 
 _DIALECT_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
 
-_PARSED_AS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
-"""What sqlglot calls a dialect of SQLAlchemy, where the names differ; an unknown one is read as plain SQL."""
+_SQLGLOT_NAMES = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
+"""The names that sqlglot has for SQLAlchemy's dialects, where they differ; an unknown dialect is read as plain SQL."""
 
 _DRIVERS = {"MySQLdb": "mysqlclient", "psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary"}
-"""What to install for a driver that bears another name than its package."""
+"""The package to install, for drivers whose module has another name."""
 
 _SESSION = {
     "postgresql": ("SET TRANSACTION READ ONLY", "SET LOCAL statement_timeout = {milliseconds}"),
@@ -217,27 +218,22 @@ _SESSION = {
     "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION max_statement_time = {seconds}"),
     "oracle": ("SET TRANSACTION READ ONLY",),
 }
-"""What makes a session read-only and bounds its queries, by dialect."""
+"""Statements that make a transaction read-only and limit the time of its queries, by dialect."""
 
-_READING = {
+_READ_ACTIONS = {
     sqlite3.SQLITE_SELECT,
     sqlite3.SQLITE_READ,
     sqlite3.SQLITE_FUNCTION,
-    33,  # SQLITE_RECURSIVE, which the sqlite3 module does not name before 3.13
+    33,  # SQLITE_RECURSIVE, which the sqlite3 module names only since Python 3.13
 }
 
 _SIDE_EFFECTS = re.compile(
     r"(pg_(?!typeof)|lo_|dblink|set_config|nextval|setval|query_to_xml|sleep|benchmark|get_lock|load_)", re.IGNORECASE
 )
-"""Functions that do more than compute: they wait, lock, read files of the server or change its settings."""
+"""Functions that do more than compute: they wait, lock, read files on the server or change its settings."""
 
 
-def _engine(url: str | Path, seconds: float) -> "Engine":
-    from sqlalchemy import create_engine
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-    from sqlalchemy.pool import NullPool
-
+def _engine(url: str | Path, seconds: float) -> Engine:
     if "://" not in str(url):
         return _sqlite_engine(Path(url).expanduser())
     try:
@@ -246,28 +242,24 @@ def _engine(url: str | Path, seconds: float) -> "Engine":
             return _sqlite_engine(Path(address.database or ":memory:"))
         if address.drivername in ("postgres", "postgresql"):
             address = address.set(drivername="postgresql+psycopg")
-        patience = {"connect_timeout": math.ceil(seconds)} if address.get_backend_name() in _DIALECT_NAMES else {}
-        return create_engine(address, poolclass=NullPool, connect_args=patience, hide_parameters=True)
+        options = {"connect_timeout": math.ceil(seconds)} if address.get_backend_name() in _DIALECT_NAMES else {}
+        return create_engine(address, poolclass=NullPool, connect_args=options, hide_parameters=True)
     except NoSuchModuleError:
         raise ValueError(
-            f"Unknown kind of database {address.drivername!r}: no SQLAlchemy dialect has that name."
+            f"Unknown kind of database {address.drivername!r}: give a URL for which a SQLAlchemy dialect is installed."
         ) from None
     except ArgumentError:
         raise ValueError(
-            "This is no database URL: write it as sqlite:///shop.db or postgresql://user@host/name."
+            "This is not a database URL: write it as sqlite:///shop.db or postgresql://user@host/name."
         ) from None
     except ImportError as error:
         raise ValueError(
-            f"Databases of the kind {address.drivername!r} need a driver: "
+            f"Databases of type {address.drivername!r} need a driver: "
             f"pip install {_DRIVERS.get(str(error.name), error.name)}."
         ) from None
 
 
-def _sqlite_engine(path: Path) -> "Engine":
-    from sqlalchemy import create_engine
-    from sqlalchemy.engine import URL
-    from sqlalchemy.pool import NullPool
-
+def _sqlite_engine(path: Path) -> Engine:
     if not path.is_file():
         raise ValueError(f"There is no database file {str(path)!r}: give the path of an existing SQLite file.")
     address = f"{path.resolve().as_uri()}?mode=ro"
@@ -283,24 +275,20 @@ def _sqlite_engine(path: Path) -> "Engine":
     return create_engine(URL.create("sqlite", database=str(path)), creator=connect, poolclass=NullPool)
 
 
-def _schema(engine: "Engine") -> dict[str, TableSchema]:
-    from sqlalchemy import inspect
-    from sqlalchemy.engine.reflection import ObjectKind
-    from sqlalchemy.exc import DBAPIError
-
+def _schema(engine: Engine) -> dict[str, TableSchema]:
     try:
         inspector = inspect(engine)
         columns = dict(inspector.get_multi_columns(kind=ObjectKind.TABLE))
         keys = inspector.get_multi_foreign_keys(kind=ObjectKind.TABLE)
     except DBAPIError as error:
         raise ValueError(
-            f"The database {_place(engine.url)} cannot be opened ({type(error.orig).__name__}): "
-            "check its address, the user and that it is a database which is running."
+            f"The database {_location(engine.url)} cannot be opened ({type(error.orig).__name__}): "
+            "check the address and the user, and that the database is running."
         ) from None
-    with suppress(DBAPIError):  # a view whose table is gone spoils the list of views, not the tables
+    with suppress(DBAPIError):  # a view whose table is gone makes all views unreadable, but not the tables
         columns |= inspector.get_multi_columns(kind=ObjectKind.ANY_VIEW)
     if not columns:
-        raise ValueError(f"The database {_place(engine.url)} has no tables: give one that holds data.")
+        raise ValueError(f"The database {_location(engine.url)} has no tables: give one that has.")
     return {
         name: TableSchema(
             columns={str(column["name"]): str(column["type"]) for column in columns[schema, name]},
@@ -315,74 +303,69 @@ def _schema(engine: "Engine") -> dict[str, TableSchema]:
 
 
 @contextmanager
-def _read_only(engine: "Engine", seconds: float) -> "Iterator[Connection]":
-    """Open a connection on which only reading works, for a bounded time; it is rolled back at the end."""
+def _read_only(engine: Engine, seconds: float) -> Iterator[Connection]:
+    """Open a connection that can only read, with a time limit for queries, and roll back at the end."""
     with engine.connect() as connection:
-        raw = connection.connection.dbapi_connection
-        if isinstance(raw, sqlite3.Connection):
+        driver_connection = connection.connection.dbapi_connection
+        if isinstance(driver_connection, sqlite3.Connection):
             deadline = time.monotonic() + seconds
-            raw.set_authorizer(_allow_reading)
-            raw.set_progress_handler(lambda: time.monotonic() > deadline, 1_000)
+            driver_connection.set_authorizer(_allow_reading)
+            driver_connection.set_progress_handler(lambda: time.monotonic() > deadline, 1_000)
         for statement in _SESSION.get(engine.dialect.name, ()):
             connection.exec_driver_sql(statement.format(milliseconds=math.ceil(seconds * 1_000), seconds=seconds))
         yield connection
 
 
 def _allow_reading(action: int, _table: str | None, name: str | None, *_: str | None) -> int:
-    allowed = action in _READING and name != "load_extension"
+    allowed = action in _READ_ACTIONS and name != "load_extension"
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-def _refuse_all_but_one_select(sql: str, dialect: str) -> None:
-    import sqlglot
+def _require_single_select(sql: str, dialect: str) -> None:
+    """Refuse everything but one SELECT that neither writes, locks nor calls a function with side effects."""
+    import sqlglot  # here, because it loads slowly and only queries need it
     from sqlglot import errors, exp
 
     if len(sql) > MAX_SQL:
         raise ToolException(f"The query is longer than {MAX_SQL} characters. Write a shorter one.")
-    if not re.match(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with)\b", sql, re.IGNORECASE | re.DOTALL):
+    starts_well = re.match(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with)\b", sql, re.IGNORECASE | re.DOTALL)
+    if not starts_well or (dialect in ("mysql", "mariadb") and re.search(r"/\*M?!", sql)):  # a comment that is executed
         raise ToolException(_ONE_SELECT)
     try:
-        statements = sqlglot.parse(sql, read=sqlglot.Dialect.get(_PARSED_AS.get(dialect, dialect)))
+        statements = sqlglot.parse(sql, read=sqlglot.Dialect.get(_SQLGLOT_NAMES.get(dialect, dialect)))
     except (errors.SqlglotError, RecursionError) as error:
         where = error.errors[0] if isinstance(error, errors.ParseError) and error.errors else {}
         detail = f" near {where['highlight']!r}" if where.get("highlight") else ""
-        raise ToolException(f"The SQL cannot be read{detail}. Write one plain SELECT statement.") from None
+        raise ToolException(f"The SQL has a syntax error{detail}. Write one plain SELECT statement.") from None
     queries = [statement for statement in statements if not isinstance(statement, exp.Semicolon | None)]
-    if len(queries) != 1 or not isinstance(queries[0], exp.Query):
-        raise ToolException(_ONE_SELECT)
-    query = queries[0]
-    if query.find(exp.DML, exp.DDL, exp.Into, exp.Lock, exp.Command):
+    query = queries[0] if len(queries) == 1 else None
+    if not isinstance(query, exp.Query) or query.find(exp.DML, exp.DDL, exp.Into, exp.Lock, exp.Command):
         raise ToolException(_ONE_SELECT)
     for function in query.find_all(exp.Anonymous):
         if _SIDE_EFFECTS.match(function.name):
             raise ToolException(f"The function {function.name[:60]!r} is not allowed here. Write a SELECT without it.")
-    if _copies(query) > 1_000:
-        raise ToolException("The query nests WITH tables too often. Write it with fewer of them.")
-
-
-def _copies(query: "Query") -> int:
-    """Bound how often WITH tables are expanded: SQLite copies one at each mention, before any time limit works."""
-    from sqlglot import exp
-
+    # SQLite copies a WITH table at each mention, before any time limit applies
     mentioned = [table.name.casefold() for table in query.find_all(exp.Table)]
-    return math.prod(max(1, mentioned.count(common.alias.casefold())) for common in query.find_all(exp.CTE))
+    copies = math.prod(max(1, mentioned.count(common.alias.casefold())) for common in query.find_all(exp.CTE))
+    if copies > 1_000:
+        raise ToolException("The query nests too many WITH tables. Write it with fewer of them.")
 
 
-def _described(database: ReadOnlyDatabase, table: str) -> str:
+def _describe(database: ReadOnlyDatabase, table: str) -> str:
     first = database.rows(table)
     about = database.schema()[table]
     lines = [f"{table}: " + ", ".join(f"{column} {kind}" for column, kind in about["columns"].items())]
     lines += [f"{table}.{column} = {target}" for column, target in about["references"].items()]
-    return "\n".join([*lines, "First rows: " + _as_text(first._replace(more=False))])
+    return "\n".join([*lines, "First rows: " + _to_text(first._replace(more=False))])
 
 
 def _outline(schema: dict[str, TableSchema]) -> str:
     text = ", ".join(f"{table}({', '.join(about['columns'])})" for table, about in schema.items())
-    return text + "." if len(text) <= 2_000 else text[:2_000] + " ... (cut: use describe_tables)."
+    return text + "." if len(text) <= 2_000 else text[:2_000] + " ... (truncated: use describe_tables)."
 
 
-def _as_text(found: Rows) -> str:
-    """Write rows as JSON objects, one a line, as many as fit."""
+def _to_text(found: Rows) -> str:
+    """Write rows as a JSON array with one object a line, as many as fit into `MAX_OUTPUT` characters."""
     lines: list[str] = []
     room = MAX_OUTPUT
     for row in found.rows:
@@ -393,9 +376,9 @@ def _as_text(found: Rows) -> str:
         lines.append(line)
     text = "[" + ",\n".join(lines) + "]"
     if found.more or len(lines) < len(found.rows):
-        text += f"\n(The first {len(lines)} rows of more. COUNT, SUM or a filter gives a whole answer.)"
+        text += f"\n(Only the first {len(lines)} rows. Use COUNT, SUM or a filter for a complete result.)"
     if not found.rows:
-        text += "\n(No row matches. Check the filter against the values that are stored.)"
+        text += "\n(No rows match. Compare the filter with the stored values.)"
     return text
 
 
@@ -410,27 +393,17 @@ def _cell(value: object) -> object:
         case bytes() | bytearray() | memoryview():
             return f"({len(value)} bytes)"
     text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
-    return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}... (cut: {len(text)} characters)"
+    return truncate(text, MAX_CELL)
 
 
-def _unique(names: list[str]) -> list[str]:
-    """Number names that occur twice, as in a join of two tables with an id each."""
+def _number_duplicates(names: list[str]) -> list[str]:
+    """Make column names unique: joining two tables that each have an id gives id and id_2."""
     return [
         name if name not in names[:position] else f"{name}_{names[:position].count(name) + 1}"
         for position, name in enumerate(names)
     ]
 
 
-def _place(url: "URL") -> str:
-    if url.get_backend_name() == "sqlite":
-        return repr(url.database)
-    return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
-
-
-def _first_line(error: BaseException | None) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
-
-
-def _last_name(match: re.Match[str]) -> str:
-    """Give the name that was found, without the table or schema before it."""
-    return next(group for group in match.groups() if group).rpartition(".")[2]
+def _location(url: URL) -> str:
+    """Name a database without the user, the password and the options."""
+    return URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database).render_as_string()

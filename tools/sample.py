@@ -1,4 +1,4 @@
-"""The sample data: a small outdoor shop, Larkfell, with its database and the documents its staff work with."""
+"""Sample data: the database and the staff documents of Larkfell, a small outdoor shop."""
 
 import os
 import random
@@ -9,14 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 VERSION = 1
-"""Part of the file's name: a change of the data asks for a new number."""
+"""Part of the database's file name: raise it whenever the data changes."""
 
 
 def sample_database() -> str:
-    """Give the SQLAlchemy URL of the shop's database, which is built on first use in the user's cache folder."""
+    """Locate the shop's database, which is built in the user's cache folder on first use.
+
+    Returns:
+        Its SQLAlchemy URL, as `database_tools` takes it.
+    """
     from platformdirs import user_cache_path
 
     path = user_cache_path("plan-execute", appauthor=False) / f"larkfell-{VERSION}.db"
@@ -26,23 +29,23 @@ def sample_database() -> str:
 
 
 def build_sample_database(path: Path) -> None:
-    """Write the shop's database, always the same, in one piece: whoever looks sees all of it or nothing."""
+    """Write the shop's database, with the same content every time, and move it to its path once it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".draft")
-    os.close(handle)
-    try:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        draft = Path(folder, path.name)
         with closing(sqlite3.connect(draft)) as connection:
             connection.executescript(_TABLES)
-            for table, rows in _shop(random.Random(7)).items():
-                connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+            _fill(connection, random.Random(7))
             connection.commit()
         os.replace(draft, path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
 
 
 def sample_documents() -> Path:
-    """Give the folder of the shop's documents: shipping, returns, discounts, warranty, care, repairs, staff."""
+    """Locate the shop's documents: shipping, returns, discounts, warranty, care, repairs, staff.
+
+    Returns:
+        Their folder, as `document_tools` takes it.
+    """
     return Path(__file__).with_name("sample_documents")
 
 
@@ -74,163 +77,106 @@ CREATE INDEX order_item_order ON order_item (order_id);
 CREATE INDEX order_item_product ON order_item (product_id);
 """
 
+_NOBODY_ORDERS_BEFORE_JOINING = """
+UPDATE customer
+SET joined = MIN(joined, COALESCE((SELECT MIN(date) FROM orders WHERE customer_id = customer.id), joined))
+"""
+
 _FIRST_DAY = date(2022, 1, 3)
 _LAST_DAY = date(2025, 12, 30)
 
-
-class _Product(NamedTuple):
-    id: int
-    name: str
-    category_id: int
-    supplier_id: int
-    price: float
-    weight: float
-    stock: int
+_Order = tuple[int, int, int, str, str, str]
+_Item = tuple[int, int, int, int, float]
 
 
-class _Customer(NamedTuple):
-    id: int
-    name: str
-    email: str
-    city: str
-    country: str
-    level: str
-    joined: str
-
-
-class _Employee(NamedTuple):
-    id: int
-    name: str
-    title: str
-    office: str
-    salary: int
-    hired: str
-    manager_id: int | None
-
-
-class _Order(NamedTuple):
-    id: int
-    customer_id: int
-    employee_id: int
-    date: str
-    status: str
-    shipping: str
-
-
-class _Item(NamedTuple):
-    id: int
-    order_id: int
-    product_id: int
-    quantity: int
-    price: float
-
-
-class _Review(NamedTuple):
-    id: int
-    product_id: int
-    customer_id: int
-    rating: int
-    date: str
-
-
-def _shop(chance: random.Random) -> dict[str, Sequence[tuple[object, ...]]]:
-    """Make all rows of all tables; prices are whole or half dollars, so that sums are exact."""
-    products = list(_products(chance))
-    customers = _customers(chance)
-    employees = [_Employee(number, *about) for number, about in enumerate(_EMPLOYEES, 1)]
-    orders = _orders(chance, customers, employees)
-    items = _items(chance, orders, products)
-    first_order = {order.customer_id: order.date for order in reversed(orders)}
-    return {
+def _fill(connection: sqlite3.Connection, rng: random.Random) -> None:
+    """Generate the rows of all tables; prices are whole or half dollars, so that sums are exact."""
+    products = list(_products(rng))
+    customers = list(_customers(rng))
+    orders = list(_orders(rng, len(customers)))
+    items = _items(rng, len(orders), [price for *_, price, _, _ in products])
+    tables: dict[str, Sequence[tuple[object, ...]]] = {
         "category": list(enumerate(_GOODS, 1)),
         "supplier": [(number, *about) for number, about in enumerate(_SUPPLIERS, 1)],
         "product": products,
-        "customer": [who._replace(joined=min(who.joined, first_order.get(who.id, who.joined))) for who in customers],
-        "employee": employees,
+        "customer": customers,
+        "employee": [(number, *about) for number, about in enumerate(_EMPLOYEES, 1)],
         "orders": orders,
         "order_item": items,
-        "review": list(_reviews(chance, orders, items)),
+        "review": list(_reviews(rng, orders, items)),
     }
+    for table, rows in tables.items():
+        connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    connection.execute(_NOBODY_ORDERS_BEFORE_JOINING)
 
 
-def _products(chance: random.Random) -> Iterator[_Product]:
+def _products(rng: random.Random) -> Iterator[tuple[int, str, int, int, float, float, int]]:
     number = 0
     for category, kinds in enumerate(_GOODS.values(), 1):
-        lines = chance.sample(_LINES, 5)
-        for kind, lowest, highest, weight in kinds:
-            for line in chance.sample(lines, 3):
+        lines = rng.sample(_LINES, 5)
+        for kind in kinds.split(", "):
+            name, lowest, highest, weight = kind.rsplit(maxsplit=3)
+            for line in rng.sample(lines, 3):
                 number += 1
-                supplier = 1 + (2 * category + chance.randrange(3)) % len(_SUPPLIERS)
-                price = chance.randint(2 * lowest, 2 * highest) / 2
-                stock = 0 if chance.random() < 0.06 else chance.randint(4, 180)
-                yield _Product(number, f"{line} {kind}", category, supplier, price, weight, stock)
+                supplier = 1 + (2 * category + rng.randrange(3)) % len(_SUPPLIERS)
+                price = rng.randint(2 * int(lowest), 2 * int(highest)) / 2
+                stock = 0 if rng.random() < 0.06 else rng.randint(4, 180)
+                yield number, f"{line} {name}", category, supplier, price, float(weight), stock
 
 
-def _customers(chance: random.Random) -> list[_Customer]:
+def _customers(rng: random.Random) -> Iterator[tuple[int, str, str, str, str, str, str]]:
     people = []
-    for country, count, cities, first, last in _COUNTRIES:
+    lines = _CUSTOMERS.splitlines()
+    for about, first, last in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        country, count, *cities = about.split(", ")
         names = [f"{given} {family}" for given in first.split() for family in last.split()]
-        people += [(name, chance.choice(cities.split()), country) for name in chance.sample(names, count)]
-    chance.shuffle(people)
-    return [
-        _Customer(
-            number,
-            name,
-            _email(name),
-            city,
-            country,
-            level=chance.choices(("basic", "silver", "gold"), (70, 22, 8))[0],
-            joined=_day(chance, date(2019, 3, 4), date(2025, 10, 31)),
-        )
-        for number, (name, city, country) in enumerate(people, 1)
-    ]
+        people += [(name, rng.choice(cities), country) for name in rng.sample(names, int(count))]
+    rng.shuffle(people)
+    for number, (name, city, country) in enumerate(people, 1):
+        level = rng.choices(("basic", "silver", "gold"), (70, 22, 8))[0]
+        joined = _day(rng, date(2019, 3, 4), date(2025, 10, 31))
+        yield number, name, _email(name), city, country, level, joined
 
 
-def _orders(chance: random.Random, customers: list[_Customer], employees: list[_Employee]) -> list[_Order]:
-    days = sorted(_day(chance, _FIRST_DAY, _LAST_DAY) for _ in range(3_200))
-    loyalty = [chance.paretovariate(2.6) for _ in customers]
-    orders = []
+def _orders(rng: random.Random, customers: int) -> Iterator[_Order]:
+    days = sorted(_day(rng, _FIRST_DAY, _LAST_DAY) for _ in range(3_200))
+    advisors = [(number, who[4]) for number, who in enumerate(_EMPLOYEES, 1) if who[1] == "Sales Advisor"]
+    loyalty = [rng.paretovariate(2.6) for _ in range(customers)]
     for number, day in enumerate(days, 1):
-        sellers = [who.id for who in employees if who.title == "Sales Advisor" and who.hired <= day]
-        recent = day > "2025-12-10"
-        statuses = ("open", "shipped") if recent else ("delivered", "cancelled", "returned")
-        orders.append(
-            _Order(
-                number,
-                chance.choices(customers, loyalty)[0].id,
-                chance.choice(sellers),
-                day,
-                status=chance.choices(statuses, (60, 40) if recent else (90, 4, 6))[0],
-                shipping=chance.choices(("standard", "express", "pickup"), (74, 19, 7))[0],
-            )
-        )
-    return orders
+        customer = rng.choices(range(1, customers + 1), loyalty)[0]
+        advisor = rng.choice([employee for employee, hired in advisors if hired <= day])
+        if day > "2025-12-10":
+            status = rng.choices(("open", "shipped"), (60, 40))[0]
+        else:
+            status = rng.choices(("delivered", "cancelled", "returned"), (90, 4, 6))[0]
+        shipping = rng.choices(("standard", "express", "pickup"), (74, 19, 7))[0]
+        yield number, customer, advisor, day, status, shipping
 
 
-def _items(chance: random.Random, orders: list[_Order], products: list[_Product]) -> list[_Item]:
-    taste = [chance.paretovariate(1.8) for _ in products]
+def _items(rng: random.Random, orders: int, prices: list[float]) -> list[_Item]:
+    popularity = [rng.paretovariate(1.8) for _ in prices]
     items: list[_Item] = []
-    for order in orders:
-        basket = dict.fromkeys(chance.choices(products, taste, k=chance.choice((1, 1, 2, 2, 3, 4))))
-        for bought in basket:
-            quantity = chance.choice((1, 1, 1, 1, 2, 2, 3))
-            items.append(_Item(len(items) + 1, order.id, bought.id, quantity, bought.price))
+    for order in range(1, orders + 1):
+        basket = dict.fromkeys(rng.choices(range(len(prices)), popularity, k=rng.choice((1, 1, 2, 2, 3, 4))))
+        for product in basket:
+            quantity = rng.choice((1, 1, 1, 1, 2, 2, 3))
+            items.append((len(items) + 1, order, product + 1, quantity, prices[product]))
     return items
 
 
-def _reviews(chance: random.Random, orders: list[_Order], items: list[_Item]) -> Iterator[_Review]:
+def _reviews(rng: random.Random, orders: list[_Order], items: list[_Item]) -> Iterator[tuple[int, int, int, int, str]]:
     number = 0
-    for item in items:
-        order = orders[item.order_id - 1]
-        if order.status == "delivered" and chance.random() < 0.17:
+    for _, order, product, _, _ in items:
+        _, customer, _, day, status, _ = orders[order - 1]
+        if status == "delivered" and rng.random() < 0.17:
             number += 1
-            rating = chance.choices((1, 2, 3, 4, 5), (4, 7, 15, 36, 38))[0]
-            written = date.fromisoformat(order.date) + timedelta(days=chance.randint(9, 60))
-            yield _Review(number, item.product_id, order.customer_id, rating, min(written, _LAST_DAY).isoformat())
+            rating = rng.choices((1, 2, 3, 4, 5), (4, 7, 15, 36, 38))[0]
+            written = date.fromisoformat(day) + timedelta(days=rng.randint(9, 60))
+            yield number, product, customer, rating, min(written, _LAST_DAY).isoformat()
 
 
-def _day(chance: random.Random, first: date, last: date) -> str:
-    return (first + timedelta(days=chance.randint(0, (last - first).days))).isoformat()
+def _day(rng: random.Random, first: date, last: date) -> str:
+    return (first + timedelta(days=rng.randint(0, (last - first).days))).isoformat()
 
 
 def _email(name: str) -> str:
@@ -239,66 +185,28 @@ def _email(name: str) -> str:
 
 
 _LINES = ("Heron", "Marten", "Bracken", "Cairn", "Fulmar", "Juniper", "Kestrel", "Larch", "Osprey", "Plover", "Sorrel")
+"""Names of product lines, which come before the kind of product."""
 
 _GOODS = {
-    "Tents": [
-        ("One-Person Tent", 149, 259, 1.25),
-        ("Two-Person Tent", 199, 389, 2),
-        ("Family Tent", 329, 649, 7.5),
-        ("Tarp", 49, 119, 0.75),
-        ("Bivouac Bag", 69, 159, 0.5),
-    ],
-    "Sleeping": [
-        ("Down Sleeping Bag", 219, 449, 1),
-        ("Summer Sleeping Bag", 69, 129, 0.75),
-        ("Sleeping Mat", 39, 149, 0.5),
-        ("Hammock", 45, 110, 0.75),
-        ("Travel Pillow", 14, 35, 0.25),
-    ],
-    "Backpacks": [
-        ("Day Pack", 49, 109, 0.75),
-        ("Trekking Pack", 149, 289, 2),
-        ("Child Carrier", 189, 299, 2.75),
-        ("Duffel", 69, 149, 1.25),
-        ("Waist Pack", 19, 45, 0.25),
-    ],
-    "Jackets": [
-        ("Rain Jacket", 119, 279, 0.5),
-        ("Down Jacket", 169, 339, 0.5),
-        ("Fleece Jacket", 59, 129, 0.5),
-        ("Wind Shell", 69, 139, 0.25),
-        ("Winter Parka", 249, 479, 1.25),
-    ],
-    "Footwear": [
-        ("Hiking Boots", 129, 259, 1.25),
-        ("Trail Shoes", 89, 159, 0.75),
-        ("Approach Shoes", 99, 169, 0.75),
-        ("Winter Boots", 149, 269, 1.5),
-        ("Camp Sandals", 35, 79, 0.5),
-    ],
-    "Cooking": [
-        ("Gas Stove", 35, 99, 0.25),
-        ("Cook Set", 29, 89, 0.75),
-        ("Vacuum Flask", 19, 45, 0.5),
-        ("Water Filter", 29, 95, 0.25),
-        ("Folding Cup", 8, 18, 0.25),
-    ],
-    "Climbing": [
-        ("Climbing Rope", 119, 259, 3.75),
-        ("Harness", 49, 129, 0.5),
-        ("Helmet", 49, 115, 0.25),
-        ("Carabiner Set", 24, 69, 0.25),
-        ("Ice Axe", 79, 179, 0.5),
-    ],
-    "Lighting": [
-        ("Headlamp", 24, 99, 0.25),
-        ("Lantern", 29, 79, 0.5),
-        ("Solar Panel", 69, 169, 0.75),
-        ("Power Bank", 29, 89, 0.25),
-        ("Bike Light", 19, 59, 0.25),
-    ],
+    "Tents": "One-Person Tent 149 259 1.25, Two-Person Tent 199 389 2, Family Tent 329 649 7.5, "
+    "Tarp 49 119 0.75, Bivouac Bag 69 159 0.5",
+    "Sleeping": "Down Sleeping Bag 219 449 1, Summer Sleeping Bag 69 129 0.75, Sleeping Mat 39 149 0.5, "
+    "Hammock 45 110 0.75, Travel Pillow 14 35 0.25",
+    "Backpacks": "Day Pack 49 109 0.75, Trekking Pack 149 289 2, Child Carrier 189 299 2.75, "
+    "Duffel 69 149 1.25, Waist Pack 19 45 0.25",
+    "Jackets": "Rain Jacket 119 279 0.5, Down Jacket 169 339 0.5, Fleece Jacket 59 129 0.5, "
+    "Wind Shell 69 139 0.25, Winter Parka 249 479 1.25",
+    "Footwear": "Hiking Boots 129 259 1.25, Trail Shoes 89 159 0.75, Approach Shoes 99 169 0.75, "
+    "Winter Boots 149 269 1.5, Camp Sandals 35 79 0.5",
+    "Cooking": "Gas Stove 35 99 0.25, Cook Set 29 89 0.75, Vacuum Flask 19 45 0.5, "
+    "Water Filter 29 95 0.25, Folding Cup 8 18 0.25",
+    "Climbing": "Climbing Rope 119 259 3.75, Harness 49 129 0.5, Helmet 49 115 0.25, "
+    "Carabiner Set 24 69 0.25, Ice Axe 79 179 0.5",
+    "Lighting": "Headlamp 24 99 0.25, Lantern 29 79 0.5, Solar Panel 69 169 0.75, "
+    "Power Bank 29 89 0.25, Bike Light 19 59 0.25",
 }
-"""The kinds of goods by category, each with its lowest and highest price in dollars and its weight in kilograms."""
+"""Kinds of products by category: name, lowest and highest price in dollars, weight in kilograms."""
+
 
 _SUPPLIERS = [
     ("Nordvind Textil", "Gothenburg", "Sweden"),
@@ -343,92 +251,44 @@ _EMPLOYEES = [
     ("Victor Almeida", "Accountant", "Burlington", 52000, "2017-07-31", 4),
     ("Yasmin Siddiqui", "Accountant", "Burlington", 49500, "2021-01-25", 4),
 ]
-"""Name, title, office, salary, day of hiring and number of the manager."""
+"""Name, title, office, yearly salary in dollars, hiring date and the id of the manager."""
 
-_COUNTRIES = [
-    (
-        "United States",
-        160,
-        "Denver Seattle Boston Chicago Austin",
-        "Aaron Abigail Benjamin Caroline Dylan Ethan Jasmine Jordan Kayla Logan Madison Nathan Olivia Samuel Tyler",
-        "Anderson Bennett Carter Diaz Foster Hayes Jenkins Kim Lopez Miller Nelson Parker Reyes Sanders Turner",
-    ),
-    (
-        "Canada",
-        95,
-        "Toronto Vancouver Montreal Calgary Halifax",
-        "Adele Brandon Chantal Derek Elise Gabriel Heather Isabelle Julien Kirsten Liam Melanie Noah Patrick Sophie",
-        "Bouchard Campbell Fraser Gauthier Hill Lavoie MacDonald Morin Murphy Pelletier Ross Roy Singh Stewart Wong",
-    ),
-    (
-        "United Kingdom",
-        85,
-        "London Manchester Leeds Bristol Edinburgh",
-        "Alice Amelia Arthur Charlotte David Edward Eleanor Freya George Harriet Imogen James Lucy Matthew Oscar",
-        "Adams Barker Clarke Dawson Ellis Fletcher Gibson Harper Ingham Kerr Lawson Mercer Norris Pearce Sutton",
-    ),
-    (
-        "Germany",
-        80,
-        "Berlin Hamburg Munich Cologne Leipzig",
-        "Anja Birgit Christian Dieter Elke Florian Greta Hannes Jonas Katrin Lena Markus Sabine Stefan Ulrike",
-        "Becker Brandt Fischer Hartmann Keller Krause Lehmann Meier Neumann Richter Schulz Seidel Vogel Wagner",
-    ),
-    (
-        "France",
-        60,
-        "Paris Lyon Grenoble Nantes Toulouse",
-        "Antoine Aurélie Baptiste Chloé Didier Élodie Fabien Hugo Inès Julie Laurent Manon Nicolas Pauline Romain",
-        "Bernard Chevalier Dubois Durand Faure Garnier Lambert Leroy Marchand Moreau Perrin Renard Rousseau Simon",
-    ),
-    (
-        "Netherlands",
-        40,
-        "Amsterdam Utrecht Rotterdam Groningen",
-        "Anouk Bram Daan Eva Femke Jasper Koen Lotte Maarten Nienke Sander Wouter",
-        "Bakker Bos Dekker Hendriks Jansen Kuiper Mulder Peters Smit Visser Vos Willems",
-    ),
-    (
-        "Japan",
-        40,
-        "Tokyo Osaka Sapporo Nagoya",
-        "Aiko Daiki Emi Haruto Kaori Kenji Mei Naoki Ren Sakura Takumi Yui",
-        "Fujita Hayashi Ito Kato Kobayashi Matsuda Nakano Ogawa Sato Suzuki Tanaka Yamada",
-    ),
-    (
-        "Sweden",
-        35,
-        "Stockholm Malmö Uppsala Umeå",
-        "Anders Astrid Elin Erik Gustav Ida Karin Lars Maja Nils Sara Viktor",
-        "Berglund Dahl Ekström Forsberg Holm Isaksson Karlsson Lund Nyström Persson Sandberg Wallin",
-    ),
-    (
-        "Australia",
-        35,
-        "Sydney Melbourne Hobart Perth",
-        "Angus Bronte Callan Darcy Erin Georgia Hamish Jack Kirra Lachlan Matilda Tahlia",
-        "Armstrong Boyd Chapman Doyle Farrell Grant Hughes Kelly Lowe McKenzie Quinn Webb",
-    ),
-    (
-        "Spain",
-        30,
-        "Madrid Barcelona Valencia Bilbao",
-        "Alba Álvaro Carmen Diego Elena Javier Lucía Marta Pablo Raquel Sergio Teresa",
-        "Blanco Castro Delgado Fuentes Iglesias Molina Navarro Ortega Prieto Ramos Serrano Vega",
-    ),
-    (
-        "Switzerland",
-        30,
-        "Zurich Bern Basel Geneva",
-        "Andrea Beat Corinne Fabio Jana Luca Martina Nadine Reto Simone Thomas Urs",
-        "Ammann Bühler Egli Frei Gerber Huber Keller Lüthi Meyer Roth Steiner Wyss",
-    ),
-    (
-        "Norway",
-        20,
-        "Oslo Bergen Trondheim",
-        "Aksel Bjørn Dag Eline Hege Ingvild Kari Magnus Olav Silje",
-        "Aas Berg Eide Haugen Lie Moen Nygård Solberg Strand Vik",
-    ),
-]
-"""Customers by country: how many, where they live, their first and last names."""
+_CUSTOMERS = """\
+United States, 160, Denver, Seattle, Boston, Chicago, Austin
+    Aaron Abigail Benjamin Caroline Dylan Ethan Jasmine Jordan Kayla Logan Madison Nathan Olivia Samuel Tyler
+    Anderson Bennett Carter Diaz Foster Hayes Jenkins Kim Lopez Miller Nelson Parker Reyes Sanders Turner
+Canada, 95, Toronto, Vancouver, Montreal, Calgary, Halifax
+    Adele Brandon Chantal Derek Elise Gabriel Heather Isabelle Julien Kirsten Liam Melanie Noah Patrick Sophie
+    Bouchard Campbell Fraser Gauthier Hill Lavoie MacDonald Morin Murphy Pelletier Ross Roy Singh Stewart Wong
+United Kingdom, 85, London, Manchester, Leeds, Bristol, Edinburgh
+    Alice Amelia Arthur Charlotte David Edward Eleanor Freya George Harriet Imogen James Lucy Matthew Oscar
+    Adams Barker Clarke Dawson Ellis Fletcher Gibson Harper Ingham Kerr Lawson Mercer Norris Pearce Sutton
+Germany, 80, Berlin, Hamburg, Munich, Cologne, Leipzig
+    Anja Birgit Christian Dieter Elke Florian Greta Hannes Jonas Katrin Lena Markus Sabine Stefan Ulrike
+    Becker Brandt Fischer Hartmann Keller Krause Lehmann Meier Neumann Richter Schulz Seidel Vogel Wagner
+France, 60, Paris, Lyon, Grenoble, Nantes, Toulouse
+    Antoine Aurélie Baptiste Chloé Didier Élodie Fabien Hugo Inès Julie Laurent Manon Nicolas Pauline Romain
+    Bernard Chevalier Dubois Durand Faure Garnier Lambert Leroy Marchand Moreau Perrin Renard Rousseau Simon
+Netherlands, 40, Amsterdam, Utrecht, Rotterdam, Groningen
+    Anouk Bram Daan Eva Femke Jasper Koen Lotte Maarten Nienke Sander Wouter
+    Bakker Bos Dekker Hendriks Jansen Kuiper Mulder Peters Smit Visser Vos Willems
+Japan, 40, Tokyo, Osaka, Sapporo, Nagoya
+    Aiko Daiki Emi Haruto Kaori Kenji Mei Naoki Ren Sakura Takumi Yui
+    Fujita Hayashi Ito Kato Kobayashi Matsuda Nakano Ogawa Sato Suzuki Tanaka Yamada
+Sweden, 35, Stockholm, Malmö, Uppsala, Umeå
+    Anders Astrid Elin Erik Gustav Ida Karin Lars Maja Nils Sara Viktor
+    Berglund Dahl Ekström Forsberg Holm Isaksson Karlsson Lund Nyström Persson Sandberg Wallin
+Australia, 35, Sydney, Melbourne, Hobart, Perth
+    Angus Bronte Callan Darcy Erin Georgia Hamish Jack Kirra Lachlan Matilda Tahlia
+    Armstrong Boyd Chapman Doyle Farrell Grant Hughes Kelly Lowe McKenzie Quinn Webb
+Spain, 30, Madrid, Barcelona, Valencia, Bilbao
+    Alba Álvaro Carmen Diego Elena Javier Lucía Marta Pablo Raquel Sergio Teresa
+    Blanco Castro Delgado Fuentes Iglesias Molina Navarro Ortega Prieto Ramos Serrano Vega
+Switzerland, 30, Zurich, Bern, Basel, Geneva
+    Andrea Beat Corinne Fabio Jana Luca Martina Nadine Reto Simone Thomas Urs
+    Ammann Bühler Egli Frei Gerber Huber Keller Lüthi Meyer Roth Steiner Wyss
+Norway, 20, Oslo, Bergen, Trondheim
+    Aksel Bjørn Dag Eline Hege Ingvild Kari Magnus Olav Silje
+    Aas Berg Eide Haugen Lie Moen Nygård Solberg Strand Vik
+"""
+"""Three lines for each country: its name, its number of customers and their cities; first names; last names."""

@@ -1,104 +1,105 @@
-"""A search of the web."""
+"""Web search, with Tavily or DuckDuckGo."""
 
 import json
 import os
 from collections.abc import Callable
-from typing import TypedDict
 
+import httpx
 from langchain_core.tools import BaseTool, ToolException, tool
+from typing_extensions import TypedDict
+
+from plan_execute.tools.messages import INSTALL_WEB
 
 RESULTS = 5
-"""How many pages a search names."""
+"""Most pages that a search returns."""
 SECONDS = 10.0
-"""How long a search may take."""
+"""Longest time that a search may take, in seconds."""
 
 
-class Found(TypedDict):
+class SearchResult(TypedDict):
     """A page that a search found."""
 
     title: str
     url: str
     text: str
+    """An excerpt of the page, or a summary of it."""
 
 
-class SearchError(Exception):
-    """The search engine could not be used; the message says why, without addresses or keys."""
+def search_tool(search: Callable[[str], list[SearchResult]]) -> BaseTool:
+    """Create the tool search_web.
 
+    Args:
+        search: Finds pages for a query, or raises `ToolException`.
 
-def search_tool(search: Callable[[str], list[Found]]) -> BaseTool:
-    """Make the tool search_web of a function that searches or raises `SearchError`."""
+    Returns:
+        A tool that returns at most `RESULTS` pages with excerpts of at most 500 characters.
+    """
 
     @tool
     def search_web(query: str) -> str:
-        """Search the web for a few keywords and get titles, addresses and short texts of pages, as JSON."""
-        try:
-            found = search(query[:400])
-        except SearchError as problem:
-            raise ToolException(
-                f"The web cannot be searched from here ({problem}). Do not try again; report what is missing."
-            ) from None
+        """Search the web for a few keywords and get the titles, URLs and short excerpts of pages, as JSON."""
+        found = search(query[:400])
         if not found:
             raise ToolException(f"Nothing found for {query[:100]!r}. Try fewer or other words.")
-        cut = [{**page, "text": page["text"][:500]} for page in found[:RESULTS]]
-        return json.dumps(cut, ensure_ascii=False, indent=0)
+        pages = [{**page, "text": page["text"][:500]} for page in found[:RESULTS]]
+        return json.dumps(pages, ensure_ascii=False, indent=0)
 
     search_web.metadata = {"effect": "egress", "languages": {"query": "keywords"}}
     return search_web
 
 
-def search_anywhere(query: str) -> list[Found]:
-    """Search with Tavily when TAVILY_API_KEY is set, else with DuckDuckGo, which needs no key."""
+def search_default(query: str) -> list[SearchResult]:
+    """Search with Tavily if TAVILY_API_KEY is set, else with DuckDuckGo, which needs no key."""
     key = os.environ.get("TAVILY_API_KEY")
     return search_tavily(query, key) if key else search_duckduckgo(query)
 
 
-def search_tavily(query: str, key: str, address: str = "https://api.tavily.com/search") -> list[Found]:
+def search_tavily(query: str, key: str, url: str = "https://api.tavily.com/search") -> list[SearchResult]:
     """Search with Tavily.
 
     Raises:
-        SearchError: Tavily cannot be reached or refuses the key.
+        ToolException: Tavily cannot be reached, refuses the key, or its response cannot be read.
     """
     try:
-        import httpx
-
-        answer = httpx.post(
-            address,
+        response = httpx.post(
+            url,
             json={"query": query, "max_results": RESULTS},
             headers={"Authorization": f"Bearer {key}"},
             timeout=SECONDS,
         )
-        answer.raise_for_status()
-        return [Found(title=page["title"], url=page["url"], text=page["content"]) for page in answer.json()["results"]]
-    except ImportError:
-        raise SearchError(_NOT_INSTALLED) from None
+        pages = response.raise_for_status().json()["results"]
+        return [SearchResult(title=page["title"], url=page["url"], text=page["content"]) for page in pages]
     except httpx.HTTPStatusError as error:
-        raise SearchError(f"Tavily answered with status {error.response.status_code}") from None
+        raise _unavailable(f"Tavily responded with status {error.response.status_code}") from None
     except httpx.HTTPError:
-        raise SearchError("Tavily could not be reached") from None
+        raise _unavailable("Tavily cannot be reached") from None
     except (ValueError, KeyError, TypeError):
-        raise SearchError("Tavily gave an answer that cannot be read") from None
+        raise _unavailable("Tavily sent a response that cannot be read") from None
 
 
-def search_duckduckgo(query: str) -> list[Found]:
+def search_duckduckgo(query: str) -> list[SearchResult]:
     """Search with DuckDuckGo.
 
     Raises:
-        SearchError: DuckDuckGo cannot be reached or takes no more searches for now.
+        ToolException: The package ddgs is missing, or DuckDuckGo does not respond or limits the rate of searches.
     """
     try:
         from ddgs import DDGS
         from ddgs.exceptions import DDGSException
     except ImportError:
-        raise SearchError(_NOT_INSTALLED) from None
+        raise _unavailable(f"it needs more packages: {INSTALL_WEB}") from None
     try:
         pages = DDGS(timeout=int(SECONDS)).text(query, max_results=RESULTS, backend="duckduckgo")
     except DDGSException as error:
         if "No results" in str(error):
             return []
-        raise SearchError("DuckDuckGo did not answer") from None
-    return [Found(title=page["title"], url=page["href"], text=page["body"]) for page in pages]
+        raise _unavailable("DuckDuckGo did not respond") from None
+    return [SearchResult(title=page["title"], url=page["href"], text=page["body"]) for page in pages]
 
 
-_NOT_INSTALLED = "pip install 'langgraph-plan-execute[web]' adds what is needed"
+def _unavailable(reason: str) -> ToolException:
+    """Tell the model that searching again will not help, and why, without URLs or keys."""
+    return ToolException(f"Web search is not available ({reason}). Do not try again; report what is missing.")
 
-search_web = search_tool(search_anywhere)
+
+search_web = search_tool(search_default)

@@ -61,13 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _carry_out(options: Options) -> int:
     _announce_start(sys.stderr if options.json else sys.stdout)
-    from plan_execute.graphs.cli.default_tools import make_tools
     from plan_execute.graphs.cli.display import Screen
     from plan_execute.graphs.cli.run import run_until_done
     from plan_execute.graphs.persistence.checkpointer import open_checkpointer, storage_errors
     from plan_execute.graphs.persistence.thread_lock import lock_thread
     from plan_execute.graphs.persistence.threads import find_snapshot
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
+    from plan_execute.tools import make_default_tools
 
     with ExitStack() as stack:
         try:
@@ -81,7 +81,7 @@ def _carry_out(options: Options) -> int:
                 fill_in_from_thread(options, before.metadata)
             context = _make_context(options)
             roles = _describe_roles(context)
-            tools = make_tools(options.db, options.docs, web=options.web)
+            tools = make_default_tools(options.db, options.docs, web=options.web)
             agent = create_plan_execute_agent(tools=tools, context=context, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
             return refuse(error, as_json=options.json)
@@ -100,7 +100,6 @@ def _resume(options: Options) -> int:
     """Go on with an unfinished run exactly where it stopped; of a finished one, tell the answer."""
     _announce_start(sys.stderr if options.json else sys.stdout)
     from plan_execute.agent.context import effective_context
-    from plan_execute.graphs.cli.default_tools import make_tools
     from plan_execute.graphs.cli.display import Screen
     from plan_execute.graphs.cli.run import run_until_done
     from plan_execute.graphs.cli.thread_commands import describe_run, print_end
@@ -108,6 +107,7 @@ def _resume(options: Options) -> int:
     from plan_execute.graphs.persistence.thread_lock import lock_thread
     from plan_execute.graphs.persistence.threads import read_snapshot
     from plan_execute.graphs.plan_execute import create_plan_execute_agent
+    from plan_execute.tools import make_default_tools
 
     thread = str(options.thread)
     screen = Screen(sys.stderr if options.json else sys.stdout)
@@ -124,7 +124,7 @@ def _resume(options: Options) -> int:
                 return refuse(lacking, as_json=options.json)
             context = _make_context(options)
             roles = _describe_roles(effective_context(context, state["settings"], context))
-            tools = make_tools(options.db, options.docs, web=options.web)
+            tools = make_default_tools(options.db, options.docs, web=options.web)
             agent = create_plan_execute_agent(tools=tools, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
             return refuse(error, as_json=options.json)

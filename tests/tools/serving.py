@@ -1,4 +1,4 @@
-"""A small web server on this machine for the tests of what reads from the web."""
+"""A local web server for the tests of the web tools."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ class Request(NamedTuple):
 
 @contextmanager
 def serving(answer: Callable[[Request], Reply | Iterator[bytes]]) -> Iterator[int]:
-    """Answer requests on a free port; an iterator of bytes is sent as it comes, head included."""
+    """Serve requests on a free port; an iterator of bytes is sent as it is, including the headers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -38,7 +38,7 @@ def serving(answer: Callable[[Request], Reply | Iterator[bytes]]) -> Iterator[in
                 else:
                     for piece in reply:
                         self.wfile.write(piece)
-            except OSError:  # the reader had enough
+            except OSError:  # the client closed the connection
                 pass
 
         do_POST = do_GET  # noqa: N815 - the name that http.server looks for

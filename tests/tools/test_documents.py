@@ -1,4 +1,4 @@
-"""What is found in a folder of documents, and that nothing outside it is."""
+"""What is found in a folder of documents, and that nothing outside it can be reached."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from plan_execute.tools.documents import MAX_FILE, MAX_PART, MAX_PASSAGE, Librar
 SHIPPING = """\
 # Shipping
 
-General words.
+General information.
 
 ## Canada
 
@@ -46,7 +46,7 @@ def _tools(folder: Path) -> tuple[BaseTool, BaseTool]:
     return search, read
 
 
-def test_search_gives_the_section_that_says_most(folder: Path) -> None:
+def test_search_returns_the_best_matching_section(folder: Path) -> None:
     search, _ = _tools(folder)
     found = search.invoke({"query": "parcels to Canada"})
     assert found.startswith("[shipping.md: Canada]\nA parcel to Canada costs 18 dollars.")
@@ -60,7 +60,7 @@ def test_words_are_stemmed_and_may_be_missing(folder: Path) -> None:
 
 def test_nothing_found_says_what_to_try(folder: Path) -> None:
     search, _ = _tools(folder)
-    with pytest.raises(ToolException, match=r"Nothing found for 'xyzzy'\. Try other words .* returns\.rst, ship"):
+    with pytest.raises(ToolException, match=r"Nothing found for 'xyzzy'\. Try synonyms, .* returns\.rst, ship"):
         search.invoke({"query": "xyzzy"})
 
 
@@ -133,16 +133,16 @@ def test_long_documents_come_in_bounded_parts(folder: Path) -> None:
     first = library.read("long.txt")
     assert len(first) < MAX_PART + 50
     assert first.endswith("(Part 1 of 201.)")
-    assert "(Cut here: the file is longer" in library.read("long.txt", 201)
+    assert "(Truncated here: the file is longer" in library.read("long.txt", 201)
     assert all(len(passage.text) <= MAX_PASSAGE for passage in library.search("word"))
-    with pytest.raises(ToolException, match="201 parts"):
+    with pytest.raises(ToolException, match="no part 202: the document has 201 parts"):
         library.read("long.txt", 202)
 
 
 def test_a_folder_without_documents_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no folder"):
         document_tools(tmp_path / "missing")
-    with pytest.raises(ValueError, match=r"holds no \.md, \.rst or \.txt file"):
+    with pytest.raises(ValueError, match=r"contains no \.md, \.rst or \.txt file"):
         document_tools(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What the sample shop holds, and that it is built once and whole."""
+"""What the sample data contain, and that the database is built once and completely."""
 
 import hashlib
 import sqlite3
@@ -52,7 +52,7 @@ def test_sums_of_prices_are_exact(shop: Path) -> None:
 
 
 def test_data_belongs_to_its_version(shop: Path) -> None:
-    """Whoever changes the data raises VERSION, as old files stay in people's caches."""
+    """A change of the data must raise VERSION, because old files stay in users' caches."""
     with closing(sqlite3.connect(shop)) as connection:
         digest = hashlib.sha256("\n".join(connection.iterdump()).encode()).hexdigest()
     assert (VERSION, digest[:16]) == (1, "74db998289d57d59")
@@ -69,7 +69,7 @@ def test_database_is_built_once_in_the_cache(tmp_path: Path, monkeypatch: pytest
     assert ReadOnlyDatabase(first).query("SELECT COUNT(*) FROM employee").rows == [[24]]
 
 
-def test_builders_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> None:
+def test_builders_at_the_same_time_leave_one_complete_file(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
     builders = [threading.Thread(target=build_sample_database, args=(path,)) for _ in range(3)]
     for builder in builders:

@@ -1,22 +1,22 @@
-"""What a search of the web gives, and what it says when there is no web."""
+"""What a web search returns, and what the model is told when searching is impossible."""
 
 import json
 
 import pytest
 from langchain_core.tools import ToolException
 
-from plan_execute.tools.search import Found, SearchError, search_anywhere, search_tavily, search_tool, search_web
+from plan_execute.tools.search import SearchResult, search_default, search_tavily, search_tool, search_web
 from tests.tools.serving import Reply, Request, serving
 
 
-def _page(number: int) -> Found:
-    return Found(title=f"Page {number}", url=f"https://example.com/{number}", text="word " * 500)
+def _page(number: int) -> SearchResult:
+    return SearchResult(title=f"Page {number}", url=f"https://example.com/{number}", text="word " * 500)
 
 
-def test_pages_found_are_named_and_cut() -> None:
+def test_pages_found_are_listed_and_truncated() -> None:
     asked: list[str] = []
 
-    def search(query: str) -> list[Found]:
+    def search(query: str) -> list[SearchResult]:
         asked.append(query)
         return [_page(number) for number in range(9)]
 
@@ -29,14 +29,6 @@ def test_pages_found_are_named_and_cut() -> None:
 def test_nothing_found_says_what_to_try() -> None:
     with pytest.raises(ToolException, match=r"^Nothing found for 'xyzzy'\. Try fewer or other words\.$"):
         search_tool(lambda query: []).invoke({"query": "xyzzy"})
-
-
-def test_without_a_web_the_model_is_told_to_report() -> None:
-    def offline(query: str) -> list[Found]:
-        raise SearchError("DuckDuckGo did not answer")
-
-    with pytest.raises(ToolException, match=r"\(DuckDuckGo did not answer\)\. Do not try again; report"):
-        search_tool(offline).invoke({"query": "tarns"})
 
 
 def test_tool_says_that_it_reaches_out_and_takes_keywords() -> None:
@@ -54,7 +46,7 @@ def test_tavily_is_asked_with_the_key_and_its_pages_are_read() -> None:
 
     with serving(answer) as port:
         found = search_tavily("tarns", "canary-key", f"http://127.0.0.1:{port}/search")
-    assert found == [Found(title="Tarns", url="https://example.com", text="deep")]
+    assert found == [SearchResult(title="Tarns", url="https://example.com", text="deep")]
     assert requests[0].headers["authorization"] == "Bearer canary-key"
     assert json.loads(requests[0].body) == {"query": "tarns", "max_results": 5}
 
@@ -62,27 +54,30 @@ def test_tavily_is_asked_with_the_key_and_its_pages_are_read() -> None:
 @pytest.mark.parametrize(
     ("reply", "problem"),
     [
-        (Reply(b"{}", status=401), "status 401"),
+        (
+            Reply(b"{}", status=401),
+            r"\(Tavily responded with status 401\)\. Do not try again; report what is missing\.$",
+        ),
         (Reply(b"<html>"), "cannot be read"),
         (Reply(b"[]"), "cannot be read"),
         (Reply(b'{"results": [{}]}'), "cannot be read"),
     ],
 )
-def test_trouble_with_tavily_is_named_without_the_key(reply: Reply, problem: str) -> None:
-    with serving(lambda request: reply) as port, pytest.raises(SearchError, match=problem) as error:
+def test_a_failure_of_tavily_is_reported_without_the_key(reply: Reply, problem: str) -> None:
+    with serving(lambda request: reply) as port, pytest.raises(ToolException, match=problem) as error:
         search_tavily("tarns", "canary-key", f"http://127.0.0.1:{port}/search")
     assert "canary" not in str(error.value)
 
 
-def test_tavily_out_of_reach_is_named() -> None:
-    with pytest.raises(SearchError, match="could not be reached"):
+def test_an_unreachable_tavily_is_reported() -> None:
+    with pytest.raises(ToolException, match="Tavily cannot be reached"):
         search_tavily("tarns", "canary-key", "http://127.0.0.1:1/search")
 
 
-def test_duckduckgo_out_of_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy at a closed port of this machine keeps the search off the network."""
+def test_an_unreachable_duckduckgo_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy at a closed local port keeps the search off the network."""
     pytest.importorskip("ddgs")
     monkeypatch.delenv("TAVILY_API_KEY", raising=False)
     monkeypatch.setenv("DDGS_PROXY", "http://127.0.0.1:1")
-    with pytest.raises(SearchError, match=r"^DuckDuckGo did not answer$"):
-        search_anywhere("tarns")
+    with pytest.raises(ToolException, match=r"\(DuckDuckGo did not respond\)"):
+        search_default("tarns")

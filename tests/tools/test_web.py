@@ -1,4 +1,4 @@
-"""What a page gives, and the addresses that are never reached."""
+"""What is read from a page, and which addresses are never reached."""
 
 import gzip
 import ipaddress
@@ -13,7 +13,6 @@ from langchain_core.tools import BaseTool, ToolException
 from plan_execute.tools.web import MAX_TEXT, Address, is_public, page_reader, read_page
 from tests.tools.serving import Reply, Request, serving
 
-pytest.importorskip("httpx")
 pytest.importorskip("trafilatura")
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -61,10 +60,10 @@ def test_tool_says_that_it_reaches_out() -> None:
      "[::ffff:169.254.169.254]", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "224.0.0.1", "255.255.255.255",
      "[fe80::1]", "[fc00::1]", "[fd00:ec2::254]", "localhost", "127.0.0.1.", "①②⑦.⓪.⓪.①"],
 )  # fmt: skip
-def test_addresses_inside_are_refused_in_every_notation(host: str) -> None:
+def test_private_addresses_are_refused_in_every_notation(host: str) -> None:
     with (
         serving(lambda request: Reply(b"canary", headers=HTML)) as port,
-        pytest.raises(ToolException, match=r"not on the public web|no web address|could not be reached"),
+        pytest.raises(ToolException, match=r"not on the public internet|not a web address|could not be reached"),
     ):
         read_page.invoke({"url": f"http://{host}:{port}/"})
 
@@ -74,17 +73,17 @@ def test_addresses_inside_are_refused_in_every_notation(host: str) -> None:
     ["file:///etc/passwd", "ftp://example.com/x", "gopher://example.com", "data:text/html,x", "example.com", "", "http://",
      "https:///x", "http://ann:secret@example.com/", "http://[", "http://exa mple.com\x00/", "javascript:1"],
 )  # fmt: skip
-def test_what_is_no_web_address_is_refused(url: str) -> None:
-    with pytest.raises(ToolException, match=r"no web address|could not be reached") as refusal:
+def test_what_is_not_a_web_address_is_refused(url: str) -> None:
+    with pytest.raises(ToolException, match=r"not a web address|could not be reached") as refusal:
         read_page.invoke({"url": url})
     assert "secret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("target", ["http://169.254.169.254/latest/meta-data", "http://[::1]/", "http://0x7f000002/"])
-def test_a_redirect_to_an_address_inside_is_refused(reader: BaseTool, target: str) -> None:
+def test_a_redirect_to_a_private_address_is_refused(reader: BaseTool, target: str) -> None:
     with (
         serving(lambda request: Reply(status=302, headers={"Location": target})) as port,
-        pytest.raises(ToolException, match="not on the public web"),
+        pytest.raises(ToolException, match="not on the public internet"),
     ):
         reader.invoke({"url": _url(port)})
 
@@ -92,7 +91,7 @@ def test_a_redirect_to_an_address_inside_is_refused(reader: BaseTool, target: st
 def test_a_redirect_to_a_file_is_refused(reader: BaseTool) -> None:
     with (
         serving(lambda request: Reply(status=302, headers={"Location": "file:///etc/passwd"})) as port,
-        pytest.raises(ToolException, match="no web address"),
+        pytest.raises(ToolException, match="not a web address"),
     ):
         reader.invoke({"url": _url(port)})
 
@@ -111,7 +110,7 @@ def test_redirects_are_followed_and_bounded(reader: BaseTool) -> None:
             reader.invoke({"url": _url(port, "/loop")})
 
 
-def test_a_name_that_changes_its_address_is_looked_up_once() -> None:
+def test_a_name_that_changes_its_address_is_resolved_once() -> None:
     """DNS rebinding: the address that was checked is the one connected to."""
     answers = iter([["127.0.0.1"], ["169.254.169.254"]])
     asked: list[str] = []
@@ -130,18 +129,18 @@ def test_a_name_that_changes_its_address_is_looked_up_once() -> None:
     with serving(answer) as port:
         assert reader.invoke({"url": f"http://rebind.example:{port}/"}) == "seen"
         assert (asked, hosts) == (["rebind.example"], [f"rebind.example:{port}"])
-        with pytest.raises(ToolException, match="not on the public web"):
+        with pytest.raises(ToolException, match="not on the public internet"):
             reader.invoke({"url": f"http://rebind.example:{port}/"})
 
 
 @pytest.mark.parametrize("found", [["127.0.0.1", "10.0.0.1"], ["10.0.0.1", "127.0.0.1"], []])
-def test_a_name_with_one_address_inside_is_refused(found: list[str]) -> None:
+def test_a_name_with_one_private_address_is_refused(found: list[str]) -> None:
     async def resolve(host: str, port: int) -> list[str]:
         return found
 
     with (
         serving(lambda request: Reply(b"canary", headers=HTML)) as port,
-        pytest.raises(ToolException, match="not on the public web"),
+        pytest.raises(ToolException, match="not on the public internet"),
     ):
         page_reader(local_only, resolve).invoke({"url": f"http://mixed.example:{port}/"})
 
@@ -168,7 +167,7 @@ def test_a_page_without_end_is_capped() -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"])
-def test_a_page_that_trickles_is_given_up(head: bytes) -> None:
+def test_a_page_that_trickles_times_out(head: bytes) -> None:
     def answer(request: Request) -> Iterator[bytes]:
         yield head
         for _ in range(100):
@@ -179,7 +178,7 @@ def test_a_page_that_trickles_is_given_up(head: bytes) -> None:
         page_reader(local_only, seconds=0.3).invoke({"url": _url(port)})
 
 
-def test_gzip_is_unpacked_and_what_cannot_be_unpacked_is_named(reader: BaseTool) -> None:
+def test_gzip_is_decompressed_and_other_compression_is_refused(reader: BaseTool) -> None:
     plain = {"Content-Type": "text/plain"}
     replies = {
         "/gzip": Reply(gzip.compress(b"packed words"), headers={**plain, "Content-Encoding": "gzip"}),
@@ -188,13 +187,13 @@ def test_gzip_is_unpacked_and_what_cannot_be_unpacked_is_named(reader: BaseTool)
     }
     with serving(lambda request: replies[request.path]) as port:
         assert reader.invoke({"url": _url(port, "/gzip")}) == "packed words"
-        with pytest.raises(ToolException, match="packed as 'br'"):
+        with pytest.raises(ToolException, match="compressed as 'br'"):
             reader.invoke({"url": _url(port, "/br")})
         with pytest.raises(ToolException, match="could not be reached"):
             reader.invoke({"url": _url(port, "/broken")})
 
 
-def test_what_is_no_text_is_refused(reader: BaseTool) -> None:
+def test_what_is_not_text_is_refused(reader: BaseTool) -> None:
     replies = {
         "/pdf": Reply(b"%PDF", headers={"Content-Type": "application/pdf"}),
         "/gone": Reply(b"gone", status=404, headers=HTML),
@@ -210,7 +209,7 @@ def test_what_is_no_text_is_refused(reader: BaseTool) -> None:
                 reader.invoke({"url": _url(port, path)})
 
 
-def test_long_and_odd_text_is_cut_and_cleaned(reader: BaseTool) -> None:
+def test_long_text_is_truncated_and_control_characters_are_removed(reader: BaseTool) -> None:
     replies = {
         "/long": Reply(b"word " * 20_000, headers={"Content-Type": "text/plain"}),
         "/odd": Reply(b"a\x00b\x1b[31m caf\xe9\n", headers={"Content-Type": "text/plain; charset=nonsense"}),
@@ -218,7 +217,7 @@ def test_long_and_odd_text_is_cut_and_cleaned(reader: BaseTool) -> None:
     with serving(lambda request: replies[request.path]) as port:
         text = reader.invoke({"url": _url(port, "/long")})
         assert len(text) < MAX_TEXT + 100
-        assert text.endswith("(Cut here: the page has 99999 characters.)")
+        assert text.endswith("... (truncated: 99999 characters in all)")
         assert reader.invoke({"url": _url(port, "/odd")}) == "ab[31m caf\N{REPLACEMENT CHARACTER}"
 
 

@@ -326,7 +326,7 @@ class OwnWords(ScriptedModel):
     def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
         if kwargs:
             raise TypeError("unexpected keyword")
-        return RunnableLambda(lambda _: plan(milestone("a")) if schema.__name__ == "PlanDraft" else synthesis())
+        return RunnableLambda(lambda _: plan(milestone("a")) if schema["title"] == "PlanDraft" else synthesis())
 
 
 def test_structured_output_of_somebodys_own_is_taken() -> None:

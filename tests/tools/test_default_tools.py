@@ -1,22 +1,26 @@
-"""Which tools the command and the server have, by the data that are named."""
+"""Which tools the command line and the server have by default, by the data named."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
+<<<<<<<< HEAD:tests/graphs/cli/test_default_tools.py
 from plan_execute.graphs.cli.default_tools import make_tools
 from plan_execute.tools import sample_database
+========
+from plan_execute.tools import make_default_tools, sample_database
+>>>>>>>> f4ac913d0d2bcec1668da9fa25e31acda2541c44:tests/tools/test_default_tools.py
 
 DATABASE = {"list_tables", "describe_tables", "query_database"}
 WEB = {"search_web", "read_page"}
 
 
 def names(db: str | None = None, docs: str | None = None, *, web: bool | None = False) -> set[str]:
-    return {tool.name for tool in make_tools(db, docs, web=web)}
+    return {tool.name for tool in make_default_tools(db, docs, web=web)}
 
 
-def test_sample_serves_only_where_no_data_are_named(tmp_path: Path) -> None:
+def test_sample_is_used_only_if_no_data_are_named(tmp_path: Path) -> None:
     (tmp_path / "rules.md").write_text("# Rules\n\nNo gifts.")
     sample = names()
     documents = sample - DATABASE - {"calculate"}
@@ -26,7 +30,7 @@ def test_sample_serves_only_where_no_data_are_named(tmp_path: Path) -> None:
     assert names(docs=str(tmp_path)) == {"calculate"} | documents
 
 
-def test_web_that_is_asked_for_stands_in_for_the_sample_and_else_beside_it() -> None:
+def test_web_replaces_the_sample_when_requested_and_else_comes_in_addition() -> None:
     pytest.importorskip("ddgs")
     pytest.importorskip("trafilatura")
     assert names(web=True) == {"calculate"} | WEB
@@ -36,5 +40,7 @@ def test_web_that_is_asked_for_stands_in_for_the_sample_and_else_beside_it() -> 
 def test_web_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ddgs", None)
     assert not names(web=None) & WEB
-    with pytest.raises(ValueError, match=r"pip install 'langgraph-plan-execute\[web\]'"):
-        make_tools(web=True)
+    with pytest.raises(
+        ValueError, match=r"pip install '\.\[web\]' in a clone, or pip install 'PATH/TO/WHEEL\.whl\[web\]'\.$"
+    ):
+        make_default_tools(web=True)

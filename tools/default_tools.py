@@ -1,0 +1,38 @@
+"""The tools that the command line and the server use by default: a calculator, and access to the data named."""
+
+from importlib.util import find_spec
+
+from langchain_core.tools import BaseTool
+
+from plan_execute import tools
+from plan_execute.tools.messages import INSTALL_WEB
+
+
+def make_default_tools(db: str | None = None, docs: str | None = None, *, web: bool | None = None) -> list[BaseTool]:
+    """Create tools for the data named, or for the database and documents of a sample shop if none are named.
+
+    Args:
+        db: A SQLAlchemy URL or the path of a SQLite file.
+        docs: A folder of documents.
+        web: Whether to search the web and read pages. True also counts as data named, so that there is no sample;
+            None adds the web to the other data if its packages are installed.
+
+    Returns:
+        The calculator, and the tools for each kind of data.
+
+    Raises:
+        ValueError: What `db` or `docs` names does not exist, or `web` is True and its packages are not installed.
+            The message is one sentence.
+    """
+    sample = not (db or docs or web)
+    chosen: list[BaseTool] = [tools.calculate]
+    if db or sample:
+        chosen += tools.database_tools(db or tools.sample_database())
+    if docs or sample:
+        chosen += tools.document_tools(docs or tools.sample_documents())
+    can_browse = bool(find_spec("ddgs") and find_spec("trafilatura"))
+    if web and not can_browse:
+        raise ValueError(f"The web tools need more packages: {INSTALL_WEB}.")
+    if can_browse and web is not False:
+        chosen += [tools.search_web, tools.read_page]
+    return chosen
