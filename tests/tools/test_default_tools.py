@@ -5,13 +5,8 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<<< HEAD:tests/graphs/cli/test_default_tools.py
-from plan_execute.graphs.cli.default_tools import make_tools
-from plan_execute.tools import sample_database
-========
-from plan_execute.tools import make_default_tools, sample_database
->>>>>>>> f4ac913d0d2bcec1668da9fa25e31acda2541c44:tests/tools/test_default_tools.py
-
+<from plan_execute.tools import make_default_tools, sample_database
+>
 DATABASE = {"list_tables", "describe_tables", "query_database"}
 WEB = {"search_web", "read_page"}
 
