@@ -1,11 +1,14 @@
 """The executor graph: one milestone from brief to report.
 
 START -> brief -> react (create_agent: model <-> tools) -> report -> END
+
+`brief` completes what was written by hand, `report` asks a verifier, if the run has one: a milestone of a plan that is
+judged by rules alone is one step, `react`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
@@ -19,13 +22,14 @@ from langgraph.graph.state import CompiledStateGraph
 
 from plan_execute.agent.build import Build, make_build
 from plan_execute.agent.context import Context, make_context
-from plan_execute.agent.executor.brief import ExecutorState, open_scratchpad
+from plan_execute.agent.executor.brief import ExecutorState, complete_brief
 from plan_execute.agent.executor.middleware import ExecutorMiddleware
 from plan_execute.agent.executor.react import as_react_node
 from plan_execute.agent.executor.receipts import ReceiptMiddleware
 from plan_execute.agent.executor.report import judge_report
 from plan_execute.agent.executor.scratchpad import ScratchpadState, steps_for_turn
 from plan_execute.agent.executor.tool_calls import as_react_tool
+from plan_execute.agent.llm.driver import Node
 from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput
@@ -73,14 +77,24 @@ def build_executor(
         name="react",
     )
     graph = StateGraph(ExecutorState, context_schema=Context, input_schema=ExecutorInput, output_schema=ExecutorOutput)
-    graph.add_node("brief", partial(open_scratchpad, build=build))
+    graph.add_node("brief", Node(complete_brief))
     graph.add_node("react", as_react_node(react, build, steps))
     graph.add_node("report", DialogueNode(partial(judge_report, build=build), "report"))
-    graph.add_edge(START, "brief")
+    graph.add_conditional_edges(START, Node(route_start), ["brief", "react"])
     graph.add_edge("brief", "react")
-    graph.add_edge("react", "report")
+    graph.add_conditional_edges("react", Node(route_after_react), ["report", END])
     graph.add_edge("report", END)
     return graph.compile(name=name)
+
+
+def route_start(state: ExecutorState) -> Literal["brief", "react"]:
+    """The brief of a milestone of a plan is complete; one written by hand is completed first."""
+    return "react" if state.get("run") else "brief"
+
+
+def route_after_react(state: ExecutorState) -> Literal["report", "__end__"]:
+    """To the verifier, where messages were left for it to judge by."""
+    return "report" if state["messages"] else "__end__"
 
 
 class _Unresolved(BaseChatModel):

@@ -28,6 +28,7 @@ from langgraph.types import Checkpointer, Send
 from plan_execute.agent.build import make_build
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import make_brief, run_so_far
+from plan_execute.agent.llm.driver import Node
 from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.nodes.ask_user import ask_user
 from plan_execute.agent.nodes.intake import begin_run
@@ -84,21 +85,23 @@ def create_plan_execute_agent(
     synthesis_schema(response_format)  # refuses a form that no answer can take
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
-    graph.add_node("intake", partial(begin_run, build=build))
+    graph.add_node("intake", Node(partial(begin_run, build=build), "intake"))
     graph.add_node("planner", DialogueNode(partial(make_plan, build=build), "planner"))
     graph.add_node("review", partial(review_plan, build=build))
     graph.add_node("executor", build_executor(build, middleware=middleware))
-    graph.add_node("replan_gate", partial(decide_next, build=build))
+    graph.add_node("replan_gate", Node(partial(decide_next, build=build), "replan_gate"))
     graph.add_node("ask_user", partial(ask_user, build=build))
     graph.add_node("synthesize", DialogueNode(partial(synthesize, build=build), "synthesize", listen_for_answer))
     graph.add_edge(START, "intake")
-    graph.add_conditional_edges("intake", route_after_intake)
-    graph.add_conditional_edges("planner", route_after_planner, ["review", "executor", "synthesize", END])
-    graph.add_conditional_edges("review", route_after_review, ["executor", "planner", "synthesize", END])
+    graph.add_conditional_edges("intake", Node(route_after_intake), ["planner", END])
+    graph.add_conditional_edges("planner", Node(route_after_planner), ["review", "executor", "synthesize", END])
+    graph.add_conditional_edges("review", Node(route_after_review), ["executor", "planner", "synthesize", END])
     graph.add_edge("executor", "replan_gate")
-    graph.add_conditional_edges("replan_gate", route_after_gate, ["executor", "ask_user", "planner", "synthesize", END])
+    graph.add_conditional_edges(
+        "replan_gate", Node(route_after_gate), ["executor", "ask_user", "planner", "synthesize", END]
+    )
     graph.add_edge("ask_user", "replan_gate")
-    graph.add_conditional_edges("synthesize", route_after_synthesize)
+    graph.add_conditional_edges("synthesize", Node(route_after_synthesize), ["planner", END])
     return graph.compile(checkpointer=checkpointer, store=store, name=name)
 
 

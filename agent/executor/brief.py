@@ -4,8 +4,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from plan_execute.agent import prompts
-from plan_execute.agent.build import Build
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.executor.receipts import effects_before
 from plan_execute.agent.executor.scratchpad import (
@@ -17,7 +15,6 @@ from plan_execute.agent.state import (
     ExecutorOutput,
     RunSoFar,
     RunState,
-    new_id,
 )
 
 _BRIEF = TypeAdapter(Brief)
@@ -52,22 +49,13 @@ def make_brief(state: RunState, key: str) -> Brief:
     return brief
 
 
-def open_scratchpad(state: ExecutorState, build: Build) -> dict[str, Any]:
-    """Begin a milestone: the brief is completed, and its prompt is all the conversation there is."""
-    brief = _complete(state.get("brief"))
-    run = state.get("run")
-    context = build.context(run["settings"] if run else None)
-    messages = prompts.executor_messages(brief, context.executor_instructions)
-    # With ids, or what comes back from the ReAct loop would be added to these instead of replacing them.
-    return {"brief": brief, "messages": [m.model_copy(update={"id": new_id()}) for m in messages]}
-
-
-def _complete(given: object) -> Brief:
+def complete_brief(state: ExecutorState) -> dict[str, Any]:
     """Fill in what a brief written by hand leaves out; only the goal is needed.
 
     Raises:
         ConfigurationError: It is no brief; one sentence says what is wrong with it.
     """
+    given: object = state.get("brief")
     try:
         brief = _BRIEF.validate_python(given)
     except ValidationError as error:
@@ -78,16 +66,10 @@ def _complete(given: object) -> Brief:
         ) from None
     if not brief["goal"].strip():
         raise ConfigurationError("'brief.goal' is empty: say what the milestone is to reach.")
-    return {
-        "id": "m1",
-        "done_when": "",
-        "pitfalls": [],
-        "tools": [],
-        "calls": [],
-        "yields": [],
-        "inputs": {},
-        **brief,
-    }
+    blank = Brief(
+        id="m1", goal="", done_when="", pitfalls=[], tools=[], calls=[], yields=[], inputs={}, revision=0, attempt=1
+    )
+    return {"brief": {**blank, **brief}}
 
 
 def run_so_far(state: RunState, key: str) -> RunSoFar:

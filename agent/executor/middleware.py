@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
@@ -73,13 +74,15 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         """Take one turn of the model in sync code."""
         return drive(self._turn(request, handler))
 
-    async def awrap_model_call(
+    # No coroutine functions, only functions that return one: around a coroutine function LangChain puts LangSmith's
+    # tracer, which changes threads twice at each call, whether anything is traced or not.
+    def awrap_model_call(
         self,
         request: ModelRequest[Context],
         handler: Callable[[ModelRequest[Context]], Awaitable[ModelResponse[Any]]],
-    ) -> ExtendedModelResponse[Any]:
+    ) -> Coroutine[Any, Any, ExtendedModelResponse[Any]]:
         """Take one turn of the model in async code."""
-        return await adrive(self._turn(request, handler))
+        return adrive(self._turn(request, handler))
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -87,11 +90,11 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         """Make a granted call in sync code."""
         return drive(self._call_tool(request, handler))
 
-    async def awrap_tool_call(
+    def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
-    ) -> Command[Any]:
+    ) -> Coroutine[Any, Any, Command[Any]]:
         """Make a granted call in async code."""
-        return await adrive(self._call_tool(request, handler))
+        return adrive(self._call_tool(request, handler))
 
     def _turn(
         self, request: ModelRequest[Context], handler: Callable[[ModelRequest[Context]], Any]
@@ -101,6 +104,8 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         pad = Scratchpad(request.state, self.build)
         try:
             response = yield from self._ask(request, handler, pad)
+        except GraphBubbleUp:
+            raise
         except Exception as error:  # noqa: BLE001 - a provider may raise anything; the milestone says what it was
             response = reply_for_error(error)
         tally = Tally(
@@ -162,6 +167,8 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         call = partial(handler, decision.request)
         try:
             answer = yield Call(call, call, min(pad.seconds_left, pad.context.seconds_left(pad.seconds_spent)))
+        except GraphBubbleUp:
+            raise
         except Exception as error:  # a tool may raise anything; the model is told
             if is_checkpointer_error(error):
                 raise

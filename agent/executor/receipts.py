@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast
@@ -149,11 +149,11 @@ class ReceiptMiddleware(AgentMiddleware[ScratchpadState, Context]):
         """Make a call in sync code, unless it was begun."""
         return drive(self._call_once(request, handler))
 
-    async def awrap_tool_call(
+    def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
-    ) -> ToolMessage | Command[Any]:
+    ) -> Coroutine[Any, Any, ToolMessage | Command[Any]]:
         """Make a call in async code, unless it was begun."""
-        return await adrive(self._call_once(request, handler))
+        return adrive(self._call_once(request, handler))
 
     def _call_once(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]

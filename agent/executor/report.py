@@ -1,7 +1,6 @@
 """The report: whether a milestone is done, judged by what was reported against what was done."""
 
 import json
-from typing import Any
 
 from langchain_core.messages import AIMessage
 from pydantic import ValidationError
@@ -29,21 +28,34 @@ ARGS_LIMIT = 200
 
 
 def judge_report(state: ExecutorState, build: Build) -> Dialogue[ExecutorOutput]:
-    """End a milestone: judge what was reported against what was done, by rules and, if asked for, by a model."""
+    """End a milestone whose report kept all rules, as the verifier judges it."""
     pad = Scratchpad(state, build)
-    brief, tally = pad.brief, pad.tally
-    report: dict[str, Any] | None = state.get("structured_response")
-    failure = _find_failure(pad, report)
-    spent = Spent(usage=tally["usage"], seconds=tally["seconds"])
-    if failure is None and report is not None and pad.context.verify == "model":
-        failure = yield from measured("verifier", pad.context, _verify(pad, report), spent)
+    spent = spent_on(pad)
+    failure = yield from measured("verifier", pad.context, _verify(pad), spent)
+    return end_milestone(pad, failure, spent)
+
+
+def spent_on(pad: Scratchpad) -> Spent:
+    """What a milestone cost so far."""
+    return Spent(usage=pad.tally["usage"], seconds=pad.tally["seconds"])
+
+
+def end_milestone(pad: Scratchpad, failure: Failure | None, spent: Spent) -> ExecutorOutput:
+    """Write what came of a milestone.
+
+    Args:
+        pad: Its scratchpad, with the report where there is one.
+        failure: Why it is not done; None if it is.
+        spent: What it cost.
+    """
+    brief, report, calls = pad.brief, pad.report, pad.tally["calls"]
     milestone = Milestone(
         status="completed" if failure is None else "blocked" if failure["code"] == "missing" else "failed",
         result=report["result"] if report else "",
         values={value["name"]: value["value"] for value in report["values"]} if report else {},
         report=report,
         failure=failure,
-        tool_calls=tally["calls"],
+        tool_calls=calls,
         usage=spent["usage"],
         finished_at=now(),
     )
@@ -56,14 +68,15 @@ def judge_report(state: ExecutorState, build: Build) -> Dialogue[ExecutorOutput]
         code=failure["code"] if failure else None,
         reason=failure["message"] if failure else "",
         result=truncate_middle(milestone["result"], prompts.DIGEST_LIMIT),
-        tool_calls=tally["calls"],
+        tool_calls=calls,
         changes={brief["id"]: {"status": milestone["status"]}},
     )
     return ExecutorOutput(milestones={brief["id"]: milestone}, **spent, log=[entry])
 
 
-def _find_failure(pad: Scratchpad, report: dict[str, Any] | None) -> Failure | None:
-    """The first reason, in this order, why a milestone is not done; None if it is."""
+def judge_by_rules(pad: Scratchpad) -> Failure | None:
+    """Find the first reason, in this order, why a milestone is not done; None if it is."""
+    report = pad.report
     messages, calls = pad.messages, pad.tally["calls"]
     failed = [call["error"] or "" for call in calls if not call["ok"]]
     evidence = "\n".join(dict.fromkeys(failed[-3:]))
@@ -98,16 +111,16 @@ def _find_failure(pad: Scratchpad, report: dict[str, Any] | None) -> Failure | N
     return None
 
 
-def _verify(pad: Scratchpad, report: dict[str, Any]) -> Dialogue[Failure | None]:
+def _verify(pad: Scratchpad) -> Dialogue[Failure | None]:
     """Let the verifier judge `done_when` against the evidence; whatever keeps it from saying yes is a no."""
-    context = pad.context
+    context, result = pad.context, pad.report["result"] if pad.report else ""
     try:
         model = yield from find_model("verifier", context)
         if is_compact(model):
             raise ModelError(BEYOND_COMPACT["verifier"])
     except ModelError as error:
         return _failure("unverified", str(error), "")
-    messages = prompts.verifier_messages(pad.brief, report["result"], pad.messages)
+    messages = prompts.verifier_messages(pad.brief, result, pad.messages)
     question = Question(model, messages, Verification, **question_options(context, pad.seconds_spent))
     reply = yield question
     if reply.error is not None and classify_error(reply.error) == "transient":
@@ -120,7 +133,7 @@ def _verify(pad: Scratchpad, report: dict[str, Any]) -> Dialogue[Failure | None]
         verdict = Verification.model_validate(reply.data)
     except ValidationError:
         return _failure("unverified", "the verifier gave no verdict", "")
-    return None if verdict.done else _failure("unverified", verdict.reason, report["result"])
+    return None if verdict.done else _failure("unverified", verdict.reason, result)
 
 
 def _failure(code: FailureCode, said: str, evidence: str, retry_after: float | None = None) -> Failure:

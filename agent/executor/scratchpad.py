@@ -108,6 +108,7 @@ class Scratchpad:
         self.brief: Brief = state["brief"]
         self.messages: Sequence[AnyMessage] = state["messages"]
         self.tally = tally_of(state)
+        self.report: dict[str, Any] | None = state.get("structured_response")
         self.run: RunSoFar | None = state.get("run")
         self.context = build.context(self.run["settings"] if self.run else None)
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, NamedTuple, TypeVar, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
-from langgraph.errors import GraphBubbleUp
 
 from plan_execute.agent.llm.timeout import CallEndedError, acall_within, call_within
 
@@ -38,17 +37,14 @@ Steps = Generator[Call | Wait, Any, T]
 def drive(steps: Steps[T]) -> T:
     """Make the calls of a generator in sync code and return what it returns.
 
-    Raises:
-        GraphBubbleUp: A call stopped the graph, for example by an interrupt; the generator is closed.
+    What a call raises is raised in the generator, also what stops the graph (`GraphBubbleUp`, such as an interrupt),
+    which a generator lets through.
     """
     try:
         step = next(steps)
         while True:
             try:
                 result = _take(step)
-            except GraphBubbleUp:
-                steps.close()
-                raise
             except Exception as error:  # noqa: BLE001 - the generator decides what it means
                 step = steps.throw(error)
             else:
@@ -64,9 +60,6 @@ async def adrive(steps: Steps[T]) -> T:
         while True:
             try:
                 result = await _atake(step)
-            except GraphBubbleUp:
-                steps.close()
-                raise
             except Exception as error:  # noqa: BLE001 - see `drive`
                 step = steps.throw(error)
             else:
@@ -82,10 +75,10 @@ class Node(Runnable[Any, Any]):
     inside the node's own span.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        """Take a function that does not block."""
+    def __init__(self, function: Callable[[Any], Any], name: str | None = None) -> None:
+        """Take a function that does not block; its name is the node's, unless another is given."""
         self.function = function
-        self.name = name
+        self.name = name or function.__name__
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - its name
         """Call the function."""

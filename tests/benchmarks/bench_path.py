@@ -367,12 +367,14 @@ def main() -> None:
         return
     with nullcontext() if options.no_postgres else postgres() as url:
         figures = {"path": measure_path(), "time": measure_times(options.runs, options.times, url)}
-    if options.json != "-":
-        print_table("The way of a request", PATH_HEAD, figures["path"])
-        rows = {name: _time_row(measured) for name, measured in figures["time"].items()}
-        print_table(f"Processor time, runs of {MILESTONES} milestones, least of {options.times}", TIME_HEAD, rows)
+    if options.json == "-":
+        print(json.dumps(figures))
+        return
+    print_table("The way of a request", PATH_HEAD, figures["path"])
+    rows = {name: _time_row(measured) for name, measured in figures["time"].items()}
+    print_table(f"Processor time, runs of {MILESTONES} milestones, least of {options.times}", TIME_HEAD, rows)
     if options.json:
-        argparse.FileType("w")(options.json).write(json.dumps(figures) + "\n")
+        Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-<from plan_execute.tools import make_default_tools, sample_database
->
+from plan_execute.tools import make_default_tools, sample_database
+
 DATABASE = {"list_tables", "describe_tables", "query_database"}
 WEB = {"search_web", "read_page"}
 
