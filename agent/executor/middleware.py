@@ -44,12 +44,11 @@ from plan_execute.agent.executor.tool_calls import (
     tool_result_update,
 )
 from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, retry_after
-from plan_execute.agent.llm.models import is_compact, model_for
+from plan_execute.agent.llm.models import compact_forms, model_for
 from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Ended, advance
 from plan_execute.agent.llm.timeout import CallAbandonedError, acall_within, call_within
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
-from plan_execute.agent.small_models.executor_model import CompactExecutor
 from plan_execute.agent.state import Brief, FailureCode, new_id
 from plan_execute.agent.truncation import READER, READER_NAME, json_safe
 
@@ -178,8 +177,9 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
             return ModelResponse(result=[raised_message("limit", f"{context.max_model_calls} model calls are made")])
         limit = limit_reached(state, context, self.steps)
         model = executor_model(brief, context)
+        forms = compact_forms(model)
         request = request.override(
-            model=CompactExecutor(model=model, brief=brief) if is_compact(model) else model,
+            model=forms.executor_model(brief) if forms else model,
             tools=[] if limit else self._tools(state),
             messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
         )

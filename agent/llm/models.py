@@ -3,13 +3,16 @@
 import importlib.util
 import os
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
 from plan_execute.agent.context import Context, check_model_name
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.state import Role
+
+if TYPE_CHECKING:
+    from plan_execute.agent.small_models.compact import CompactForms
 
 OPENAI_PLANNER = "openai:gpt-5"
 OPENAI_EXECUTOR = "openai:gpt-5-mini"
@@ -71,6 +74,18 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
 def is_compact(model: BaseChatModel) -> bool:
     """Tell whether a model asks for the compact forms: `metadata={"compact": True}` on any chat model."""
     return bool((model.metadata or {}).get("compact"))
+
+
+def compact_forms(model: BaseChatModel) -> "CompactForms | None":
+    """Return what each role does for a small model; None for a model that fills in the full schemas.
+
+    This and `load_model` are the only ways into `agent/small_models`, which a run with big models never imports.
+    """
+    if not is_compact(model):
+        return None
+    from plan_execute.agent.small_models.compact import CompactForms
+
+    return CompactForms(model)
 
 
 @lru_cache(maxsize=32)

@@ -8,7 +8,7 @@ import pytest
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.llm.models import is_compact, load_model, model_for
+from plan_execute.agent.llm.models import compact_forms, is_compact, load_model, model_for
 from plan_execute.agent.llm.usage import model_name
 from tests.fakes import ScriptedModel
 
@@ -70,3 +70,4 @@ def test_server_of_your_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_any_model_can_ask_for_compact_forms() -> None:
     small, big = ScriptedModel([], metadata={"compact": True}), ScriptedModel([])
     assert (is_compact(small), is_compact(big)) == (True, False)
+    assert (compact_forms(small) is None, compact_forms(big)) == (False, None)
