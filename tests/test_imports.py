@@ -100,6 +100,17 @@ def test_importing_everything_at_the_front_door_loads_nothing_heavy() -> None:
     assert [module for module in HEAVY if module in loaded] == []
 
 
+def test_run_with_big_models_does_not_load_the_room_for_small_ones() -> None:
+    loaded = _loaded_by(
+        "from langchain_core.tools import tool; from plan_execute import create_plan_execute_agent;"
+        "from tests.fakes import ScriptedModel, diligent, heavy, milestone, plan;"
+        "look_up = tool('look_up', description='Look a subject up.')(lambda subject: subject);"
+        "agent = create_plan_execute_agent(heavy(plan(milestone('a'))), ScriptedModel(diligent), [look_up]);"
+        "assert agent.invoke({'messages': [('user', 'a?')]})['status'] == 'completed'"
+    )
+    assert [module for module in loaded if module.startswith("plan_execute.agent.small_models")] == []
+
+
 def test_importing_the_front_door_or_the_command_loads_nothing_else() -> None:
     loaded = _loaded_by("import plan_execute, plan_execute.graphs.cli.main")
     assert [module for module in (*HEAVY, "langchain_core", "langgraph", "pydantic", "rich") if module in loaded] == []
@@ -154,7 +165,8 @@ def _imports(path: Path) -> Iterator[str]:
 
 def _loaded_by(code: str) -> list[str]:
     code += "; import sys; print(*sys.modules)"
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=REPOSITORY)
+    return ended.stdout.split()
 
 
 def _declared(*requirements: str) -> set[str]:

@@ -42,12 +42,11 @@ from plan_execute.agent.executor.tool_calls import (
 from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, retry_after
 from plan_execute.agent.interrupts import is_resuming
 from plan_execute.agent.llm.driver import Call, Steps, Wait, adrive, drive
-from plan_execute.agent.llm.models import find_model, is_compact
+from plan_execute.agent.llm.models import compact_forms, find_model
 from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS
 from plan_execute.agent.llm.timeout import CallAbandonedError
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
-from plan_execute.agent.small_models.executor_model import CompactExecutor
 from plan_execute.agent.state import Brief, FailureCode, new_id
 from plan_execute.agent.truncation import READER, READER_NAME, json_safe
 
@@ -133,8 +132,9 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
 
         limit = pad.limit_reached(self.steps)
         model = yield from executor_model(brief, context)
+        forms = compact_forms(model)
         request = request.override(
-            model=CompactExecutor(model=model, brief=brief) if is_compact(model) else model,
+            model=forms.executor_model(brief) if forms else model,
             tools=[] if limit else self._tools(pad),
             messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
         )

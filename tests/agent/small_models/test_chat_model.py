@@ -1,4 +1,4 @@
-"""What can be held about the embedded model without loading it; `tests/live/test_embedded_model.py` loads it."""
+"""The local chat model with a stand-in for llama.cpp; `tests/live/test_bundled_model.py` loads the real one."""
 
 import copy
 import importlib.util
@@ -32,7 +32,7 @@ def get_weather(city: str) -> str:
 
 
 class StandInEngine:
-    """Answers what it is told to, and remembers the requests."""
+    """Answers with a given text or given tokens, and remembers the requests."""
 
     def __init__(self, text: str = "", tokens: dict[str, dict[str, float]] | None = None) -> None:
         self.text = text
@@ -46,7 +46,7 @@ class StandInEngine:
             on_text(piece)
         return Completion(self.text, "stop", 7, 3)
 
-    def next_tokens(self, prompt: str, most: int = 1000) -> tuple[dict[str, float], int]:
+    def next_tokens(self, prompt: str) -> tuple[dict[str, float], int]:
         self.prompts.append(prompt)
         end = max((end for end in self.tokens if prompt.endswith(end)), key=len)
         return self.tokens[end], 5
@@ -80,12 +80,12 @@ def test_model_pickles_and_copies_without_its_weights() -> None:
     assert copy.deepcopy(model).model == "big.gguf"
 
 
-def test_missing_file_is_one_sentence(tmp_path: Path) -> None:
+def test_missing_file_is_an_error_of_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"No model file at .*nowhere\.gguf"):
         LocalChatModel(model=str(tmp_path / "nowhere.gguf")).invoke("Hi")
 
 
-def test_file_of_another_kind_is_one_sentence(tmp_path: Path) -> None:
+def test_file_of_another_format_is_an_error_of_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "letter.gguf"
     file.write_text("Dear reader")
     with pytest.raises(ModelError, match="is not a GGUF model"):
@@ -98,19 +98,19 @@ def test_missing_weights_name_the_package(monkeypatch: pytest.MonkeyPatch) -> No
         LocalChatModel().invoke("Hi")
 
 
-def test_missing_runtime_names_the_extra(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_runtime_says_how_to_install_it(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(ModelError, match=r"pip install 'langgraph-plan-execute\[local\]'"):
+    with pytest.raises(ModelError, match=r"needs its runtime: pip install '\.\[local\]' in a clone"):
         LocalChatModel(model=weights).invoke("Hi")
 
 
 def test_overlong_prompt_says_by_how_much() -> None:
-    error = local_engine._refusal({"type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 4096})
+    error = local_engine._as_exception({"type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 4096})
     assert isinstance(error, ContextOverflowError)
     assert "9000" in str(error)
 
 
-def test_tool_call_comes_out_of_a_constrained_answer(serve: Any) -> None:
+def test_tool_call_is_read_from_a_constrained_answer(serve: Any) -> None:
     engine = StandInEngine('{"name": "get_weather", "arguments": {"city": "Oslo"}}')
     message = serve(engine).bind_tools([get_weather], tool_choice="any").invoke("Weather in Oslo?")
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("get_weather", {"city": "Oslo"})]
@@ -127,7 +127,7 @@ def test_model_that_may_use_tools_may_also_answer(serve: Any) -> None:
     assert len(engine.requests[0]["response_format"]["json_schema"]["schema"]["anyOf"]) == 2
 
 
-def test_no_tool_may_be_called_when_none_is_asked_for(serve: Any) -> None:
+def test_tool_choice_none_offers_no_tool(serve: Any) -> None:
     engine = StandInEngine("Cold.")
     assert serve(engine).bind_tools([get_weather], tool_choice="none").invoke("Weather?").text == "Cold."
     assert "response_format" not in engine.requests[0]
@@ -151,7 +151,7 @@ def test_structured_output_that_was_cut_off_is_reported_with_the_raw_reply(serve
     assert isinstance(output["raw"], AIMessage)
 
 
-def test_stream_hands_on_pieces_and_ends_with_usage(serve: Any) -> None:
+def test_stream_yields_pieces_and_ends_with_usage(serve: Any) -> None:
     chunks = list(serve(StandInEngine("Good morning")).stream("Hi"))
     assert [chunk.text for chunk in chunks if chunk.text] == ["Good", "morning"]
     assert chunks[-1].usage_metadata["output_tokens"] == 3
@@ -163,14 +163,14 @@ def test_stream_of_a_tool_call_is_one_chunk(serve: Any) -> None:
     assert chunk.tool_calls[0]["args"] == {"city": "Oslo"}
 
 
-def test_failure_while_streaming_is_raised_to_the_listener(serve: Any) -> None:
+def test_failure_while_streaming_is_raised_to_the_caller(serve: Any) -> None:
     engine = StandInEngine()
     engine.complete = lambda *_: (_ for _ in ()).throw(ContextOverflowError("too long"))  # type: ignore[method-assign]
     with pytest.raises(ContextOverflowError, match="too long"):
         list(serve(engine).stream("Hi"))
 
 
-def test_choice_takes_out_what_is_likely_anyway(serve: Any) -> None:
+def test_choice_is_calibrated_by_neutral_prompts(serve: Any) -> None:
     asked = {" red": -1.0, " blue": -1.5}
     anyway = {" red": -0.5, " blue": -3.0}
     engine = StandInEngine(tokens={"Sky": asked, "N/A": anyway})
@@ -180,7 +180,7 @@ def test_choice_takes_out_what_is_likely_anyway(serve: Any) -> None:
     assert output["raw"].usage_metadata["input_tokens"] == 10
 
 
-def test_options_that_begin_alike_are_told_apart_by_later_tokens(serve: Any) -> None:
+def test_options_with_a_common_prefix_are_decided_by_later_tokens(serve: Any) -> None:
     engine = StandInEngine(tokens={"Sky": {" dark": -0.1}, "Sky dark": {" blue": -2.0, " red": -0.2}})
     output = _choose(serve(engine), ["dark blue", "dark red"], [])
     assert output["parsed"] == {"choice": "dark red"}

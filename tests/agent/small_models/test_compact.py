@@ -1,7 +1,7 @@
-"""The compact forms, with a model that answers by rule: what is asked, what is never asked, and what comes out."""
+"""The compact forms, with a model that answers by rule: which questions it gets, and what is made of its answers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -14,8 +14,10 @@ from plan_execute.agent.llm.structured_output import Dialogue, Question
 from plan_execute.agent.nodes.plan_validation import validate_draft
 from plan_execute.agent.nodes.synthesize import judge_requirements
 from plan_execute.agent.schemas import MilestoneReport, PlanDraft, Synthesis
-from plan_execute.agent.small_models import arguments, compact, words
-from plan_execute.agent.small_models import sql as compact_sql
+from plan_execute.agent.small_models import executor_model, tool_use, words
+from plan_execute.agent.small_models.compact import CompactForms
+from plan_execute.agent.small_models.executor_model import NO_CONVERSATION
+from plan_execute.agent.small_models.sql import LOOKUP, can_query, form_query, lookup_query, unknown_names
 from plan_execute.agent.state import Brief, Milestone, Requirement
 
 T = TypeVar("T")
@@ -74,13 +76,13 @@ TOOLS = [list_tables, query_database, search_documents, calculate]
 
 
 class Answers:
-    """Holds a dialogue, choosing by the first of these words that is an option, and remembers the options."""
+    """Answers a dialogue with the first of these words that is an option, and remembers the options."""
 
     def __init__(self, *preferred: str) -> None:
         self.preferred = preferred
         self.asked: list[list[str]] = []
 
-    def hold(self, dialogue: Dialogue[T]) -> T:
+    def drive(self, dialogue: Dialogue[T]) -> T:
         try:
             question = next(dialogue)
             while True:
@@ -102,25 +104,23 @@ class Answers:
 def test_request_of_two_steps_becomes_two_milestones_that_are_spans_of_it() -> None:
     request = "How many players are in the team Red, and what is 15% of that number?"
     answers = Answers("two steps", "database", "calculate")
-    draft = PlanDraft.model_validate(answers.hold(compact.draft_plan(MODEL, request, TOOLS)))
-    assert validate_draft(draft, tools=[each.name for each in TOOLS], max_milestones=6) == []
+    draft = _plan(answers, request)
     assert [milestone.goal in request for milestone in draft.milestones] == [True, True]
     assert [milestone.tools for milestone in draft.milestones] == [["query_database"], ["calculate"]]
     assert draft.milestones[1].depends_on == ["m1"]
 
 
-def test_model_decides_whether_an_and_parts_two_steps() -> None:
+def test_model_decides_whether_an_and_separates_two_steps() -> None:
     request = "What are the rules for dogs in the cellar and cats in the yard?"
     answers = Answers("one step", "task", "search")
-    draft = answers.hold(compact.draft_plan(MODEL, request, TOOLS))
+    draft = _draft(answers, request)
     assert [milestone["goal"] for milestone in draft["milestones"]] == [request]
     assert ["one step", "two steps"] in answers.asked
 
 
 def test_refused_draft_is_followed_by_a_single_milestone() -> None:
-    draft = Answers("two steps").hold(
-        compact.draft_plan(MODEL, "Count the players. Divide 96 by 8.", TOOLS, objections=["Milestone 'm2' is wrong."])
-    )
+    request = "Count the players. Divide 96 by 8."
+    draft = _draft(Answers("two steps"), request, objections=["Milestone 'm2' is wrong."])
     assert len(draft["milestones"]) == 1
 
 
@@ -133,7 +133,7 @@ def test_replan_leaves_out_what_is_done_and_offers_another_tool_for_what_failed(
     }
     fetch = search_documents.model_copy(update={"name": "fetch_text"})
     answers = Answers("calculate", "search documents")
-    draft = answers.hold(compact.draft_plan(MODEL, request, [*TOOLS, fetch], milestones=milestones))
+    draft = _draft(answers, request, [*TOOLS, fetch], milestones=milestones)
     assert [(m["id"], m["tools"], m["depends_on"], m["covers"]) for m in draft["milestones"]] == [
         ("m2", ["fetch_text"], [], [2]),
         ("m3", ["calculate"], ["m2"], [3]),
@@ -141,9 +141,9 @@ def test_replan_leaves_out_what_is_done_and_offers_another_tool_for_what_failed(
 
 
 @pytest.mark.parametrize("said", ["Hello!", "Thanks a lot", "How are you?", "What can you do?"])
-def test_talk_is_answered_with_what_there_is_and_never_freely(said: str) -> None:
-    draft = Answers("talk").hold(compact.draft_plan(MODEL, said, TOOLS))
-    assert draft["answer"].startswith(compact.ALONE)
+def test_small_talk_gets_a_fixed_answer_that_names_the_tools(said: str) -> None:
+    draft = _draft(Answers("talk"), said)
+    assert draft["answer"].startswith(NO_CONVERSATION)
     assert "calculate" in draft["answer"]
     assert draft["milestones"] == []
 
@@ -159,25 +159,25 @@ def test_talk_is_answered_with_what_there_is_and_never_freely(said: str) -> None
         "I want you to set the goals of Bo to 9",
     ],
 )
-def test_deed_no_tool_can_do_is_planned_without_tools_and_ends_blocked(request_: str) -> None:
+def test_action_no_tool_can_perform_is_planned_without_tools_and_ends_blocked(request_: str) -> None:
     draft = _plan(Answers("one step"), request_)
     assert [milestone.tools for milestone in draft.milestones] == [[]]
-    turn = Answers().hold(compact.next_turn(MODEL, _brief(request_), [], []))
+    turn = Answers().drive(executor_model.next_turn(MODEL, _brief(request_), [], []))
     assert turn.tool_calls[0]["args"]["missing"] == f"A tool for: {request_}"
 
 
-def test_deed_is_not_carried_out_with_another_tool_that_was_granted() -> None:
-    turn = Answers().hold(compact.next_turn(MODEL, _brief("Delete all teams"), [query_database], []))
+def test_action_is_not_performed_with_another_tool_that_was_granted() -> None:
+    turn = Answers().drive(executor_model.next_turn(MODEL, _brief("Delete all teams"), [query_database], []))
     assert turn.tool_calls[0]["args"]["status"] == "blocked"
 
 
-def test_deed_goes_to_the_tool_that_bears_its_name() -> None:
+def test_action_goes_to_the_tool_with_its_verb_in_the_name() -> None:
     send_weather = get_weather.model_copy(update={"name": "send_weather"})
     draft = _plan(Answers("search"), "Send the weather in Oslo for 3 days", [*TOOLS, send_weather])
     assert draft.milestones[0].tools == ["send_weather"]
 
 
-def test_what_can_be_done_of_a_request_is_planned_with_tools() -> None:
+def test_part_of_a_request_that_can_be_done_is_planned_with_tools() -> None:
     draft = _plan(Answers("database"), "Count the players. Then delete all of them.")
     assert [(m.tools, m.depends_on) for m in draft.milestones] == [(["query_database"], []), ([], ["m1"])]
 
@@ -185,18 +185,18 @@ def test_what_can_be_done_of_a_request_is_planned_with_tools() -> None:
 @pytest.mark.parametrize(
     "text", ["How do I cancel a booking?", "Order numbers of Bo", "Book prices over 20", "Which sets are sold?"]
 )
-def test_question_is_no_deed(text: str) -> None:
-    assert words.deed(text) is None
+def test_question_requests_no_action(text: str) -> None:
+    assert words.requested_action(text) is None
 
 
 @pytest.mark.parametrize(
     "request_", ["And by team?", "Multiply that by 3", "How many of those players are goalkeepers?", "Same for goals"]
 )
-def test_request_that_leans_on_an_earlier_turn_asks_for_the_whole_question(request_: str) -> None:
+def test_request_that_refers_to_an_earlier_turn_is_blocked(request_: str) -> None:
     draft = _plan(Answers("task", "one step"), request_)
     assert [milestone.tools for milestone in draft.milestones] == [[]]
-    turn = Answers().hold(compact.next_turn(MODEL, _brief(request_), [], []))
-    assert turn.tool_calls[0]["args"]["missing"] == compact.ALONE
+    turn = Answers().drive(executor_model.next_turn(MODEL, _brief(request_), [], []))
+    assert turn.tool_calls[0]["args"]["missing"] == NO_CONVERSATION
 
 
 @pytest.mark.parametrize(
@@ -207,11 +207,11 @@ def test_request_that_leans_on_an_earlier_turn_asks_for_the_whole_question(reque
         "Which team is the best and who owns it?",
     ],
 )
-def test_whole_question_does_not_refer_back(text: str) -> None:
+def test_complete_question_does_not_refer_back(text: str) -> None:
     assert not words.refers_back(text)
 
 
-def test_goal_that_no_tool_fits_is_blocked_instead_of_given_to_any() -> None:
+def test_goal_that_no_tool_fits_gets_no_tool() -> None:
     draft = _plan(Answers("task"), "What is the capital of France?", [calculate])
     assert draft.milestones[0].tools == []
     assert _plan(Answers("task"), "-5 + 3", [search_documents]).milestones[0].tools == []
@@ -219,7 +219,7 @@ def test_goal_that_no_tool_fits_is_blocked_instead_of_given_to_any() -> None:
 
 def test_tool_is_offered_only_when_arguments_can_be_formed() -> None:
     def offered(goal: str, **inputs: str) -> list[str]:
-        return [each.name for each in TOOLS if arguments.can_form(each, goal, inputs)]
+        return [each.name for each in TOOLS if tool_use.can_form(each, goal, inputs)]
 
     assert offered("What is 18 times 4?") == ["search_documents", "calculate"]
     assert offered("How many players are there?") == ["query_database", "search_documents"]
@@ -228,21 +228,21 @@ def test_tool_is_offered_only_when_arguments_can_be_formed() -> None:
     assert offered("List the tables") == ["list_tables", "search_documents"]
 
 
-def test_database_is_asked_for_stored_values_first_then_with_the_query() -> None:
+def test_database_is_queried_for_stored_values_before_the_question_itself() -> None:
     brief = _brief("How many players are in the team Red?", tools=["query_database"])
     answers = Answers("player", "number")
-    lookup = answers.hold(compact.next_turn(MODEL, brief, [query_database], []))
-    assert compact_sql.LOOKUP in lookup.tool_calls[0]["args"]["sql"]
+    lookup = answers.drive(executor_model.next_turn(MODEL, brief, [query_database], []))
+    assert LOOKUP in lookup.tool_calls[0]["args"]["sql"]
     found = _answered(lookup, json.dumps([{"place": "team.name", "value": "Red"}]))
-    query = answers.hold(compact.next_turn(MODEL, brief, [query_database], found))
+    query = answers.drive(executor_model.next_turn(MODEL, brief, [query_database], found))
     assert query.tool_calls[0]["args"]["sql"] == (
         "SELECT COUNT(*) FROM player JOIN team ON player.team_id = team.id WHERE team.name = 'Red'"
     )
-    report = answers.hold(
-        compact.next_turn(MODEL, brief, [query_database], [*found, *_answered(query, '[{"COUNT(*)": 11}]')])
+    report = answers.drive(
+        executor_model.next_turn(MODEL, brief, [query_database], [*found, *_answered(query, '[{"COUNT(*)": 11}]')])
     )
     assert MilestoneReport.model_validate(report.tool_calls[0]["args"]).result == "11"
-    assert report.tool_calls[0]["name"] == compact.REPORT
+    assert report.tool_calls[0]["name"] == executor_model.REPORT
 
 
 @pytest.mark.parametrize(
@@ -256,26 +256,28 @@ def test_database_is_asked_for_stored_values_first_then_with_the_query() -> None
 def test_name_that_is_stored_nowhere_blocks_the_milestone(goal: str, name: str) -> None:
     brief = _brief(goal, tools=["query_database"])
     answers = Answers()
-    lookup = answers.hold(compact.next_turn(MODEL, brief, [query_database], []))
-    turn = answers.hold(compact.next_turn(MODEL, brief, [query_database], _answered(lookup, "[]")))
+    lookup = answers.drive(executor_model.next_turn(MODEL, brief, [query_database], []))
+    turn = answers.drive(executor_model.next_turn(MODEL, brief, [query_database], _answered(lookup, "[]")))
     assert turn.tool_calls[0]["args"]["status"] == "blocked"
     assert turn.tool_calls[0]["args"]["missing"] == f"The database has no {name}."
 
 
 def test_names_of_tables_and_stored_values_are_known() -> None:
-    assert compact_sql.unknown_names("how many Players has Red, and What Position?", ["Red"], SCHEMA) == []
+    assert unknown_names("how many Players has Red, and What Position?", ["Red"], SCHEMA) == []
 
 
-def test_lookup_that_fails_is_no_proof_that_a_name_is_unknown() -> None:
+def test_failed_lookup_does_not_make_a_name_unknown() -> None:
     brief = _brief("How many players are in the team Red?", tools=["query_database"])
-    lookup = Answers().hold(compact.next_turn(MODEL, brief, [query_database], []))
-    turn = Answers().hold(compact.next_turn(MODEL, brief, [query_database], _answered(lookup, "Locked.", "error")))
+    lookup = Answers().drive(executor_model.next_turn(MODEL, brief, [query_database], []))
+    turn = Answers().drive(
+        executor_model.next_turn(MODEL, brief, [query_database], _answered(lookup, "Locked.", "error"))
+    )
     assert (turn.tool_calls[0]["args"]["status"], turn.tool_calls[0]["args"]["result"]) == ("failed", "Locked.")
 
 
-def test_how_to_do_something_is_not_asked_of_the_database() -> None:
-    assert not compact_sql.can_query("How do I join a team?", SCHEMA)
-    assert compact_sql.can_query("How many players does a team have?", SCHEMA)
+def test_question_how_to_do_something_does_not_go_to_the_database() -> None:
+    assert not can_query("How do I join a team?", SCHEMA)
+    assert can_query("How many players does a team have?", SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -323,35 +325,35 @@ def test_how_to_do_something_is_not_asked_of_the_database() -> None:
 def test_choices_are_compiled_to_one_select(
     text: str, values: dict[str, list[str]], preferred: tuple[str, ...], sql: str
 ) -> None:
-    assert Answers(*preferred, "position").hold(compact_sql.form_query(MODEL, text, SCHEMA, values)) == sql
+    assert Answers(*preferred, "position").drive(form_query(MODEL, text, SCHEMA, values)) == sql
 
 
 def test_quotes_in_a_goal_stay_inside_the_literal() -> None:
-    query = compact_sql.lookup_query("O'Hara'; DROP TABLE player; --", SCHEMA) or ""
+    query = lookup_query("O'Hara'; DROP TABLE player; --", SCHEMA) or ""
     assert "'o''hara''; drop table player; --'" in query
 
 
 def test_expression_is_chosen_in_letters_and_filled_back() -> None:
-    expression = Answers("A% of B").hold(
-        arguments.form_expression(MODEL, "What is 15% of that number?", {"m1": "count: 1,200"})
+    expression = Answers("A% of B").drive(
+        tool_use.form_expression(MODEL, "What is 15% of that number?", {"m1": "count: 1,200"})
     )
     assert expression == "15% of 1200"
 
 
 def test_sign_of_a_number_is_part_of_it() -> None:
     answers = Answers("A + B")
-    assert answers.hold(arguments.form_expression(MODEL, "-5 + 3", {})) == "-5 + 3"
+    assert answers.drive(tool_use.form_expression(MODEL, "-5 + 3", {})) == "-5 + 3"
 
 
-@pytest.mark.parametrize("percents", [[False, False], [True, False], [False] * 3, [False] * 5])
-def test_expressions_name_every_letter(percents: list[bool]) -> None:
-    for expression in arguments.expressions(percents):
-        assert sorted({c for c in expression if c.isupper()}) == list(arguments.LETTERS[: len(percents)])
+@pytest.mark.parametrize("terms", ["A B", "A% B", "A B C", "A B C D E"])
+def test_expressions_use_every_term(terms: str) -> None:
+    for expression in tool_use.expressions(terms.split()):
+        assert sorted({c for c in expression if c.isupper()}) == sorted({c for c in terms if c.isupper()})
 
 
 def test_plain_arguments_are_numbers_and_words_of_the_goal() -> None:
-    formed = Answers("Oslo").hold(
-        arguments.form_arguments(MODEL, get_weather, "Get the weather in Oslo for 3 days", {}, {})
+    formed = Answers("Oslo").drive(
+        tool_use.form_arguments(MODEL, get_weather, "Get the weather in Oslo for 3 days", {}, {})
     )
     assert formed == {"city": "Oslo", "days": 3}
 
@@ -362,8 +364,8 @@ def test_report_copies_the_sentence_the_model_chose() -> None:
         "[tours.md: Prices]\nThe short tour costs 15 euros. The long tour costs 35 euros.\n\n[a.md: B]\nDogs come."
     )
     call = AIMessage("", tool_calls=[ToolCall(name="search_documents", args={"query": "x"}, id="1")])
-    turn = Answers("The long tour costs 35 euros.").hold(
-        compact.next_turn(MODEL, brief, [search_documents], _answered(call, passage))
+    turn = Answers("The long tour costs 35 euros.").drive(
+        executor_model.next_turn(MODEL, brief, [search_documents], _answered(call, passage))
     )
     assert turn.tool_calls[0]["args"]["result"] == "The long tour costs 35 euros."
 
@@ -371,17 +373,19 @@ def test_report_copies_the_sentence_the_model_chose() -> None:
 @pytest.mark.parametrize(
     "goal", ["What does the tour to Atlantis cost?", "What is the capital of Wales?", "Who has won the last election?"]
 )
-def test_passage_about_something_else_is_no_success(goal: str) -> None:
+def test_passage_about_something_else_is_reported_as_failed(goal: str) -> None:
     call = AIMessage("", tool_calls=[ToolCall(name="search_documents", args={"query": "x"}, id="1")])
     found = _answered(call, "[tours.md: Prices]\nThe tour of Wales costs 15 euros.\n\n[a.md: B]\nDogs come.")
-    turn = Answers().hold(compact.next_turn(MODEL, _brief(goal), [search_documents], found))
+    turn = Answers().drive(executor_model.next_turn(MODEL, _brief(goal), [search_documents], found))
     assert turn.tool_calls[0]["args"]["status"] == "failed"
 
 
 def test_failed_tool_call_is_reported_as_failed() -> None:
     call = AIMessage("", tool_calls=[ToolCall(name="calculate", args={"expression": "1 / 0"}, id="1")])
-    turn = Answers().hold(
-        compact.next_turn(MODEL, _brief("1 by 0"), [calculate], _answered(call, "Divides by zero.", status="error"))
+    turn = Answers().drive(
+        executor_model.next_turn(
+            MODEL, _brief("1 by 0"), [calculate], _answered(call, "Divides by zero.", status="error")
+        )
     )
     assert (turn.tool_calls[0]["args"]["status"], turn.tool_calls[0]["args"]["result"]) == (
         "failed",
@@ -390,53 +394,54 @@ def test_failed_tool_call_is_reported_as_failed() -> None:
 
 
 @pytest.mark.parametrize("answer", ["[]\nNo rows.", '[{"SUM(stock)": null}]'])
-def test_database_that_has_nothing_to_tell_is_no_success(answer: str) -> None:
+def test_database_result_without_a_value_is_reported_as_failed(answer: str) -> None:
     call = AIMessage("", tool_calls=[ToolCall(name="query_database", args={"sql": "SELECT 1"}, id="1")])
     brief = _brief("The stock of capes", tools=["query_database"])
-    turn = Answers().hold(compact.next_turn(MODEL, brief, [query_database], _answered(call, answer)))
+    turn = Answers().drive(executor_model.next_turn(MODEL, brief, [query_database], _answered(call, answer)))
     assert turn.tool_calls[0]["args"]["status"] == "failed"
     assert turn.response_metadata["unasked"]
 
 
 def test_without_a_tool_the_milestone_is_blocked() -> None:
-    turn = Answers().hold(compact.next_turn(MODEL, _brief("Fly to the moon"), [], []))
+    turn = Answers().drive(executor_model.next_turn(MODEL, _brief("Fly to the moon"), [], []))
     assert turn.tool_calls[0]["args"]["status"] == "blocked"
 
 
 def test_turn_carries_the_usage_of_all_its_questions() -> None:
     answers = Answers("search")
-    turn = answers.hold(compact.next_turn(MODEL, _brief("the sum of 3 and 4"), [search_documents, calculate], []))
+    turn = answers.drive(
+        executor_model.next_turn(MODEL, _brief("the sum of 3 and 4"), [search_documents, calculate], [])
+    )
     assert turn.usage_metadata is not None
     assert turn.usage_metadata["input_tokens"] == 5 * len(answers.asked) > 0
 
 
 def test_error_of_the_model_is_raised() -> None:
-    dialogue = compact.next_turn(MODEL, _brief("the sum of 3 and 4"), [calculate], [])
+    dialogue = executor_model.next_turn(MODEL, _brief("the sum of 3 and 4"), [calculate], [])
     next(dialogue)
     with pytest.raises(TimeoutError):
         dialogue.send(Reply(error=TimeoutError("late")))
 
 
-def test_answer_copies_results_and_failed_work_meets_nothing() -> None:
+def test_answer_copies_results_and_failed_work_meets_no_requirement() -> None:
     milestones = {
         "m1": Milestone(goal="count the players", status="completed", result="11", covers=[1]),
         "m2": Milestone(goal="find the rules", status="failed", result="", covers=[2]),
     }
     requirements = [Requirement(number=n, text="x", met=None, milestones=[], note=None) for n in (1, 2)]
-    filled = Answers().hold(compact.synthesize(MODEL, "x", requirements, milestones))
-    synthesis = Synthesis.model_validate(filled)
+    synthesis = Synthesis.model_validate(CompactForms(MODEL).synthesize(requirements, milestones))
     assert synthesis.answer == "11"
     assert [verdict.met for verdict in synthesis.requirements] == [True, False]
 
 
-def test_requirement_recovered_by_a_replan_is_met_by_what_was_completed() -> None:
+def test_requirement_recovered_by_a_replan_is_met_by_the_completed_milestone() -> None:
     milestones = {
         "m1": Milestone(goal="count the players", status="failed", result="", covers=[1]),
         "m2": Milestone(goal="count the players", status="completed", result="11", covers=[1]),
         "m3": Milestone(goal="find the rules", status="blocked", result="", covers=[2]),
     }
     requirements = [Requirement(number=n, text="x", met=None, milestones=[], note=None) for n in (1, 2)]
-    synthesis = Synthesis.model_validate(Answers().hold(compact.synthesize(MODEL, "x", requirements, milestones)))
+    synthesis = Synthesis.model_validate(CompactForms(MODEL).synthesize(requirements, milestones))
     judged = judge_requirements(requirements, milestones, synthesis.requirements)
     assert [(r["met"], r["milestones"]) for r in judged] == [(True, ["m2"]), (False, ["m3"])]
 
@@ -459,8 +464,19 @@ def test_numbers_are_found_in_order(text: str, digits: list[str]) -> None:
     assert [operand.digits for operand in words.operands(text)] == digits
 
 
+def _draft(
+    answers: Answers,
+    request: str,
+    tools: Sequence[BaseTool] = TOOLS,
+    *,
+    objections: Sequence[str] = (),
+    milestones: Mapping[str, Milestone] | None = None,
+) -> dict[str, Any]:
+    return answers.drive(CompactForms(MODEL).draft_plan(request, tools, objections, milestones or {}))
+
+
 def _plan(answers: Answers, request: str, tools: Sequence[BaseTool] = TOOLS) -> PlanDraft:
-    draft = PlanDraft.model_validate(answers.hold(compact.draft_plan(MODEL, request, tools)))
+    draft = PlanDraft.model_validate(_draft(answers, request, tools))
     assert validate_draft(draft, tools=[each.name for each in tools], max_milestones=6) == []
     return draft
 

