@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as as_tool
 from langgraph.runtime import get_runtime
@@ -14,8 +15,6 @@ from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.truncation import READER_NAME
 
-MOST_RESOLVED = 256
-"""How many runs' settings are remembered."""
 RESERVED = frozenset({MilestoneReport.__name__, READER_NAME})
 
 
@@ -26,8 +25,8 @@ class Build:
     defaults: Context = field(default_factory=Context)
     tools: Mapping[str, BaseTool] = field(default_factory=dict)
     response_format: Any = None
-    _resolved: dict[tuple[int, int], tuple[object, object, Context]] = field(default_factory=dict, repr=False)
-    """The settings of runs under way, by the ids of what they were made from; with these, so that ids stay theirs."""
+    _resolved: list[tuple[object, object, Context]] = field(default_factory=list, repr=False)
+    """The settings that were resolved last, after what they were made from."""
 
     def context(self, settings: Mapping[str, Any] | None) -> Context:
         """The settings in force in the node that asks, given those frozen in the state.
@@ -36,14 +35,11 @@ class Build:
             ConfigurationError: They name a tool to approve that is not in the catalogue.
         """
         passed = get_runtime().context
-        key = id(settings), id(passed)
-        then = self._resolved.get(key)
-        if then is not None and then[0] is settings and then[1] is passed:
-            return then[2]
+        for settings_then, passed_then, context in self._resolved:
+            if passed_then is passed and settings_then == settings:
+                return context
         context = self.checked(effective_context(self.defaults, settings, passed))
-        if len(self._resolved) >= MOST_RESOLVED:
-            self._resolved.clear()
-        self._resolved[key] = settings, passed, context
+        self._resolved[:] = [(settings, passed, context)]
         return context
 
     def checked(self, context: Context) -> Context:
@@ -54,6 +50,27 @@ class Build:
             meant = f"did you mean {near[0]!r}?" if near else f"the catalogue has: {', '.join(self.tools) or 'none'}."
             raise ConfigurationError(f"Unknown tool {unknown!r} in 'approve_tools': {meant}")
         return context
+
+
+class Node(Runnable[Any, Any]):
+    """A graph's node or edge that is a plain function of the state: it runs on the event loop, untraced.
+
+    LangGraph would make a function without a coroutine wait for a thread in async code, and LangChain would trace it
+    inside the node's own span.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], name: str | None = None) -> None:
+        """Take a function that does not block; its name is the node's, unless another is given."""
+        self.function = function
+        self.name = name or function.__name__
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - its name
+        """Call the function."""
+        return self.function(input)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """Call the function."""
+        return self.function(input)
 
 
 def make_build(

@@ -1,7 +1,6 @@
 """The settings of a run: what a user may tune, and which setting wins."""
 
 import difflib
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -135,10 +134,6 @@ class Context(BaseModel):
     def tool_call_limit(self) -> int:
         """The most tool calls a milestone may make."""
         return self.max_tool_calls or SIZES[self.granularity].tool_calls
-
-    def seconds_left(self, spent: float) -> float:
-        """What is left of the budget of seconds; infinite if there is none."""
-        return math.inf if self.budget.seconds is None else max(self.budget.seconds - spent, 0.0)
 
     def over(self, other: "Context") -> "Context":
         """Lay what was set here over another context; what was left at its default does not count."""

@@ -1,11 +1,12 @@
 """The trail of a run: one entry for each transition, and the same news as an event while it runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from langgraph.config import get_stream_writer
 
-from plan_execute.agent.state import Decision, EventType, LogEntry, Milestone, Plan, merge_milestones, now
+from plan_execute.agent.state import Decision, EventType, LogEntry, Milestone, Plan, merge_milestones
 
 BY_PEOPLE: Mapping[str, str] = {"plan_reviewed": "review", "user_answered": "answer"}
 """What people do, by the type of its entry; a rule's action stands in the entry itself."""
@@ -65,3 +66,8 @@ def emit(event: LogEntry | dict[str, Any]) -> None:
     except RuntimeError:
         return
     writer(dict(event))
+
+
+def now(ago: float = 0.0) -> str:
+    """The time of a transition, or so many seconds before, ISO 8601 in UTC."""
+    return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")

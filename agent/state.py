@@ -3,14 +3,12 @@
 import operator
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NotRequired, Required
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import DeltaChannel
 from langgraph.graph.message import add_messages
 from langgraph.managed import RemainingSteps
-from langgraph.types import Overwrite
 from typing_extensions import TypedDict
 
 SCHEMA_VERSION = 1
@@ -334,7 +332,7 @@ class RunState(TypedDict, total=False):
     schema_version: int
     messages: Annotated[list[AnyMessage], add_messages]
     objective: str
-    settings: Annotated[dict[str, Any], LastWrite()]
+    settings: Annotated[dict[str, Any], DeltaChannel(last_write, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     plan: Annotated[Plan | None, LastWrite()]
     milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     decision: Decision | None
@@ -410,19 +408,9 @@ class ExecutorOutput(TypedDict):
     log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=SNAPSHOT_FREQUENCY)]
 
 
-def overwrite(value: Any) -> Any:
-    """Replace a key that otherwise accumulates."""
-    return Overwrite(value)
-
-
 def new_id() -> str:
     """An id that no other bears: 96 random bits in 16 letters, because a run stores each of them several times."""
     return secrets.token_urlsafe(12)
-
-
-def now(ago: float = 0.0) -> str:
-    """The time of a transition, or so many seconds before, ISO 8601 in UTC."""
-    return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")
 
 
 def _sum(a: ModelUsage | RoleUsage, b: ModelUsage | RoleUsage) -> ModelUsage:

@@ -31,9 +31,9 @@ def json_safe(value: Any) -> Any:
     """Make plain JSON fit to be stored: its texts cleaned, integers that no checkpoint holds as text."""
     match value:
         case str():
-            return sanitize(value)
+            return value if value.isascii() and len(value) <= STORED_LIMIT else sanitize(value)
         case dict():
-            return {sanitize(str(key)): json_safe(item) for key, item in value.items()}
+            return {json_safe(str(key)): json_safe(item) for key, item in value.items()}
         case list():
             return [json_safe(item) for item in value]
         case int() if not -(2**63) <= value < 2**63:

@@ -20,7 +20,7 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from plan_execute.agent.build import Build, make_build
+from plan_execute.agent.build import Build, Node, make_build
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import ExecutorState, complete_brief
 from plan_execute.agent.executor.middleware import ExecutorMiddleware
@@ -29,7 +29,6 @@ from plan_execute.agent.executor.receipts import ReceiptMiddleware
 from plan_execute.agent.executor.report import judge_report
 from plan_execute.agent.executor.scratchpad import ScratchpadState, steps_for_turn
 from plan_execute.agent.executor.tool_calls import as_react_tool
-from plan_execute.agent.llm.driver import Node
 from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput

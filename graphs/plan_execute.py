@@ -25,10 +25,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer, Send
 
-from plan_execute.agent.build import make_build
+from plan_execute.agent.build import Node, make_build
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import make_brief, run_so_far
-from plan_execute.agent.llm.driver import Node
 from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.nodes.ask_user import ask_user
 from plan_execute.agent.nodes.intake import begin_run
@@ -38,6 +37,9 @@ from plan_execute.agent.nodes.review import review_plan
 from plan_execute.agent.nodes.synthesize import listen_for_answer, synthesis_schema, synthesize
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState
 from plan_execute.graphs.executor import build_executor
+
+MOST_TASKS = 1_000
+"""How many tasks run at once where the caller's config has no `max_concurrency`; `max_parallel` is what limits them."""
 
 PlanExecuteAgent = CompiledStateGraph[RunState, Context, PlanExecuteInput, PlanExecuteOutput]
 
@@ -102,7 +104,9 @@ def create_plan_execute_agent(
     )
     graph.add_edge("ask_user", "replan_gate")
     graph.add_conditional_edges("synthesize", Node(route_after_synthesize), ["planner", END])
-    return graph.compile(checkpointer=checkpointer, store=store, name=name)
+    compiled = graph.compile(checkpointer=checkpointer, store=store, name=name)
+    # In sync code LangGraph runs at most as many tasks at once as there are processors, and four more.
+    return compiled.with_config(max_concurrency=MOST_TASKS)
 
 
 def route_after_intake(state: RunState) -> Literal["planner", "__end__"]:

@@ -41,10 +41,9 @@ from plan_execute.agent.executor.tool_calls import (
 )
 from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, retry_after
 from plan_execute.agent.interrupts import is_resuming
-from plan_execute.agent.llm.driver import Call, Steps, Wait, adrive, drive
+from plan_execute.agent.llm.calls import Call, CallAbandonedError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import compact_forms, find_model
 from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS
-from plan_execute.agent.llm.timeout import CallAbandonedError
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import Brief, FailureCode, new_id
@@ -121,7 +120,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         brief, context = pad.brief, pad.context
         if "wait" in brief and not any(isinstance(m, AIMessage) for m in pad.messages):
             yield Wait(brief["wait"])
-        seconds = min(pad.seconds_left, max(context.seconds_left(pad.seconds_spent), FINAL_CALL_SECONDS))
+        seconds = min(pad.seconds_left, max(pad.run_seconds_left, FINAL_CALL_SECONDS))
         if seconds <= 0:
             raise CallAbandonedError("no time is left for another model call")
         if pad.tally["turns"] >= context.max_model_calls:  # middleware may send the loop back to the model
@@ -166,7 +165,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
             return tool_call_update(decision, decision.answer, began)
         call = partial(handler, decision.request)
         try:
-            answer = yield Call(call, call, min(pad.seconds_left, pad.context.seconds_left(pad.seconds_spent)))
+            answer = yield Call(call, call, min(pad.seconds_left, pad.run_seconds_left))
         except GraphBubbleUp:
             raise
         except Exception as error:  # a tool may raise anything; the model is told
@@ -255,7 +254,10 @@ def with_own_ids(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
     ids: list[tuple[str | None, str]] = []
     for message in response.result:
         if isinstance(message, AIMessage):
-            calls = [{**call, "id": new_id(), "args": json_safe(call["args"])} for call in message.tool_calls]
+            safe = [json_safe(call["args"]) for call in message.tool_calls]
+            calls = [
+                {**call, "id": new_id(), "args": args} for call, args in zip(message.tool_calls, safe, strict=True)
+            ]
             ids = [(old["id"], new["id"]) for old, new in zip(message.tool_calls, calls, strict=True)]
             metadata = {"model_name": name, **message.response_metadata}
             facts = {"id": new_id(), "tool_calls": calls, "response_metadata": metadata}

@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
+from langgraph.types import Overwrite
 
 from plan_execute.agent import prompts
 from plan_execute.agent.build import Build
@@ -14,8 +15,8 @@ from plan_execute.agent.executor.brief import ExecutorState
 from plan_execute.agent.executor.report import end_milestone, judge_by_rules, spent_on
 from plan_execute.agent.executor.scratchpad import Scratchpad, raised_message
 from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error
-from plan_execute.agent.llm.driver import Call, Steps, adrive, drive
-from plan_execute.agent.state import new_id, overwrite
+from plan_execute.agent.llm.calls import Call, Steps, adrive, drive
+from plan_execute.agent.state import new_id
 
 
 def as_react_node(react: Runnable[Any, Any], build: Build, steps: int) -> Runnable[Any, Any]:
@@ -46,8 +47,8 @@ def as_react_node(react: Runnable[Any, Any], build: Build, steps: int) -> Runnab
         failure = judge_by_rules(pad)
         if failure is None and pad.context.verify == "model":
             kept = {key: ended[key] for key in ("tally", "structured_response") if key in ended}
-            return {**kept, "messages": overwrite([*prompts.evidence_of(pad.messages[:-1]), *pad.messages[-1:]])}
-        return {**end_milestone(pad, failure, spent_on(pad)), "messages": overwrite([])}
+            return {**kept, "messages": Overwrite([*prompts.evidence_of(pad.messages[:-1]), *pad.messages[-1:]])}
+        return {**end_milestone(pad, failure, spent_on(pad)), "messages": Overwrite([])}
 
     return _ReactNode(react, milestone)
 

@@ -16,11 +16,12 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent.context import Context
+from plan_execute.agent.events import now
 from plan_execute.agent.executor.scratchpad import Scratchpad, ScratchpadState, tally_of
 from plan_execute.agent.failures import leaves_outcome_unknown
 from plan_execute.agent.interrupts import active_checkpointer
-from plan_execute.agent.llm.driver import Call, Steps, adrive, drive
-from plan_execute.agent.state import Effect, FailureCode, LogEntry, ToolCallRecord, now
+from plan_execute.agent.llm.calls import Call, Steps, adrive, drive
+from plan_execute.agent.state import Effect, FailureCode, LogEntry, ToolCallRecord
 from plan_execute.agent.truncation import SHOWN_LIMIT, sanitize, truncate_middle
 
 OUTCOME_UNKNOWN: FailureCode = "outcome_unknown"
@@ -147,18 +148,20 @@ class ReceiptMiddleware(AgentMiddleware[ScratchpadState, Context]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Make a call in sync code, unless it was begun."""
-        return drive(self._call_once(request, handler))
+        return drive(self._call_once(request, handler)) if has_effect(request.tool) else handler(request)
 
     def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> Coroutine[Any, Any, ToolMessage | Command[Any]]:
         """Make a call in async code, unless it was begun."""
+        if not has_effect(request.tool):
+            return cast("Coroutine[Any, Any, ToolMessage | Command[Any]]", handler(request))
         return adrive(self._call_once(request, handler))
 
     def _call_once(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
     ) -> Steps[ToolMessage | Command[Any]]:
-        key = idempotency_key(request) if has_effect(request.tool) else str(request.tool_call["id"])
+        key = idempotency_key(request)
         receipt = _find_receipt(request)
         if receipt is None:
             call = partial(handler, _under(request, key))

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from plan_execute.agent import prompts
 from plan_execute.agent.build import Build
 from plan_execute.agent.errors import ModelError
-from plan_execute.agent.events import make_log_entry
+from plan_execute.agent.events import make_log_entry, now
 from plan_execute.agent.executor.brief import ExecutorState
 from plan_execute.agent.executor.receipts import unknown_outcomes
 from plan_execute.agent.executor.scratchpad import (
@@ -20,7 +20,7 @@ from plan_execute.agent.llm.models import BEYOND_COMPACT, find_model, is_compact
 from plan_execute.agent.llm.structured_output import Dialogue, Question, describe_no_reply, question_options
 from plan_execute.agent.llm.usage import measured
 from plan_execute.agent.schemas import Verification
-from plan_execute.agent.state import ExecutorOutput, Failure, FailureCode, Milestone, Spent, now
+from plan_execute.agent.state import ExecutorOutput, Failure, FailureCode, Milestone, Spent
 from plan_execute.agent.truncation import truncate_middle
 
 ARGS_LIMIT = 200

@@ -4,6 +4,7 @@ What limits a milestone and what bears out its report is counted beside the mess
 shorten; all of it is state, so it holds across a resume.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired, Required
 
@@ -17,8 +18,8 @@ from langgraph.managed.is_last_step import RemainingStepsManager
 from typing_extensions import TypedDict
 
 from plan_execute.agent.build import Build
-from plan_execute.agent.context import Budget, Price
-from plan_execute.agent.llm.usage import count_call, crossed_budget, sum_usage, total
+from plan_execute.agent.context import Price
+from plan_execute.agent.llm.usage import count_call, crossed_budget
 from plan_execute.agent.prompts import RESULT_LIMIT
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import (
@@ -26,15 +27,14 @@ from plan_execute.agent.state import (
     Brief,
     Effect,
     FailureCode,
-    LastWrite,
     RoleUsage,
     RunSoFar,
     Spent,
     ToolCallRecord,
     add_usage,
+    last_write,
 )
 
-NO_BUDGET = Budget()
 REPORT = MilestoneReport.__name__
 """Name of the tool an executor reports with."""
 STEPS_FOR_TURN = 4
@@ -78,7 +78,7 @@ def add_tallies(tally: Tally, writes: Sequence[Tally]) -> Tally:
         if kept := part.get("kept"):
             total["kept"] = {**total["kept"], **kept}
         if usage := part.get("usage"):
-            total["usage"] = add_usage(total["usage"], usage)
+            total["usage"] = add_usage(total["usage"], usage) if total["usage"] else usage
     return total
 
 
@@ -88,8 +88,8 @@ class ScratchpadState(AgentState[Any]):
     messages: Required[
         Annotated[list[AnyMessage], DeltaChannel(extend_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     ]
-    brief: Annotated[Brief, LastWrite()]
-    run: NotRequired[Annotated[RunSoFar | None, LastWrite()]]
+    brief: Annotated[Brief, DeltaChannel(last_write, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    run: NotRequired[Annotated[RunSoFar, DeltaChannel(last_write, snapshot_frequency=SNAPSHOT_FREQUENCY)]]
     tally: NotRequired[Annotated[Tally, DeltaChannel(add_tallies, dict, snapshot_frequency=SNAPSHOT_FREQUENCY)]]
     remaining_steps: NotRequired[Annotated[int, PrivateStateAttr, RemainingStepsManager]]
 
@@ -107,20 +107,20 @@ class Scratchpad:
         self.state = state
         self.brief: Brief = state["brief"]
         self.messages: Sequence[AnyMessage] = state["messages"]
-        self.tally = tally_of(state)
         self.report: dict[str, Any] | None = state.get("structured_response")
-        self.run: RunSoFar | None = state.get("run")
+        self.run: RunSoFar | None = state.get("run") or None
         self.context = build.context(self.run["settings"] if self.run else None)
-
-    @property
-    def seconds_spent(self) -> float:
+        self.tally: Tally = {**NO_TALLY, **state.get("tally", {})}
+        self.seconds_spent = (self.run["seconds"] if self.run else 0.0) + self.tally["seconds"]
         """How long the run has worked, this milestone included."""
-        return (self.run["seconds"] if self.run else 0.0) + self.tally["seconds"]
-
-    @property
-    def seconds_left(self) -> float:
+        self.seconds_left = self.context.milestone_timeout - self.tally["seconds"]
         """What is left of the milestone's time."""
-        return self.context.milestone_timeout - self.tally["seconds"]
+        budget = self.context.budget.seconds
+        self.run_seconds_left = math.inf if budget is None else max(budget - self.seconds_spent, 0.0)
+        """What is left of the run's budget of seconds."""
+        cut = {key: text for key, text in self.brief.get("inputs", {}).items() if len(text) > RESULT_LIMIT}
+        self.readable_texts = cut | self.tally["kept"]
+        """The long texts a model was shown only in part, by reference: cut tool results, and those it depends on."""
 
     @property
     def effects(self) -> Mapping[str, Effect]:
@@ -131,12 +131,6 @@ class Scratchpad:
     def has_evidence(self) -> bool:
         """Whether a granted tool has answered successfully."""
         return any(call["ok"] and call["tool"] in self.brief["tools"] for call in self.tally["calls"])
-
-    @property
-    def readable_texts(self) -> dict[str, str]:
-        """The long texts a model was shown only in part, by reference: cut tool results, and those it depends on."""
-        cut = {key: text for key, text in self.brief["inputs"].items() if len(text) > RESULT_LIMIT}
-        return cut | self.tally["kept"]
 
     def limit_reached(self, steps: int = STEPS_FOR_TURN) -> str | None:
         """Name what leaves nothing to the model but to report, in words; None while there is room.
@@ -151,9 +145,9 @@ class Scratchpad:
             return f"the limit of {context.max_model_calls} model calls"
         if len(tally["calls"]) >= context.tool_call_limit:
             return f"the limit of {context.tool_call_limit} tool calls"
-        if self.run is None or context.budget == NO_BUDGET:
+        if self.run is None:
             return None
-        return crossed_budget(context.budget, total(self.run, Spent(usage=tally["usage"], seconds=tally["seconds"])))
+        return crossed_budget(context.budget, self.run, Spent(usage=tally["usage"], seconds=tally["seconds"]))
 
 
 def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
@@ -164,8 +158,12 @@ def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
 
 def usage_of(messages: Sequence[BaseMessage], prices: Mapping[str, Price]) -> dict[str, RoleUsage]:
     """What the model calls behind these messages cost."""
-    said = (m for m in messages if isinstance(m, AIMessage) and not _is_no_call(m))
-    return sum_usage(count_call("executor", None, message, prices) for message in said)
+    usage: dict[str, RoleUsage] = {}
+    for message in messages:
+        if isinstance(message, AIMessage) and not _is_no_call(message):
+            counted = count_call("executor", None, message, prices)
+            usage = add_usage(usage, counted) if usage else counted
+    return usage
 
 
 def steps_for_turn(middleware: Sequence[AgentMiddleware[Any, Any]]) -> int:

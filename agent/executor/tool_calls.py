@@ -13,7 +13,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent import prompts
-from plan_execute.agent.events import emit
+from plan_execute.agent.events import emit, now
 from plan_execute.agent.executor.approval import CallDecision
 from plan_execute.agent.executor.receipts import OUTCOME_UNKNOWN, has_effect, idempotency_key, is_at_most_once
 from plan_execute.agent.executor.scratchpad import (
@@ -23,13 +23,8 @@ from plan_execute.agent.executor.scratchpad import (
     tally_of,
 )
 from plan_execute.agent.failures import classify_tool_error, describe_error, error_text, leaves_outcome_unknown
-from plan_execute.agent.llm.timeout import CallAbandonedError
-from plan_execute.agent.state import (
-    FailureCode,
-    ToolCallRecord,
-    new_id,
-    now,
-)
+from plan_execute.agent.llm.calls import CallAbandonedError
+from plan_execute.agent.state import FailureCode, ToolCallRecord, new_id
 from plan_execute.agent.truncation import SHOWN_LIMIT, read_reference, sanitize, truncate_middle
 
 ERROR_LIMIT = 500

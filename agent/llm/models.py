@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 
 from plan_execute.agent.context import Context, ModelSpec, check_model_name
 from plan_execute.agent.errors import ConfigurationError, ModelError
-from plan_execute.agent.llm.driver import Call, drive
+from plan_execute.agent.llm.calls import Call, drive
 from plan_execute.agent.state import Role
 
 if TYPE_CHECKING:
@@ -64,6 +64,24 @@ def find_model(role: Role, context: Context) -> Generator[Call, Any, BaseChatMod
     name = spec or _default(role)
     loaded = _loaded.get(_key(name))
     return loaded or (yield Call(partial(load_model, name)))
+
+
+def find_other_models(context: Context, *, structured: bool) -> Generator[Call, Any, None]:
+    """See that all roles but the planner have models, before the first call is paid for.
+
+    Args:
+        context: The run's settings.
+        structured: Whether the answer is to take a form of the user's.
+
+    Raises:
+        ModelError: One cannot be had, or cannot do what this run wants of it.
+    """
+    yield from find_model("executor", context)
+    synthesizer = yield from find_model("synthesizer", context)
+    if structured and is_compact(synthesizer):
+        raise ModelError(BEYOND_COMPACT["synthesizer"])
+    if context.verify == "model" and is_compact((yield from find_model("verifier", context))):
+        raise ModelError(BEYOND_COMPACT["verifier"])
 
 
 def model_for(role: Role, context: Context) -> BaseChatModel:

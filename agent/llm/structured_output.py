@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from plan_execute.agent.context import Context
 from plan_execute.agent.failures import classify_error, describe_error, http_status, retry_after, retry_delay
-from plan_execute.agent.llm.driver import Call, Steps, Wait, adrive, drive
+from plan_execute.agent.llm.calls import Call, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.parsing import Reply, json_schema_of, read_reply
 from plan_execute.agent.prompts import in_words
 from plan_execute.agent.state import Role
@@ -74,8 +74,10 @@ async def aask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T
 
 def question_options(context: Context, spent: float) -> dict[str, Any]:
     """How the questions of a run that has worked for so many seconds are put: by which method, with how much time."""
-    left = max(context.seconds_left(spent), FINAL_CALL_SECONDS)
-    return {"method": context.structured_output, "seconds": min(context.milestone_timeout, left)}
+    seconds = context.milestone_timeout
+    if context.budget.seconds is not None:
+        seconds = min(seconds, max(context.budget.seconds - spent, FINAL_CALL_SECONDS))
+    return {"method": context.structured_output, "seconds": seconds}
 
 
 def as_reply(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:

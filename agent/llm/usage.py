@@ -14,6 +14,7 @@ from plan_execute.agent.state import ModelUsage, Role, RoleUsage, RunState, Spen
 
 T = TypeVar("T")
 
+NO_BUDGET = Budget()
 HEAVY_ROLES: tuple[Role, ...] = ("planner", "synthesizer")
 
 
@@ -76,14 +77,20 @@ def heavy_calls(usage: Mapping[str, RoleUsage]) -> int:
     return sum(usage[role]["calls"] for role in HEAVY_ROLES if role in usage)
 
 
-def crossed_budget(budget: Budget, spent: Spent, heavy_ahead: int = 0) -> str | None:
+def crossed_budget(
+    budget: Budget, before: Spent | RunState, since: Spent | None = None, *, heavy_ahead: int = 0
+) -> str | None:
     """Name the limit that is used up, in words; None while there is room.
 
     Args:
         budget: The limits of the run.
-        spent: What it has cost so far.
+        before: What it had cost by the last step.
+        since: What was spent since.
         heavy_ahead: Heavy calls that what comes next needs beyond those made.
     """
+    if budget == NO_BUDGET:
+        return None
+    spent = total(before, since) if since else before
     usage = spent["usage"]
     if budget.heavy_calls is not None and heavy_calls(usage) + heavy_ahead > budget.heavy_calls:
         return f"the budget of {budget.heavy_calls} heavy calls"

@@ -3,13 +3,14 @@
 from typing import Any
 
 from langchain_core.messages import HumanMessage
+from langgraph.types import Overwrite
 
 from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.nodes.finish import finish_run
-from plan_execute.agent.state import SCHEMA_VERSION, RunState, overwrite
+from plan_execute.agent.state import SCHEMA_VERSION, RunState
 
 ASKING = ("review", "approve_tools", "ask_user")
 """The settings by which a person is asked."""
@@ -36,19 +37,19 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
         "objective": objective,
         "settings": context.freeze(),
         "plan": None,
-        "milestones": overwrite({}),
+        "milestones": Overwrite({}),
         "decision": None,
         "replans": 0,
-        "usage": overwrite({}),
-        "log": overwrite([]),
+        "usage": Overwrite({}),
+        "log": Overwrite([]),
         "status": "running",
         "error": None,
         "answer": None,
         "structured_response": None,
-        "seconds": overwrite(0.0),
+        "seconds": Overwrite(0.0),
     }
     if not objective.strip():
         message = "The request is empty: say what the agent is to do."
         ending = finish_run({"messages": []}, "aborted", code="empty_request", message=message)
-        update |= ending | {"log": overwrite(ending["log"])}
+        update |= ending | {"log": Overwrite(ending["log"])}
     return update

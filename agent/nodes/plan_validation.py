@@ -16,6 +16,10 @@ ALIKE = 0.5
 """From which ratio of `difflib` on two texts are taken for one requirement in other words."""
 
 
+_Named = dict[str, tuple[MilestoneDraft, list[str]]]
+"""The milestones of a draft by name, each with the names that it depends on."""
+
+
 def validate_draft(
     draft: PlanDraft,
     *,
@@ -37,11 +41,12 @@ def validate_draft(
         The objections, empty for a draft that may run; of very many the first ones.
     """
     finished = finished or {}
-    names = _draft_names(draft)
+    named, repeated = _name_milestones(draft)
     objections = _size_objections(draft, max_milestones, replanning=bool(requirements or finished))
-    for name, milestone in zip(names, draft.milestones, strict=True):
-        objections += _milestone_objections(name, milestone, names, tools, finished)
-    objections += _cycle_objections(draft, names)
+    for name, (milestone, references) in named.items():
+        objections += _milestone_objections(name, milestone, tools)
+        objections += _reference_objections(name, references, named, repeated, finished)
+    objections += _cycle_objections(named)
     objections += _coverage_objections(draft, requirements, finished)
     more = len(objections) - MOST_OBJECTIONS
     return [*objections[:MOST_OBJECTIONS], f"And {more} more."] if more > 0 else objections
@@ -64,13 +69,13 @@ def adopt_draft(
         The new milestones in plan order, all pending, and all requirements: the frozen ones, then what was added.
     """
     merged, numbers = merge_requirements(requirements, draft)
-    names = _draft_names(draft)
-    own = _own_ids(draft, names, known)
+    named, _ = _name_milestones(draft)
+    own = _own_ids(named, known)
     milestones: dict[str, Milestone] = {}
-    for name, milestone in zip(names, draft.milestones, strict=True):
+    for name, (milestone, references) in named.items():
         if own[name] in known:
             continue
-        depends_on = [_resolve(ref, names, own, known) for ref in _references(milestone, names)]
+        depends_on = [_resolve(ref, own, known) for ref in references]
         milestones[own[name]] = Milestone(
             id=own[name],
             goal=milestone.goal,
@@ -134,13 +139,7 @@ def _size_objections(draft: PlanDraft, max_milestones: int, *, replanning: bool)
     return []
 
 
-def _milestone_objections(
-    name: str,
-    milestone: MilestoneDraft,
-    names: Sequence[str],
-    tools: Collection[str],
-    finished: Mapping[str, Milestone],
-) -> list[str]:
+def _milestone_objections(name: str, milestone: MilestoneDraft, tools: Collection[str]) -> list[str]:
     objections = []
     if not milestone.goal.strip():
         objections.append(f"Milestone {name!r} has no goal.")
@@ -148,13 +147,6 @@ def _milestone_objections(
         if tool not in tools:
             known = ", ".join(sorted(tools)) or "none"
             objections.append(f"Milestone {name!r} names the unknown tool {tool!r}; the catalogue has: {known}.")
-    for ref in _references(milestone, names):
-        if ref == name:
-            objections.append(f"Milestone {name!r} depends on itself.")
-        elif sum(name == ref or name.startswith(f"{ref}#") for name in names) > 1:
-            objections.append(f"Milestone {name!r} depends on {ref!r}, an id several milestones bear: make ids unique.")
-        elif ref not in names and _finished_id(ref, finished) is None:
-            objections.append(f"Milestone {name!r} depends on {ref!r}, which is not in the plan.")
     for call in milestone.calls:
         if call.tool not in milestone.tools:
             objections.append(f"Milestone {name!r} pins a call of {call.tool!r}, which is not among its tools.")
@@ -171,11 +163,22 @@ def _milestone_objections(
     return objections
 
 
-def _cycle_objections(draft: PlanDraft, names: Sequence[str]) -> list[str]:
-    graph = {
-        name: [ref for ref in _references(milestone, names) if ref in names and ref != name]
-        for name, milestone in zip(names, draft.milestones, strict=True)
-    }
+def _reference_objections(
+    name: str, references: Sequence[str], named: _Named, repeated: Collection[str], finished: Mapping[str, Milestone]
+) -> list[str]:
+    objections = []
+    for ref in references:
+        if ref == name:
+            objections.append(f"Milestone {name!r} depends on itself.")
+        elif ref in repeated:
+            objections.append(f"Milestone {name!r} depends on {ref!r}, an id several milestones bear: make ids unique.")
+        elif ref not in named and _finished_id(ref, finished) is None:
+            objections.append(f"Milestone {name!r} depends on {ref!r}, which is not in the plan.")
+    return objections
+
+
+def _cycle_objections(named: _Named) -> list[str]:
+    graph = {name: [ref for ref in refs if ref in named and ref != name] for name, (_, refs) in named.items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -201,21 +204,39 @@ def _coverage_objections(
     return missing + unknown
 
 
-def _draft_names(draft: PlanDraft) -> list[str]:
-    """A name for each milestone of the draft: its id, or its position; a repeated id gets its position behind it."""
+def _name_milestones(draft: PlanDraft) -> tuple[_Named, set[str]]:
+    """Name the milestones of a draft, and read what each depends on.
+
+    A milestone is called by its id, or by its position; of a repeated id only the first keeps it. In what a milestone
+    depends on, a number that is no id counts as a position.
+
+    Returns:
+        The milestones, and the ids that several of them bear.
+    """
     names: list[str] = []
+    taken, repeated = set[str](), set[str]()
     for position, milestone in enumerate(draft.milestones, start=1):
         name = milestone.id.strip() or f"m{position}"
-        names.append(name if name not in names else f"{name}#{position}")
-    return names
+        if name in taken:
+            repeated.add(name)
+        while name in taken:
+            name = f"{name}#{position}"
+        taken.add(name)
+        names.append(name)
+    by_position = {str(position): name for position, name in enumerate(names, start=1)}
+    named = {}
+    for name, milestone in zip(names, draft.milestones, strict=True):
+        refs = map(str.strip, milestone.depends_on)
+        named[name] = milestone, [ref if ref in taken else by_position.get(ref, ref) for ref in refs]
+    return named, repeated
 
 
-def _own_ids(draft: PlanDraft, names: Sequence[str], known: Mapping[str, Milestone]) -> dict[str, str]:
+def _own_ids(named: _Named, known: Mapping[str, Milestone]) -> dict[str, str]:
     """Our id for each name of the draft: a new one, or that of the finished milestone it repeats."""
     finished = {_identity(m["goal"], m["tools"]): key for key, m in known.items() if m["status"] == "completed"}
     own: dict[str, str] = {}
     fresh = len(known)
-    for name, milestone in zip(names, draft.milestones, strict=True):
+    for name, (milestone, _) in named.items():
         repeated = finished.get(_identity(milestone.goal, milestone.tools))
         fresh += repeated is None
         own[name] = repeated or f"m{fresh}"
@@ -226,15 +247,8 @@ def _identity(goal: str, tools: Sequence[str]) -> tuple[str, frozenset[str]]:
     return _folded(goal), frozenset(tools)
 
 
-def _references(milestone: MilestoneDraft, names: Sequence[str]) -> list[str]:
-    """What a milestone depends on; a number that is no id counts as a position in the draft."""
-    by_position = {str(position): name for position, name in enumerate(names, start=1)}
-    refs = map(str.strip, milestone.depends_on)
-    return [ref if ref in names else by_position.get(ref, ref) for ref in refs]
-
-
-def _resolve(ref: str, names: Sequence[str], own: Mapping[str, str], known: Mapping[str, Milestone]) -> str:
-    if ref in names:
+def _resolve(ref: str, own: Mapping[str, str], known: Mapping[str, Milestone]) -> str:
+    if ref in own:
         return own[ref]
     resolved = _finished_id(ref, known)
     if resolved is None:

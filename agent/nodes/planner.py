@@ -12,7 +12,7 @@ from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.events import log_event
-from plan_execute.agent.llm.models import BEYOND_COMPACT, compact_forms, find_model, is_compact
+from plan_execute.agent.llm.models import compact_forms, find_model, find_other_models
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
     Dialogue,
@@ -60,7 +60,7 @@ def make_plan(state: RunState, build: Build) -> Dialogue[dict[str, Any]]:
     try:
         model = yield from find_model("planner", context)
         code = "model_unavailable"
-        yield from _find_other_models(build, context)
+        yield from find_other_models(context, structured=build.response_format is not None)
     except ModelError as error:
         return _give_up(state, Problem(code, str(error)), spent)
     draft = yield from measured("planner", context, _draft(state, build, context, model, spent), spent)
@@ -68,23 +68,9 @@ def make_plan(state: RunState, build: Build) -> Dialogue[dict[str, Any]]:
         return _give_up(state, draft, spent)
     if not draft.milestones:
         return _plan_nothing(state, build, draft, spent)
-    if crossed := crossed_budget(context.budget, total(state, spent)):
+    if crossed := crossed_budget(context.budget, state, spent):
         return _give_up(state, Problem("budget", f"Crossed {crossed}."), spent)
     return adopt_plan(state, build, context, draft, spent)
-
-
-def _find_other_models(build: Build, context: Context) -> Dialogue[None]:
-    """See that the other roles have models, before the first call is paid for.
-
-    Raises:
-        ModelError: One cannot be had, or cannot do what this run wants of it.
-    """
-    yield from find_model("executor", context)
-    synthesizer = yield from find_model("synthesizer", context)
-    if build.response_format is not None and is_compact(synthesizer):
-        raise ModelError(BEYOND_COMPACT["synthesizer"])
-    if context.verify == "model" and is_compact((yield from find_model("verifier", context))):
-        raise ModelError(BEYOND_COMPACT["verifier"])
 
 
 def _draft(
@@ -96,10 +82,10 @@ def _draft(
     objections: list[str] = []
     problem = Problem("planner_unavailable", "The planner was not asked.")
     for attempt in range(1, 2 + REPAIRS):
-        so_far = total(state, spent)
-        if context.budget.heavy_calls is not None and heavy_calls(so_far["usage"]) >= context.budget.heavy_calls:
-            return Problem("budget", f"The budget of {context.budget.heavy_calls} heavy calls is used up.")
-        if repair and (crossed := crossed_budget(context.budget, so_far)):
+        most = context.budget.heavy_calls
+        if most is not None and heavy_calls(total(state, spent)["usage"]) >= most:
+            return Problem("budget", f"The budget of {most} heavy calls is used up.")
+        if repair and (crossed := crossed_budget(context.budget, state, spent)):
             return Problem("budget", f"Crossed {crossed}. {problem.message}")
         if forms := compact_forms(model):
             tools = list(build.tools.values())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
-from plan_execute.agent.events import emit, log_decision, log_event
+from plan_execute.agent.events import emit, log_decision, log_event, now
 from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.usage import crossed_budget
 from plan_execute.agent.nodes.ask_user import OpenQuestion, open_questions
@@ -24,9 +24,7 @@ from plan_execute.agent.state import (
     Milestone,
     Rule,
     RunState,
-    Spent,
     merge_milestones,
-    now,
 )
 
 STEPS_FOR_ROUND = 3
@@ -150,8 +148,7 @@ class Situation:
         """The budget that leaves no room for what comes next: another round, or a new plan and the answer."""
         if not self.troubled and not self.pending:
             return None
-        spent = Spent(usage=self.state["usage"], seconds=self.state["seconds"])
-        return crossed_budget(self.context.budget, spent, heavy_ahead=2 if self.replan_ahead else 0)
+        return crossed_budget(self.context.budget, self.state, heavy_ahead=2 if self.replan_ahead else 0)
 
     @cached_property
     def fingerprint(self) -> str:

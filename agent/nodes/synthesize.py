@@ -14,7 +14,7 @@ from plan_execute.agent import prompts
 from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError, ModelError
-from plan_execute.agent.events import emit, log_decision, log_event
+from plan_execute.agent.events import emit, log_decision, log_event, now
 from plan_execute.agent.failures import describe_error
 from plan_execute.agent.llm.models import compact_forms, find_model
 from plan_execute.agent.llm.parsing import Reply
@@ -25,7 +25,7 @@ from plan_execute.agent.llm.structured_output import (
     is_worth_repeating,
     question_options,
 )
-from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured, total
+from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured
 from plan_execute.agent.nodes.finish import (
     NOTHING_LEFT,
     Problem,
@@ -37,7 +37,7 @@ from plan_execute.agent.nodes.finish import (
 from plan_execute.agent.nodes.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.schemas import RequirementVerdict, Synthesis
-from plan_execute.agent.state import Decision, ErrorCode, Milestone, Plan, Requirement, RunState, Spent, now
+from plan_execute.agent.state import Decision, ErrorCode, Milestone, Plan, Requirement, RunState, Spent
 from plan_execute.agent.truncation import json_safe, truncate_middle
 
 REPAIRS = 1
@@ -55,7 +55,7 @@ def synthesize(state: RunState, build: Build) -> Dialogue[dict[str, Any]]:
     synthesis = yield from measured("synthesizer", context, _ask_for_synthesis(state, build, context), spent)
     if isinstance(synthesis, Problem):
         return {**_without_model(state, synthesis), **spent}
-    return {**_settle(state, context, synthesis, total(state, spent)), **spent}
+    return {**_settle(state, context, synthesis, spent), **spent}
 
 
 def synthesis_schema(response_format: Any) -> type[Synthesis]:
@@ -172,7 +172,7 @@ def _settle(state: RunState, context: Context, synthesis: Synthesis, spent: Spen
     tried = decision is not None and decision["rule"] == NOTHING_LEFT
     may_replan = state["replans"] < context.max_replans and state["remaining_steps"] > STEPS_FOR_REPLAN
     wanted = bool(unmet) and may_replan and not tried and not cut_short
-    crossed = crossed_budget(context.budget, spent, heavy_ahead=2) if wanted else None
+    crossed = crossed_budget(context.budget, state, spent, heavy_ahead=2) if wanted else None
     if wanted and not crossed:
         decision = Decision(
             action="replan",

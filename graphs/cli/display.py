@@ -17,7 +17,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from plan_execute.agent.state import Plan, RoleUsage, RunState, now
+from plan_execute.agent.events import now
+from plan_execute.agent.state import Plan, RoleUsage, RunState
 from plan_execute.graphs.formatting import duration, one_line, seconds_between, visible
 
 ARGS_WIDTH = 100

@@ -1,5 +1,7 @@
 """Whole runs on the real graph: planning, rounds, replanning, and how a run ends."""
 
+import os
+import threading
 from typing import Any
 
 import pytest
@@ -504,3 +506,18 @@ def test_model_that_reports_no_usage_does_no_harm() -> None:
     assert output["usage"]["executor"]["calls"] == 2
     assert output["usage"]["executor"]["input_tokens"] == 0
     assert output["usage"]["executor"]["usd"] is None
+
+
+def test_as_many_milestones_run_at_once_as_the_run_allows_in_sync_code_too() -> None:
+    count = (os.cpu_count() or 1) + 8
+    everyone = threading.Barrier(count)
+
+    @tool
+    def meet(subject: str) -> str:
+        """Wait until everybody is here."""
+        everyone.wait(60)
+        return subject
+
+    planner = heavy(plan(*[milestone(f"part {n}", tools=["meet"]) for n in range(count)]))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [meet], context={"max_parallel": count})
+    assert set(statuses(agent.invoke(ASKED)).values()) == {"completed"}
