@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
+from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from plan_execute.agent.errors import ConfigurationError
@@ -14,6 +15,11 @@ ModelSpec = str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None
 Granularity = Literal["coarse", "balanced", "fine"]
 
 MODEL_FIELDS = ("planner_model", "executor_model", "synthesizer_model", "verifier_model")
+
+
+def _studio(*nodes: str, prompt: bool = False) -> JsonDict:
+    """Tell LangGraph Studio at which nodes of the drawing a setting is edited, and whether it is part of a prompt."""
+    return {"langgraph_nodes": list(nodes), **({"langgraph_type": "prompt"} if prompt else {})}
 
 
 class Size(NamedTuple):
@@ -57,17 +63,25 @@ class Context(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    planner_model: ModelSpec = Field(default=None, title="Planner model")
+    planner_model: ModelSpec = Field(default=None, title="Planner model", json_schema_extra=_studio("planner"))
     """The heavy model that plans, as `provider:model`, for example `openai:gpt-5`. Empty: chosen by what is there."""
-    executor_model: ModelSpec = Field(default=None, title="Executor model")
+    executor_model: ModelSpec = Field(default=None, title="Executor model", json_schema_extra=_studio("executor"))
     """The light model that carries out milestones, as `provider:model`. Empty: the planner's, if that is named."""
-    synthesizer_model: ModelSpec = Field(default=None, title="Synthesizer model")
+    synthesizer_model: ModelSpec = Field(
+        default=None, title="Synthesizer model", json_schema_extra=_studio("synthesize")
+    )
     """The heavy model that writes the answer, as `provider:model`. Empty: the planner's."""
-    verifier_model: ModelSpec = Field(default=None, title="Verifier model")
+    verifier_model: ModelSpec = Field(default=None, title="Verifier model", json_schema_extra=_studio("executor"))
     """The light model that verifies milestones if `verify` is `model`, as `provider:model`. Empty: the executor's."""
-    planner_instructions: str = Field(default="", title="Instructions for the planner")
+    planner_instructions: str = Field(
+        default="",
+        title="Instructions for the planner",
+        json_schema_extra=_studio("planner", "synthesize", prompt=True),
+    )
     """What the planner (and the synthesizer) should know beyond the request: house rules, style, language."""
-    executor_instructions: str = Field(default="", title="Instructions for the executor")
+    executor_instructions: str = Field(
+        default="", title="Instructions for the executor", json_schema_extra=_studio("executor", "react", prompt=True)
+    )
     """What every executor should know; it sees nothing else of the run."""
     granularity: Granularity = Field(default="balanced", title="Granularity")
     """How large a milestone is: coarse (at most 6, 25 tool calls each), balanced (25, 12) or fine (100, 6)."""
@@ -79,11 +93,13 @@ class Context(BaseModel):
     """How often one milestone is tried when it fails for a passing reason; anything else goes to the planner."""
     max_parallel: int = Field(default=1, ge=1, title="Milestones at once")
     """How many independent milestones run at the same time; 1 is strictly sequential, in plan order."""
-    review: Literal["never", "first", "every"] = Field(default="never", title="Review of plans")
+    review: Literal["never", "first", "every"] = Field(
+        default="never", title="Review of plans", json_schema_extra=_studio("review")
+    )
     """Which plans a person sees before they run: none, the first, or every revision too. Needs a checkpointer."""
-    approve_tools: tuple[str, ...] = Field(default=(), title="Tools to approve")
+    approve_tools: tuple[str, ...] = Field(default=(), title="Tools to approve", json_schema_extra=_studio("executor"))
     """Names of tools whose every call a person approves, with its exact arguments. Needs a checkpointer."""
-    ask_user: bool = Field(default=False, title="Ask the user")
+    ask_user: bool = Field(default=False, title="Ask the user", json_schema_extra=_studio("ask_user"))
     """Whether a milestone that lacks information asks the user for it, before a replan. Needs a checkpointer."""
     max_model_calls: int = Field(default=25, ge=2, title="Most model calls in a milestone")
     """The executor's calls of its model within one milestone; on the last it can only report."""
@@ -100,7 +116,7 @@ class Context(BaseModel):
     """Who checks a milestone that reports success: plain rules, or also the verifier model against `done_when`."""
     escalate: bool = Field(default=False, title="Escalate")
     """Whether a milestone that was tried in vain goes to the planner's model for another attempt, before a replan."""
-    budget: Budget = Field(default=Budget(), title="Budget")
+    budget: Budget = Field(default=Budget(), title="Budget", json_schema_extra=_studio("replan_gate"))
     """What a whole run may cost."""
     prices: dict[str, Price] = Field(default={}, title="Prices")
     """Prices by model name, for models whose price is not known or is another for you."""
