@@ -31,7 +31,7 @@ from plan_execute.graphs.persistence.checkpointer import (
     open_checkpointer,
     storage_errors,
 )
-from plan_execute.graphs.persistence.history import prune_scratchpads
+from plan_execute.graphs.persistence.prune import prune_scratchpads
 from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import Thread, find_threads, read_snapshot, read_thread
 

@@ -116,7 +116,9 @@ def test_interrupted_run_goes_on_where_it_was(
     server: OpenAIServer, model: Model, place: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = interrupted(server, model, place)
-    assert said == f"Interrupted: m1 finished, m2 not. plan-execute resume sales --checkpointer {place[1]} goes on.\n"
+    assert (
+        said == f"Interrupted: m1 finished, m2 not. plan-execute resume sales --checkpointer {place[1]} resumes it.\n"
+    )
     before = len(server.asked)
     assert main(["resume", "sales", *place]) == 0
     printed = capsys.readouterr().out
@@ -165,7 +167,7 @@ def test_unknown_thread_is_refused(
     told = capsys.readouterr()
     assert (told.out, told.err) == (
         "",
-        "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are kept.\n",
+        "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are stored.\n",
     )
 
 
@@ -304,7 +306,7 @@ def test_data_and_server_of_a_run_are_those_of_its_resume(tmp_path: Path, monkey
 def test_password_is_not_kept_and_asked_for_again(url: str) -> None:
     metadata = stored_options(options_of("--db", url))
     assert "secret" not in str(metadata)
-    with pytest.raises(ValueError, match=r"an address that is not kept: add --db URL\."):
+    with pytest.raises(ValueError, match=r"an address that is not stored: add --db URL\."):
         fill_in_from_thread(Options(thread="sales"), metadata)
     fill_in_from_thread(named := Options(thread="sales", db=url), metadata)
     assert named.db == url
