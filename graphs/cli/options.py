@@ -226,7 +226,7 @@ def _add_run_options(parser: Parser) -> Any:
     data.add_argument("--db", metavar="URL", help="database to ask, as a SQLAlchemy URL or a SQLite file; only read")
     data.add_argument("--docs", metavar="DIR", help="folder of .md, .rst and .txt files to search and read")
     data.add_argument("--web", action="store_true", help="search the web and read pages (needs the extra 'web')")
-    models = parser.add_argument_group("models (provider:model; default: OpenAI with OPENAI_API_KEY, else bundled)")
+    models = parser.add_argument_group("models (provider:model; default: OpenAI's with OPENAI_API_KEY, else bundled)")
     models.add_argument("--planner-model", metavar="MODEL", help="heavy model that plans, for example openai:gpt-5")
     models.add_argument("--executor-model", metavar="MODEL", help="light model that carries out (default: planner's)")
     models.add_argument("--synthesizer-model", metavar="MODEL", help="writes the answer (default: planner's)")

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -35,17 +35,9 @@ class StopRequest:
         self._deadline = math.inf
         self._announced = False
 
-    @contextmanager
-    def handle_signals(self) -> Iterator[None]:
-        """Handle the signals; outside the main thread they are the host's, and what is ignored stays ignored."""
-        ours = threading.current_thread() is threading.main_thread()
-        numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if ours and signal.getsignal(n) != signal.SIG_IGN]
-        before = {number: signal.signal(number, self._handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def handle_signals(self) -> AbstractContextManager[None]:
+        """Handle both signals while the block lasts."""
+        return handle(self._handle, signal.SIGINT, signal.SIGTERM)
 
     def announcement(self) -> str | None:
         """What to say of a request that is new.
@@ -73,16 +65,21 @@ class StopRequest:
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM end the run as Ctrl-C does; outside the main thread the signals are the host's."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
+def handle(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
+    """Handle signals while the block lasts; outside the main thread they are the host's, and ignored ones stay so."""
+    ours = threading.current_thread() is threading.main_thread()
+    numbers = tuple(number for number in numbers if ours and signal.getsignal(number) != signal.SIG_IGN)
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def sigterm_as_interrupt() -> AbstractContextManager[None]:
+    """Make SIGTERM end the run as Ctrl-C does, while the block lasts."""
+    return handle(_terminate, signal.SIGTERM)
 
 
 def exit_now(

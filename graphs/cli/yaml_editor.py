@@ -2,14 +2,14 @@
 
 import json
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import click
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from plan_execute.agent.truncation import json_safe
+from plan_execute.graphs.cli.signals import handle
 
 
 def edit(text: str) -> str:
@@ -19,7 +19,7 @@ def edit(text: str) -> str:
         OSError: There is no editor, or it failed; one sentence says it.
     """
     try:
-        with _interrupts_left_to_editor():
+        with handle(lambda *_: None, signal.SIGINT):  # Ctrl-C is for the editor
             return click.edit(text, extension=".yaml", require_save=False) or ""
     except (click.ClickException, ValueError) as error:
         reason = error.message if isinstance(error, click.ClickException) else error
@@ -70,16 +70,6 @@ def read_yaml(text: str, before: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(args, dict):
         raise ValueError(f"expected {', '.join(f'{name}:' for name in before)} each at the beginning of a line.")
     return args
-
-
-@contextmanager
-def _interrupts_left_to_editor() -> Iterator[None]:
-    """Leave Ctrl-C to the editor, instead of ending the run."""
-    before = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _describe_problem(error: yaml.YAMLError, text: str) -> str:
