@@ -1,13 +1,13 @@
-"""The agent inside something else: a tool of another agent, a link of a chain.
+"""The agent inside a host: as a tool of another agent, or as a Runnable in a chain.
 
-What needs nothing from here:
+Other ways to embed it need nothing from here:
 
-- **A node of another graph**: `builder.add_node("agent", agent)`. The two share `messages`; of a run one AI message
-  comes back, and what else it writes (`answer`, `status`, `error`, ...) only if the host's state has a key of that
-  name. Threads are the host's; with `checkpointer=True` the agent has a conversation of its own in them, and called in
-  a node with a `thread_id` of its own, its own thread. Questions to a person appear as the host's interrupts and are
-  answered there. The host's `context=` reaches it if the host was built with `context_schema=Context`.
-- **LangGraph's tool**: `agent.as_tool(arg_types={"messages": list})`, for what writes messages itself. Without
+- **A node of another graph**: `builder.add_node("agent", agent)`. The two share `messages`; a run adds one AI message
+  to them, and writes its other output (`answer`, `status`, `error`, ...) only where the host's state has a key of that
+  name. Threads are the host's. With `checkpointer=True` the agent has a conversation of its own in them; called in a
+  node with another `thread_id`, it has a thread of its own. Its interrupts appear as the host's and are resumed there.
+  The host's `context=` reaches it if the host was built with `context_schema=Context`.
+- **LangGraph's tool**: `agent.as_tool(arg_types={"messages": list})`, for a caller that writes messages itself. Without
   `arg_types` LangChain refuses every input of every graph that takes messages.
 - **Several at once**: `batch`, `abatch`, threads and tasks may share one agent, each with its own config and context.
 """
@@ -23,47 +23,61 @@ from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
+from typing_extensions import TypedDict
 
+from plan_execute.agent.state import RoleUsage, RunError, RunStatus
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 
 STEPS = 10_000
-"""The recursion limit where none was given: about LangGraph's own, out of the way of the agent's limits."""
+"""The recursion limit where none is given: about LangGraph's own, so that the agent's limits come first."""
 
 DESCRIPTION = (
     "Work on a request that takes several steps: it is planned, carried out with tools of its own, checked and "
     "answered. It sees nothing of this conversation, so the request has to say everything that matters."
 )
-"""What a tool says of itself unless it is told better."""
+"""The tool's description where none is given."""
 
 Given = LanguageModelInput | dict[str, Any] | Command[Any] | None
-"""What a chat model takes: text, messages, a prompt. Also what the graph takes: a state, a resume."""
+"""What a chat model takes: text, messages, a prompt. Also what the graph takes: an input, a resume."""
+
+
+class Artifact(TypedDict):
+    """The tool's artifact: part of the run's output, for programs."""
+
+    status: RunStatus
+    error: RunError | None
+    usage: dict[str, RoleUsage]
+    """What each role cost."""
+    structured_response: dict[str, Any] | None
 
 
 def as_tool(agent: PlanExecuteAgent, *, name: str | None = None, description: str = DESCRIPTION) -> BaseTool:
-    """Make a tool of the agent, which another one calls with a `request` in words.
+    """Make a tool of the agent, for another agent to call.
 
-    It returns the answer. Of a run that did not complete it returns what there is, after a sentence that says so and
-    why; if there is no answer, as an error of the tool. Beside an answer there is an artifact for programs: `status`,
-    `error`, `usage`, `structured_response`. Each call is a run of its own; several may go on at once. Under a
-    checkpointer of the outer agent it survives and resumes with it, and a question to a person (a plan to review) is
-    one of the outer agent's interrupts, answered there.
+    Each call is a run of its own, and several may run at once. Under a checkpointer of the outer agent a run is resumed
+    with it, and its interrupts (a plan to review, for example) are the outer agent's, resumed there.
 
-    To an outer agent of this package it counts as read-only; where the agent's tools change the world, say so:
+    To an outer agent of this package the tool counts as read-only; where the agent's tools change anything, say so:
     `tool.metadata = {"effect": "effect"}`.
 
     Args:
         agent: What `create_plan_execute_agent` returned.
         name: Name of the tool; None for the agent's.
-        description: What the model that may call it is told: which requests it is good for.
+        description: What the outer agent's model is told: which requests the tool is for.
+
+    Returns:
+        A tool with one argument, `request` (text). Its content is the answer; after a run that did not complete, a
+        sentence that says why, and the answer there is. Its artifact has the run's `status`, `error`, `usage` and
+        `structured_response`. A run without an answer is an error of the tool (`status="error"` in its message).
     """
 
-    def run(request: str) -> tuple[str, dict[str, Any]]:
+    def run(request: str) -> tuple[str, Artifact]:
         try:
             return _answer(agent.invoke(_as_input(request), _config(agent)))
         except GraphRecursionError as error:
             raise ToolException(_TOO_FEW_STEPS) from error
 
-    async def arun(request: str) -> tuple[str, dict[str, Any]]:
+    async def arun(request: str) -> tuple[str, Artifact]:
         try:
             return _answer(await agent.ainvoke(_as_input(request), _config(agent)))
         except GraphRecursionError as error:
@@ -80,15 +94,19 @@ def as_tool(agent: PlanExecuteAgent, *, name: str | None = None, description: st
 
 
 def as_runnable(agent: PlanExecuteAgent) -> Runnable[Given, AIMessage]:
-    """Make a link for an LCEL chain that stands where a chat model could.
+    """Make a Runnable that takes the place of a chat model in a chain.
 
-    `prompt | as_runnable(agent) | StrOutputParser()`: what a chat model takes goes in, or a state of the graph. One AI
-    message comes out, with the text that `as_tool` returns; `status` and `error` are in its `response_metadata`. Where
-    the agent has a checkpointer and waits for a person, a `Command(resume=...)` goes in, too.
+    `prompt | as_runnable(agent) | StrOutputParser()` is one. In a chain LangChain's recursion limit of 25 steps, enough
+    for ten milestones in a row, applies to graphs as well. Here it does not, unless another number is given to the
+    chain or to the agent (`agent.with_config`). A 25 that was set on purpose cannot be told from LangChain's.
 
-    In a chain LangChain's recursion limit of 25 steps, enough for ten milestones in a row, applies to graphs as well.
-    Here it does not, unless another number was given to the chain or to the agent (`agent.with_config`). A 25 that
-    somebody meant cannot be told from LangChain's.
+    Args:
+        agent: What `create_plan_execute_agent` returned.
+
+    Returns:
+        A Runnable. Its input is what a chat model takes (text, messages, a prompt), or what the graph takes: an input,
+        None, or, where a run waits for a person, a `Command(resume=...)`. Its output is one AI message with the text
+        that the tool of `as_tool` returns, and the run's `status` and `error` in its `response_metadata`.
     """
 
     def run(given: Given) -> AIMessage:
@@ -100,11 +118,11 @@ def as_runnable(agent: PlanExecuteAgent) -> Runnable[Given, AIMessage]:
     return RunnableLambda(run, arun, name=agent.get_name())
 
 
-_TOO_FEW_STEPS = "Not done: the recursion limit is too low for a single milestone. Nothing came of it."
+_TOO_FEW_STEPS = "Not done: the recursion limit is too low for a single milestone. Nothing was done."
 
 
 def _config(agent: PlanExecuteAgent) -> RunnableConfig:
-    """The limit to run under; everything else is inherited from where this is called."""
+    """The recursion limit; everything else comes from the caller's config."""
     given = ensure_config(agent.config)["recursion_limit"]
     return {"recursion_limit": STEPS if given == DEFAULT_RECURSION_LIMIT else given}
 
@@ -123,33 +141,38 @@ def _as_input(given: Given) -> Any:
             return {"messages": list(given)}
 
 
-def _answer(output: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What a tool returns: the text, and the outcome for programs."""
+def _answer(output: dict[str, Any]) -> tuple[str, Artifact]:
     if output.get("answer") is None:
-        raise ToolException(_say(output))
-    return _say(output), {name: output[name] for name in ("status", "error", "usage", "structured_response")}
+        raise ToolException(_describe(output))
+    artifact = Artifact(
+        status=output["status"],
+        error=output["error"],
+        usage=output["usage"],
+        structured_response=output["structured_response"],
+    )
+    return _describe(output), artifact
 
 
 def _as_message(output: dict[str, Any]) -> AIMessage:
-    return AIMessage(_say(output), response_metadata={name: output.get(name) for name in ("status", "error")})
+    return AIMessage(_describe(output), response_metadata={name: output.get(name) for name in ("status", "error")})
 
 
-def _say(output: dict[str, Any]) -> str:
-    """The answer in words, honest about a run that did not complete."""
+def _describe(output: dict[str, Any]) -> str:
+    """The answer; after a run that did not complete, why."""
     status, error, answer = output.get("status"), output.get("error"), output.get("answer")
     if status == "completed":
         return str(answer)
     if error is None:
-        asked = [_describe(waiting.value) for waiting in output.get("__interrupt__", ())]
-        return "\n\n".join(["Not done: the run has stopped on its way and waits.", *asked])
-    # Without an answer the last message says itself what went wrong.
+        asked = [_describe_interrupt(waiting.value) for waiting in output.get("__interrupt__", ())]
+        return "\n\n".join(["Not done: the run was interrupted and waits.", *asked])
+    # Without an answer, the last message says what went wrong.
     why = output["messages"][-1].text if answer is None else f"{error['message']}\n\nWhat there is:\n{answer}"
     return f"Not complete ({status}, {error['code']}): {why}"
 
 
-def _describe(question: object) -> str:
-    """What a person is asked, in the shape of a review or in whatever a tool made of it."""
-    match question:
+def _describe_interrupt(value: object) -> str:
+    """What an interrupt asks a person: its description, or whatever a tool interrupted with."""
+    match value:
         case {"action_requests": [{"description": str(text)}, *_]}:
             return text
-    return str(question)
+    return str(value)

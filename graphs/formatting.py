@@ -1,24 +1,26 @@
-"""How foreign text and times are written for people: on one line, without control characters, in minutes."""
+"""How text from elsewhere, times and money are written for people, in the terminal and in the report."""
 
 from datetime import datetime
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """Put text on one harmless line of at most `limit` characters."""
+    """Put text on one line of at most `limit` characters, harmless to a terminal; the end of a longer one is cut."""
     line = visible(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """Make text harmless to a terminal: control characters and those that turn the writing direction are spelled out.
+    """Make text harmless to a terminal: spell out control characters and those that turn the writing direction.
 
-    With `lines`, line ends and tabs stay.
+    Args:
+        text: The text, from whatever source.
+        lines: Whether line ends and tabs stay.
     """
     return text.translate(_HARMLESS_BUT_LINES if lines else _HARMLESS)
 
 
 def duration(seconds: float) -> str:
-    """Word a time."""
+    """Write a time: `3.2 s`, `42 s`, `1 min 5 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -26,14 +28,22 @@ def duration(seconds: float) -> str:
 
 
 def seconds_between(start: str, end: str) -> float:
-    """The time between two transitions of a run."""
+    """Seconds between two times, ISO 8601."""
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
+def local_time(at: str) -> str:
+    """Write a time, ISO 8601, as a clock here shows it, to the second."""
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def money(usd: float | None) -> str:
+    """Write dollars: to the hundredth of a cent below one dollar, to the cent above; None is `unknown`."""
+    if usd is None:
+        return "unknown"
+    return "<$0.0001" if 0 < usd < 0.0001 else f"${usd:,.4f}" if 0 < usd < 1 else f"${usd:,.2f}"
+
+
 _DANGEROUS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-
-
 _HARMLESS = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _DANGEROUS}
-
-
 _HARMLESS_BUT_LINES = {code: text for code, text in _HARMLESS.items() if chr(code) not in "\n\t"}

@@ -1,7 +1,7 @@
-"""The two graphs as `langgraph dev` serves them, with the tools that are there: the server keeps the threads.
+"""The two graphs that `langgraph dev` serves, with the default tools; the server stores the threads.
 
-The environment may name other data than the sample's: in `PLAN_EXECUTE_DB` a SQLAlchemy URL or a SQLite file, in
-`PLAN_EXECUTE_DOCS` a folder.
+Two environment variables replace the data of the sample shop: `PLAN_EXECUTE_DB` with a SQLAlchemy URL or a SQLite file,
+`PLAN_EXECUTE_DOCS` with a folder.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Records a session of the command on a terminal as a picture: `python -m tests.recorded_session FOLDER`.
 
-The embedded model plans; the plan is reviewed and edited, the run is killed in its middle, resumed, and reported. What
+The bundled model plans; the plan is reviewed and edited, the run is killed in its middle, resumed, and reported. What
 the terminal showed goes to `session.svg`, the report to `report.html`. Needs `pyte` (of the extra `dev`), a terminal's
 emulator.
 """

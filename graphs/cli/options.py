@@ -1,26 +1,26 @@
-"""What can be said on the command line of a run: read, checked, and remembered with the run for a resume."""
+"""The command lines: read, checked, and stored with the run for a resume."""
 
 import argparse
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from plan_execute.graphs.cli.command import Parser
+from plan_execute import __version__
+from plan_execute.graphs.cli.output import failure, print_json
 
 MODELS = ("planner_model", "executor_model", "synthesizer_model")
 """The options that name a model."""
 SETTINGS = (*MODELS, "granularity", "max_replans", "max_parallel", "review", "approve_tools", "ask_user")
 """The options that are settings of the run, frozen when it begins."""
 STORED = ("db", "docs", "web", *MODELS, "base_url")
-"""The options that a run needs again on a resume and that its frozen settings do not hold, or not always."""
+"""The options that a resume needs again and that the run's frozen settings do not have, or not always."""
 PREFIX = "option_"
-"""What stands before them in the metadata of a checkpoint."""
+"""The prefix of their keys in the metadata of a checkpoint."""
 WITHHELD = "***"
-"""What is kept of an address with a password in it."""
+"""What is stored of an address that may have a password in it."""
 
 NEEDED = {
     "db": "a SQLAlchemy URL or a SQLite file",
@@ -28,9 +28,9 @@ NEEDED = {
     "thread": "a name",
     "checkpointer": "a URL or a file",
 }
-"""What an option may not lack if it is given."""
+"""What each option takes; an empty text is refused."""
 
-PLACES = "a SQLite file, sqlite:///... or postgresql://... (default: a file of yours)"
+PLACES = "a SQLite file, sqlite:///... or postgresql://... (default: a file in your data folder)"
 
 EXAMPLES = """\
 examples: (all but the first need a real model)
@@ -42,31 +42,31 @@ examples: (all but the first need a real model)
   plan-execute "And by country?" --thread sales --review first
   plan-execute - --json < request.txt
 
-threads kept with --thread:
-  plan-execute threads          which there are
+threads stored with --thread:
+  plan-execute threads          list them
   plan-execute show THREAD      what the last run of one did
   plan-execute report THREAD    the same as a page of HTML
-  plan-execute resume THREAD    go on where it was interrupted, or where it waits for you
-  plan-execute fork THREAD      branch off: list its steps, or begin a new thread at one of them with --at N
-  plan-execute prune THREAD     make its file smaller
+  plan-execute resume THREAD    resume it where it was interrupted, or where it waits for you
+  plan-execute fork THREAD      list its steps, or with --at N begin a new thread at one of them
+  plan-execute prune THREAD     make its database smaller
 A request that is just one of these words: plan-execute -- threads
 
 environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
 
-Ctrl-C ends a run with --thread after the call that is under way, a second one at once.
+Ctrl-C ends a run with --thread after the call under way, a second one at once.
 exit status: 0 completed, 1 aborted, partial or waiting for you, 2 misuse, 130 interrupted, 143 terminated
---json prints one document in every case: its "status" is null where no run came to an end, "running" where it waits
-for you ("waiting" lists what for), "interrupted" after Ctrl-C, and "error" says why.
+--json prints one document in every case: its "status" is null where no run ended, "running" where it waits for you
+("waiting" lists what for), "interrupted" after Ctrl-C; "error" says why.
 """
 
 RESUMING = """\
-Settings and data stay what they were, except for the options given here. Passwords are not kept: an address with one
-in it has to be named again.
+Settings and data stay what they were, except for the options given here. Passwords are not stored: name an address with
+one in it again.
 """
 
 
 class Options(argparse.Namespace):
-    """What was asked for on the command line; None where nothing was said."""
+    """The options of a command line; None where one was not given."""
 
     request: str = ""
     db: str | None = None
@@ -89,11 +89,26 @@ class Options(argparse.Namespace):
     name: str | None = None
     json: bool = False
     data_as_before: bool = False
-    """Whether the data were named when the thread was begun, not now."""
+    """Whether the data were named when the thread began, not now."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command line; one that makes no sense ends in status 2 with a sentence, with --json also as JSON."""
+
+    def __init__(self, *, as_json: bool, **settings: Any) -> None:
+        """Take what `argparse` takes, and whether --json is on the command line."""
+        super().__init__(**settings, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        self._as_json = as_json
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        if self._as_json:
+            print_json(failure("misuse", message))
+        super().error(message)
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Read the command line of a run; leaves with status 2 and a sentence when it makes no sense."""
+    """Read the command line of a run; one that makes no sense ends in status 2 with a sentence."""
     parser = Parser(
         as_json="--json" in argv,
         prog="plan-execute",
@@ -102,9 +117,9 @@ def parse(argv: Sequence[str]) -> Options:
         epilog=EXAMPLES,
     )
     parser.add_argument("request", help="what is to be done, in quotes; - reads it from standard input")
-    parser.add_argument("--version", action="version", version=f"plan-execute {version('langgraph-plan-execute')}")
+    parser.add_argument("--version", action="version", version=f"plan-execute {__version__}")
     run = _add_run_options(parser)
-    run.add_argument("--thread", metavar="NAME", help="go on with a kept conversation of that name, or begin it")
+    run.add_argument("--thread", metavar="NAME", help="continue the stored conversation of that name, or begin it")
     options, rest = parser.parse_known_args(argv, namespace=Options(**_environment()))
     if rest and not rest[0].startswith("-"):
         parser.error(f"unexpected {rest[0]!r} after the request: put the whole request in quotes")
@@ -115,14 +130,14 @@ def parse(argv: Sequence[str]) -> Options:
         parser.error("the request is empty: say what the agent is to do")
     _check(parser, options)
     if options.checkpointer and not options.thread:
-        parser.error("--checkpointer needs --thread NAME: without it nothing is kept")
+        parser.error("--checkpointer needs --thread NAME: without it nothing is stored")
     if lacking := lacks_model(options):
         parser.error(lacking)
     return options
 
 
 def parse_resume(argv: Sequence[str], purpose: str) -> Options:
-    """Read the command line of a resume; what it leaves open, `fill_in_from_thread` finds in the thread."""
+    """Read the command line of a resume; `fill_in_from_thread` adds what the thread began with."""
     parser = Parser(as_json="--json" in argv, prog="plan-execute resume", description=purpose, epilog=RESUMING)
     parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
     _add_run_options(parser)
@@ -131,73 +146,87 @@ def parse_resume(argv: Sequence[str], purpose: str) -> Options:
     return options
 
 
+def parse_thread_command(command: str, argv: Sequence[str], purpose: str) -> Options:
+    """Read the command line of `threads`, `show`, `report`, `fork` or `prune`."""
+    parser = Parser(as_json="--json" in argv, prog=f"plan-execute {command}", description=purpose)
+    if command != "threads":
+        parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
+    parser.add_argument("--checkpointer", metavar="URL", help=f"where threads are stored: {PLACES}")
+    if command == "fork":
+        parser.add_argument("--at", metavar="N", type=_positive, help="the step to fork at (none: list them)")
+        parser.add_argument("--as", dest="name", metavar="NAME", help="name of the new thread (THREAD-2, -3, ...)")
+    if command == "report":
+        parser.add_argument("-o", "--output", metavar="FILE", help="where to; - prints it (default: THREAD.html here)")
+    else:
+        parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv, namespace=Options())
+    if options.name is not None and (options.at is None or not options.name.strip()):
+        parser.error("--as needs --at N, and a name")
+    return options
+
+
 def lacks_model(options: Options) -> str | None:
-    """Say what is wrong if a server is named for models that none of are."""
+    """Say what is wrong if a server is named and no model of it."""
     if options.base_url and not any(str(getattr(options, name)).startswith("openai:") for name in MODELS):
         return "--base-url needs the name of an openai: model, for example --planner-model openai:qwen3"
     return None
 
 
 def stored_options(options: Options) -> dict[str, str | bool]:
-    """What to keep of the options as metadata of the run's checkpoints; nothing that may hold a password."""
-    said = {name: getattr(options, name) for name in STORED}
+    """What to store of the options as metadata of the run's checkpoints; nothing that may have a password in it."""
+    given = {name: getattr(options, name) for name in STORED}
     return {
-        f"{PREFIX}{name}": _keep(name, value) if isinstance(value, str) else value
-        for name, value in said.items()
+        f"{PREFIX}{name}": _storable(name, value) if isinstance(value, str) else value
+        for name, value in given.items()
         if value is not None
     }
 
 
 def fill_in_from_thread(options: Options, metadata: Mapping[str, Any]) -> None:
-    """Put what a thread's run was begun with where nothing else was said on its resume, or with a new request.
+    """Fill in the options that a thread's last run began with, where a resume or a new request gives no others.
 
     Raises:
-        ValueError: It was begun with an address that was not kept; the sentence says how to name it again.
+        ValueError: It began with an address that was not stored; the message says how to name it again.
     """
     before = {name: metadata[f"{PREFIX}{name}"] for name in STORED if f"{PREFIX}{name}" in metadata}
-    if not before:  # not begun by this command
+    if not before:  # it did not begin with this command
         before = _environment()
     if options.db or options.docs or options.web:  # data are chosen together: what is named now is all there is
         before = {name: value for name, value in before.items() if name not in {"db", "docs", "web"}}
-    said_url = options.base_url
+    given_url = options.base_url
     for name, value in before.items():
         if not getattr(options, name):
             setattr(options, name, value)
             options.data_as_before |= name in {"db", "docs", "web"} and bool(value)
         if getattr(options, name) == WITHHELD:
             option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"Thread {options.thread!r} was begun with an address that is not kept: add {option} URL.")
-    if lacks_model(options) and not said_url:  # another model is named now, of which that server knows nothing
+            raise ValueError(f"Thread {options.thread!r} began with an address that is not stored: add {option} URL.")
+    if lacks_model(options) and not given_url:  # another model is named now, which that server does not have
         options.base_url = None
 
 
 def is_private(address: str) -> bool:
-    """Whether an address may hold a password, so that it is neither kept nor repeated."""
+    """Whether an address may have a password in it, so that it is neither stored nor printed."""
     try:
         parts = urlsplit(address)
     except ValueError:
         return True
-    return bool(parts.password or parts.query)
-
-
-def positive(text: str) -> int:
-    """Read a whole number of at least 1."""
-    return _number(text, least=1)
+    return bool(parts.password or (parts.query and parts.scheme != "sqlite"))
 
 
 def resume_command(thread: str, place: str | None) -> str:
-    """What to type for a thread to go on; an address that may hold a password is left open."""
+    """The command that resumes a thread; an address that may have a password in it is left out."""
     named = "..." if is_private(place or "") else shlex.quote(place or "")
     return f"plan-execute resume {shlex.quote(thread)}" + (f" --checkpointer {named}" if place else "")
 
 
 def _add_run_options(parser: Parser) -> Any:
-    """Add what a run and its resume have in common; gives the last group."""
+    """Add the options that a run and its resume have in common; gives the last group."""
     data = parser.add_argument_group("data (when none is named: the database and documents of a sample shop)")
     data.add_argument("--db", metavar="URL", help="database to ask, as a SQLAlchemy URL or a SQLite file; only read")
     data.add_argument("--docs", metavar="DIR", help="folder of .md, .rst and .txt files to search and read")
     data.add_argument("--web", action="store_true", help="search the web and read pages (needs the extra 'web')")
-    models = parser.add_argument_group("models (provider:model; default: OpenAI with OPENAI_API_KEY, else embedded)")
+    models = parser.add_argument_group("models (provider:model; default: OpenAI's with OPENAI_API_KEY, else bundled)")
     models.add_argument("--planner-model", metavar="MODEL", help="heavy model that plans, for example openai:gpt-5")
     models.add_argument("--executor-model", metavar="MODEL", help="light model that carries out (default: planner's)")
     models.add_argument("--synthesizer-model", metavar="MODEL", help="writes the answer (default: planner's)")
@@ -205,21 +234,17 @@ def _add_run_options(parser: Parser) -> Any:
     run = parser.add_argument_group("run")
     run.add_argument("--granularity", choices=["coarse", "balanced", "fine"], help="size of milestones (balanced)")
     run.add_argument("--max-replans", metavar="N", type=_whole, help="how often a failing plan is revised (3)")
-    run.add_argument("--max-parallel", metavar="N", type=positive, help="milestones that run at the same time (1)")
+    run.add_argument("--max-parallel", metavar="N", type=_positive, help="milestones that run at the same time (1)")
     run.add_argument(
         "--review", choices=["never", "first", "every"], help="which plans you see before they run (never)"
     )
     run.add_argument(
-        "--approve",
-        metavar="TOOL",
-        dest="approve_tools",
-        action="append",
-        help="tool whose every call you approve",
+        "--approve", metavar="TOOL", dest="approve_tools", action="append", help="tool whose every call you approve"
     )
     run.add_argument(
         "--ask-user", action="store_true", default=None, help="ask you for what is missing before planning again"
     )
-    run.add_argument("--checkpointer", metavar="URL", help=f"where threads are kept: {PLACES}")
+    run.add_argument("--checkpointer", metavar="URL", help=f"where threads are stored: {PLACES}")
     run.add_argument("--json", action="store_true", help="print one JSON document instead of progress and answer")
     return run
 
@@ -230,7 +255,7 @@ def _check(parser: Parser, options: Options, names: Iterable[str] = NEEDED) -> N
             parser.error(f"--{option} needs {NEEDED[option]}")
 
 
-def _keep(name: str, value: str) -> str:
+def _storable(name: str, value: str) -> str:
     if is_private(value):
         return WITHHELD
     # A resume may come from another folder.
@@ -238,7 +263,7 @@ def _keep(name: str, value: str) -> str:
 
 
 def _environment() -> dict[str, str | None]:
-    """The data that the environment names."""
+    """The data that environment variables name."""
     return {"db": os.environ.get("PLAN_EXECUTE_DB") or None, "docs": os.environ.get("PLAN_EXECUTE_DOCS") or None}
 
 
@@ -251,6 +276,10 @@ def _read_request(given: str) -> str:
 
 def _whole(text: str) -> int:
     return _number(text, least=0)
+
+
+def _positive(text: str) -> int:
+    return _number(text, least=1)
 
 
 def _number(text: str, least: int) -> int:

@@ -1,4 +1,4 @@
-"""A run of the command: shown until it ends, waits for a person, or is stopped."""
+"""Shows a run until it ends, waits for a person, or is stopped."""
 
 import queue
 import sys
@@ -17,11 +17,13 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import PlanExecuteError
 from plan_execute.agent.interrupts import REVIEW_PLAN
 from plan_execute.agent.state import RunState
-from plan_execute.graphs.cli.command import COMPLETED, UNFINISHED, StopRequest, document, exit_now, print_json, refuse
-from plan_execute.graphs.cli.display import Line, Screen
+from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.options import Options, resume_command, stored_options
+from plan_execute.graphs.cli.output import COMPLETED, UNFINISHED, document, print_json, refuse, refuse_storage
+from plan_execute.graphs.cli.progress import Line
+from plan_execute.graphs.cli.signals import StopRequest, exit_now
 from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts
-from plan_execute.graphs.persistence.checkpointer import describe_storage_error, storage_errors
+from plan_execute.graphs.persistence.checkpointer import storage_errors
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 
 
@@ -32,17 +34,17 @@ def run_until_done(
     screen: Screen,
     *,
     context: Context | None = None,
-    dialog: TerminalPrompts | None = None,
+    prompts: TerminalPrompts | None = None,
 ) -> int:
-    """Pursue a run with a ready agent (it needs a checkpointer) until it ends or waits, and give the exit status.
+    """Run an agent until the run ends or waits, show it, and give the exit status.
 
     Args:
-        agent: The agent.
-        given: What the run begins with; None to go on with one that was interrupted.
-        options: What was asked for.
+        agent: The agent; it needs a checkpointer.
+        given: What the run begins with; None to resume one.
+        options: What the command line says.
         screen: Where the run is shown.
-        context: Settings that are to win over those frozen when the run began.
-        dialog: How a person is asked what the run waits for; None where nobody can be.
+        context: Settings that override those frozen when the run began.
+        prompts: How to ask a person for their decisions; None where nobody can be asked.
     """
     thread: dict[str, Any] = {"thread_id": options.thread or "request"}
     config: RunnableConfig = {"configurable": thread, "metadata": stored_options(options)}
@@ -56,18 +58,17 @@ def run_until_done(
             state: RunState = snapshot.values  # type: ignore[assignment]  # LangGraph types it as a plain dict
             if not snapshot.interrupts:
                 break
-            answers = dialog and _ask(dialog, snapshot.interrupts)
+            answers = prompts and _ask(prompts, snapshot.interrupts)
             if not answers:
-                return _leave_waiting(snapshot.interrupts, state, options)
+                return _print_waiting(snapshot.interrupts, state, options)
             given = Command(resume=answers)
     except (KeyboardInterrupt, OSError) as stop:
-        exit_now(stop, _where_it_stopped(screen, options), as_json=options.json, thread=options.thread)
+        exit_now(stop, _describe_interruption(screen, options), as_json=options.json, thread=options.thread)
     except PlanExecuteError as error:
         return refuse(error, as_json=options.json)
     except storage_errors() as error:
-        how = f" {_how_to_resume(options)} goes on with what was." if options.thread else ""
-        words = f"The run could not be stored: {describe_storage_error(error)}.{how}"
-        return refuse(words, as_json=options.json, code="storage", status=UNFINISHED)
+        advice = f" {_resume_command(options)} resumes it at its last checkpoint." if options.thread else ""
+        return refuse_storage("The run could not be stored", error, advice, as_json=options.json)
     if options.json:
         print_json(document(state, options.thread))
     else:
@@ -75,24 +76,24 @@ def run_until_done(
     return COMPLETED if state["status"] == "completed" else UNFINISHED
 
 
-def _ask(dialog: TerminalPrompts, interrupts: Sequence[Interrupt]) -> dict[str, Any] | None:
-    """A person's answer to all that a run waits for, by its id; None if he leaves before the last."""
+def _ask(prompts: TerminalPrompts, interrupts: Sequence[Interrupt]) -> dict[str, Any] | None:
+    """A person's decisions on all interrupts, by their ids; None if they leave before the last."""
     answers = {}
     for waiting in interrupts:
-        verdict = dialog.judge(waiting.value["action_requests"][0])
-        if verdict is None:
+        decision = prompts.decide(waiting.value["action_requests"][0])
+        if decision is None:
             return None
-        answers[waiting.id] = {"decisions": [verdict]}
+        answers[waiting.id] = {"decisions": [decision]}
     return answers
 
 
-def _leave_waiting(interrupts: Sequence[Interrupt], state: RunState, options: Options) -> int:
-    """Say that the run stops here because nobody answers, and how it goes on."""
+def _print_waiting(interrupts: Sequence[Interrupt], state: RunState, options: Options) -> int:
+    """Print that the run waits for a person, and how to resume it."""
     if options.json:
         print_json({**document(state, options.thread), "waiting": [waiting.value for waiting in interrupts]})
     actions = {waiting.value["action_requests"][0]["name"] for waiting in interrupts}
     what = "The plan waits for review" if actions == {REVIEW_PLAN} else "The run waits for an answer"
-    how = f"{_how_to_resume(options)} goes on." if options.thread else "it is not kept, because --thread names nothing."
+    how = f"{_resume_command(options)} asks you." if options.thread else "it is not stored; --thread NAME stores a run."
     print(f"plan-execute: {what}: {how}", file=sys.stderr)
     return UNFINISHED
 
@@ -106,66 +107,55 @@ def _follow(
     *,
     may_resume: bool,
 ) -> None:
-    """Show a run until it ends or waits; if it can be resumed, a wish to stop is granted at its next checkpoint.
+    """Show a run until it ends or waits; one that can be resumed stops at its next checkpoint when a signal asks it to.
 
     Raises:
         KeyboardInterrupt: It was stopped.
     """
     control = RunControl()
-    stopping = StopRequest(control.request_drain)
+    stop = StopRequest(control.request_drain)
     try:
-        with screen, stopping.heard() if may_resume else nullcontext():
+        with screen, stop.handle_signals() if may_resume else nullcontext():
             for event in _events(agent, given, config, context, control):
                 if event is None:
                     screen.refresh()
                 else:
                     screen.take(event)
-                if words := stopping.news():
-                    screen.say(Line(words, style="yellow"))
+                if message := stop.announcement():
+                    screen.say(Line(message, style="yellow"))
     except GraphDrained:
-        raise stopping.wish or KeyboardInterrupt from None
+        raise stop.signal or KeyboardInterrupt from None
 
 
 def _events(
-    agent: PlanExecuteAgent,
-    given: Any,
-    config: RunnableConfig,
-    context: Context | None,
-    control: RunControl,
+    agent: PlanExecuteAgent, given: Any, config: RunnableConfig, context: Context | None, control: RunControl
 ) -> Iterator[dict[str, Any] | None]:
-    """The run's events, and None whenever a tenth of a second brought none.
+    """The run's events, and None after every tenth of a second without one.
 
-    The run has a thread of its own, so that Ctrl-C is heard whatever it is waiting for.
+    The run is in a Python thread of its own, so that Ctrl-C works whatever it waits for.
     """
-    news: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    over = object()
+    arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    end = object()
 
     def run() -> None:
         try:
-            streamed = agent.stream(
-                given,
-                config,
-                context=context,
-                stream_mode="custom",
-                subgraphs=True,
-                durability="sync",
-                control=control,
-            )
+            how: Any = {"stream_mode": "custom", "subgraphs": True, "durability": "sync"}
+            streamed = agent.stream(given, config, context=context, control=control, **how)
             for _, event in streamed:
-                news.put(event)
+                arrived.put(event)
         except Exception as error:  # noqa: BLE001 - raised again in the thread that shows it
-            news.put(error)
+            arrived.put(error)
         else:
-            news.put(over)
+            arrived.put(end)
 
     threading.Thread(target=run, daemon=True).start()
     while True:
         try:
-            item = news.get(timeout=0.1)
+            item = arrived.get(timeout=0.1)
         except queue.Empty:
             yield None
             continue
-        if item is over:
+        if item is end:
             return
         if isinstance(item, Exception):
             raise item
@@ -173,13 +163,13 @@ def _events(
             yield item
 
 
-def _where_it_stopped(screen: Screen, options: Options) -> str:
+def _describe_interruption(screen: Screen, options: Options) -> str:
     progress = screen.progress
     done = f"{', '.join(progress.finished)} finished" if progress.finished else "no milestone finished"
     running = f", {', '.join(progress.running)} not" if progress.running else ""
-    how = f" {_how_to_resume(options)} goes on." if options.thread else ""
+    how = f" {_resume_command(options)} resumes it." if options.thread else ""
     return f"Interrupted: {done}{running}.{how}"
 
 
-def _how_to_resume(options: Options) -> str:
+def _resume_command(options: Options) -> str:
     return resume_command(options.thread or "", options.checkpointer)

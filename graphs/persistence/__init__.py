@@ -1,4 +1,4 @@
-"""Stored threads: where they are stored, what is in them, forks, and a lock for one run at a time."""
+"""Stored threads: open the database, query threads, fork and prune them, and lock one while a run writes to it."""
 
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from plan_execute.graphs.persistence.fork import Step as Step
     from plan_execute.graphs.persistence.fork import find_steps as find_steps
     from plan_execute.graphs.persistence.fork import fork as fork
-    from plan_execute.graphs.persistence.history import Pruned as Pruned
-    from plan_execute.graphs.persistence.history import prune_scratchpads as prune_scratchpads
+    from plan_execute.graphs.persistence.prune import Pruned as Pruned
+    from plan_execute.graphs.persistence.prune import prune_scratchpads as prune_scratchpads
     from plan_execute.graphs.persistence.thread_lock import alock_thread as alock_thread
     from plan_execute.graphs.persistence.thread_lock import lock_thread as lock_thread
     from plan_execute.graphs.persistence.threads import Snapshot as Snapshot
@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checkpointer": ["open_checkpointer"],
         "threads": ["Snapshot", "Thread", "find_threads", "read_snapshot", "read_thread"],
         "fork": ["Fork", "Step", "find_steps", "fork"],
-        "history": ["Pruned", "prune_scratchpads"],
+        "prune": ["Pruned", "prune_scratchpads"],
         "thread_lock": ["alock_thread", "lock_thread"],
     },
 )

@@ -1,22 +1,21 @@
-"""Where threads are kept: a checkpointer from a URL."""
+"""Opens the checkpointer that a URL names, in SQLite, PostgreSQL or memory."""
 
-import asyncio
 import sqlite3
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
+import aiosqlite
 import platformdirs
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from tenacity import AsyncRetrying, Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
 from plan_execute.agent.errors import ConfigurationError
 
@@ -30,18 +29,28 @@ KEEPALIVE = """
 SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
     set_config('tcp_keepalives_count', '3', false)
 """
-"""Lets a database server notice within a minute that the other machine is gone, and with it what its session locked."""
+"""Lets a database server notice within a minute that the other machine is gone, and drop the locks of its session."""
 
 
 def open_checkpointer(url: str | None = None, *, create: bool = True) -> "OpenedCheckpointer":
-    """Open a checkpointer, with `with` for a graph that is invoked, with `async with` for one that is awaited.
+    """Open a checkpointer: use `with` for a graph that is invoked, `async with` for one that is awaited.
 
-    What is read back is held to plain data and messages: no other type is ever built from a stored checkpoint.
+    It reads plain data and messages only: no other type is ever built from a stored checkpoint.
 
     Args:
-        url: `sqlite:///threads.sqlite` or the path of a SQLite file, made if it does not exist; `memory`;
-            `postgresql://user@host/name` (needs the extra `postgres`). None: a file in the user's data folder.
+        url: Where threads are stored; None: a SQLite file in the user's data folder.
+
+            - `sqlite:///threads.sqlite`, or the path of a SQLite file: made if it does not exist, in WAL mode.
+              `sqlite:///threads.sqlite?synchronous=normal` does not wait for the disk at each of the about 20 commits
+              of a milestone. A killed process still loses nothing. A machine that loses power may lose the last
+              commits, among them the receipt of a call, which a resume would then make again.
+            - `postgresql://user@host/name`: needs the extra `postgres`.
+            - `memory`: gone when the process ends.
         create: Whether a SQLite file that does not exist is made.
+
+    Returns:
+        A context manager, sync and async, that gives the checkpointer and closes its connection at the end; for one
+        use.
 
     Raises:
         ConfigurationError: On entering, when it cannot be opened; one sentence says why, without the password.
@@ -50,43 +59,31 @@ def open_checkpointer(url: str | None = None, *, create: bool = True) -> "Opened
 
 
 class OpenedCheckpointer:
-    """A context, sync and async, that gives the checkpointer and closes its connection at the end."""
+    """A context manager, sync and async, that gives a checkpointer and closes its connection at the end."""
 
     def __init__(self, url: str | None, *, create: bool) -> None:
-        """Remember what is to be opened."""
-        self._url = url
-        self._create = create
-        self._open = ExitStack()
-        self._aopen = AsyncExitStack()
+        """Take what to open."""
+        self._sync, self._async = _open(url, create=create), _aopen(url, create=create)
 
     def __enter__(self) -> Saver:
         """Open for sync use."""
-        return self._open.enter_context(_opened(self._url, create=self._create))
+        return self._sync.__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Close."""
-        self._open.__exit__(kind, error, trace)
+        self._sync.__exit__(*error)
 
     async def __aenter__(self) -> Saver:
         """Open for async use."""
-        return await self._aopen.enter_async_context(_aopened(self._url, create=self._create))
+        return await self._async.__aenter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: Any) -> None:
         """Close."""
-        await self._aopen.__aexit__(kind, error, trace)
-
-
-def default_file() -> Path:
-    """The file that threads are kept in when no other place is named."""
-    return platformdirs.user_data_path("plan-execute", appauthor=False) / "threads.sqlite"
+        await self._async.__aexit__(*error)
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
-    """What a checkpointer opened here raises when its database fails it."""
+    """What a checkpointer opened here raises when its database fails."""
     if "psycopg" not in sys.modules:
         return (sqlite3.Error,)
     import psycopg
@@ -96,108 +93,64 @@ def storage_errors() -> tuple[type[Exception], ...]:
 
 def describe_storage_error(error: Exception) -> str:
     """Say what happened to the database, and what to do about it."""
-    advice = "see that its server is running and can be reached"
-    if isinstance(error, sqlite3.Error):
-        advice = "see that its file is in order"
-    return f"{_first_line(error)}: {_advice(error, advice)}"
+    advice = "check its file" if isinstance(error, sqlite3.Error) else "check that its server is running and reachable"
+    first_line = str(error).strip().split("\n")[0].removesuffix(".")
+    return f"{first_line or type(error).__name__}: {_advise(error, advice)}"
 
 
 @contextmanager
-def _opened(url: str | None, *, create: bool) -> Iterator[Saver]:
-    if url == "memory":
-        yield InMemorySaver(serde=_serde())
-    elif _is_postgres(url):
-        with _postgres(url or "") as saver:
+def _open(url: str | None, *, create: bool) -> Iterator[Saver]:
+    with ExitStack() as stack:
+        if url == "memory":
+            yield InMemorySaver(serde=_serde())
+            return
+        if url and _is_postgres(url):
+            with _errors_of_postgres(url):
+                from langgraph.checkpoint.postgres import PostgresSaver
+
+                saver: Any = stack.enter_context(PostgresSaver.from_conn_string(_conninfo(url)))
+                saver.serde = _serde()
+                saver.conn.execute(KEEPALIVE)
+                saver.setup()
             yield saver
-    else:
-        path = _sqlite_path(url, create=create)
-        try:
+            return
+        path, pragma = _parse_sqlite(url, create=create)
+        with _errors_of_file(path):
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise _unusable_file(path, error) from None
-        with closing(connection):
+            stack.enter_context(closing(connection))
+            connection.execute(pragma)
             sqlite_saver = ShortSqliteSaver(connection, serde=_serde())
-            until = time.monotonic() + BUSY_SECONDS
-            while not sqlite_saver.is_setup:
-                try:
+            for attempt in Retrying(**_while_locked()):
+                with attempt:
                     sqlite_saver.setup()
-                except sqlite3.Error as error:
-                    if not _is_begun_elsewhere(error, until):
-                        raise _unusable_file(path, error) from None
-                    time.sleep(0.05)
-            yield sqlite_saver
+        yield sqlite_saver
 
 
 @asynccontextmanager
-async def _aopened(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
-    if url == "memory":
-        yield InMemorySaver(serde=_serde())
-    elif _is_postgres(url):
-        async with _apostgres(url or "") as saver:
+async def _aopen(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
+    async with AsyncExitStack() as stack:
+        if url == "memory":
+            yield InMemorySaver(serde=_serde())
+            return
+        if url and _is_postgres(url):
+            with _errors_of_postgres(url):
+                from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+                saver: Any = await stack.enter_async_context(AsyncPostgresSaver.from_conn_string(_conninfo(url)))
+                saver.serde = _serde()
+                await saver.conn.execute(KEEPALIVE)
+                await saver.setup()
             yield saver
-    else:
-        import aiosqlite
-
-        path = _sqlite_path(url, create=create)
-        try:
-            connection = await aiosqlite.connect(path, timeout=BUSY_SECONDS)
-        except sqlite3.Error as error:
-            raise _unusable_file(path, error) from None
-        try:
+            return
+        path, pragma = _parse_sqlite(url, create=create)
+        with _errors_of_file(path):
+            connection = await stack.enter_async_context(aiosqlite.connect(path, timeout=BUSY_SECONDS))
+            await connection.execute(pragma)
             sqlite_saver = ShortAsyncSqliteSaver(connection, serde=_serde())
-            until = time.monotonic() + BUSY_SECONDS
-            while not sqlite_saver.is_setup:
-                try:
+            async for attempt in AsyncRetrying(**_while_locked()):
+                with attempt:
                     await sqlite_saver.setup()
-                except sqlite3.Error as error:
-                    if not _is_begun_elsewhere(error, until):
-                        raise _unusable_file(path, error) from None
-                    await asyncio.sleep(0.05)
-            yield sqlite_saver
-        finally:
-            await connection.close()
-
-
-@contextmanager
-def _postgres(url: str) -> Iterator[Saver]:
-    try:
-        import psycopg
-        from langgraph.checkpoint.postgres import PostgresSaver
-        from psycopg.rows import dict_row
-    except ImportError as error:
-        raise _needs_postgres() from error
-    try:
-        connection = psycopg.Connection.connect(
-            url, autocommit=True, prepare_threshold=0, row_factory=dict_row, connect_timeout=CONNECT_SECONDS
-        )
-        connection.execute(KEEPALIVE)
-        saver = PostgresSaver(connection, serde=_serde())
-        saver.setup()
-    except psycopg.Error as error:
-        raise _unreachable(url, error) from None
-    with connection:
-        yield saver
-
-
-@asynccontextmanager
-async def _apostgres(url: str) -> AsyncIterator[Saver]:
-    try:
-        import psycopg
-        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-        from psycopg.rows import dict_row
-    except ImportError as error:
-        raise _needs_postgres() from error
-    try:
-        connection = await psycopg.AsyncConnection.connect(
-            url, autocommit=True, prepare_threshold=0, row_factory=dict_row, connect_timeout=CONNECT_SECONDS
-        )
-        await connection.execute(KEEPALIVE)
-        saver = AsyncPostgresSaver(connection, serde=_serde())
-        await saver.setup()
-    except psycopg.Error as error:
-        raise _unreachable(url, error) from None
-    async with connection:
-        yield saver
+        yield sqlite_saver
 
 
 def _serde() -> JsonPlusSerializer:
@@ -205,83 +158,103 @@ def _serde() -> JsonPlusSerializer:
     return JsonPlusSerializer(allowed_msgpack_modules=None)
 
 
-def _is_postgres(url: str | None) -> bool:
-    return url is not None and url.startswith(("postgresql://", "postgres://"))
+def _is_postgres(url: str) -> bool:
+    return url.startswith(("postgresql://", "postgres://"))
 
 
-def _sqlite_path(url: str | None, *, create: bool) -> Path:
+def _conninfo(url: str) -> str:
+    from psycopg.conninfo import make_conninfo
+
+    return make_conninfo(url, connect_timeout=CONNECT_SECONDS)
+
+
+def _while_locked() -> dict[str, Any]:
+    """Try again while another process makes the same file: for that, SQLite waits only in part."""
+    locked, seconds = retry_if_exception_message(match=".*locked"), stop_after_delay(BUSY_SECONDS)
+    return {"retry": locked, "stop": seconds, "wait": wait_fixed(0.05), "reraise": True}
+
+
+def _parse_sqlite(url: str | None, *, create: bool) -> tuple[Path, str]:
+    """The file, and the SQL to begin a session with."""
+    options: dict[str, str] = {}
     if url is None:
-        path = default_file()
+        path = platformdirs.user_data_path("plan-execute", appauthor=False) / "threads.sqlite"
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable_file(path, error) from None
     else:
         scheme, separator, rest = url.partition("://")
-        if separator and (scheme != "sqlite" or not rest.startswith("/") or rest == "/"):
+        name, _, query = rest.partition("?")
+        if separator and (scheme != "sqlite" or not name.startswith("/") or name == "/"):
             raise ConfigurationError(
-                f"Unknown checkpointer {_place(url)!r}: write it as sqlite:///threads.sqlite, "
+                f"Unknown checkpointer {_address(url)!r}: write it as sqlite:///threads.sqlite, "
                 "postgresql://user@host/name, memory, or the path of a file."
             )
-        path = Path(rest[1:]) if separator else Path(url).expanduser()
+        path = Path(name[1:]) if separator else Path(url).expanduser()
+        options = dict(parse_qsl(query, keep_blank_values=True)) if separator else {}
+    for option, value in options.items():
+        if option != "synchronous" or value not in {"full", "normal"}:
+            raise ConfigurationError(
+                f"Unknown option {f'{option}={value}'!r} of a SQLite URL: expected synchronous=full or "
+                "synchronous=normal, or none."
+            )
     if not create and not path.is_file():
-        raise ConfigurationError(f"There is no file {str(path)!r}: name the one that the threads are kept in.")
-    return path
+        raise ConfigurationError(f"There is no file {str(path)!r}: name the one that threads are stored in.")
+    return path, "".join(f"PRAGMA synchronous = {value}" for value in options.values())
 
 
-def _is_begun_elsewhere(error: sqlite3.Error, until: float) -> bool:
-    """Whether another process is just making the file, for which SQLite waits only in part."""
-    return "locked" in str(error) and time.monotonic() < until
+@contextmanager
+def _errors_of_file(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _unusable_file(path, error) from None
+
+
+@contextmanager
+def _errors_of_postgres(url: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            "PostgreSQL needs more packages: run pip install '.[postgres]' in a clone, or pip install with the path of "
+            "the wheel followed by [postgres]."
+        ) from error
+    except storage_errors() as error:
+        raise ConfigurationError(
+            f"Threads cannot be stored in {_address(url)!r} ({type(error).__name__}): "
+            "check its address, the user and the password, and that the server is running."
+        ) from None
 
 
 def _unusable_file(path: Path, error: Exception) -> ConfigurationError:
-    advice = _advice(error, "give a SQLite file in a folder you may write to")
-    return ConfigurationError(f"Threads cannot be kept in {str(path)!r} ({error}): {advice}.")
-
-
-def _unreachable(url: str, error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"Threads cannot be kept in {_place(url)!r} ({type(error).__name__}): "
-        "check its address, the user and the password, and that the server is running."
-    )
-
-
-def _needs_postgres() -> ConfigurationError:
-    return ConfigurationError(
-        "Threads in PostgreSQL need a package more: pip install 'langgraph-plan-execute[postgres]'."
-    )
+    advice = _advise(error, "name a SQLite file in a folder you may write to")
+    return ConfigurationError(f"Threads cannot be stored in {str(path)!r} ({error}): {advice}.")
 
 
 _ADVICE = {
     "disk is full": "make room on the disk",
-    "disk i/o": "see whether the disk is full or failing",
-    "readonly": "see that the file and its folder may be written to",
+    "disk i/o": "check whether the disk is full or failing",
+    "readonly": "check that you may write to the file and its folder",
     "locked": "wait until the other program that writes to it is done",
-    "malformed": "the file is damaged; name another, or a copy of it from before",
+    "malformed": "the file is damaged; name another, or an older copy of it",
 }
-"""What to do, by words in what SQLite says."""
+"""What to do, by a part of SQLite's message."""
 
 
-def _advice(error: Exception, otherwise: str) -> str:
-    return next((advice for words, advice in _ADVICE.items() if words in str(error).lower()), otherwise)
+def _advise(error: Exception, otherwise: str) -> str:
+    return next((advice for part, advice in _ADVICE.items() if part in str(error).lower()), otherwise)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].removesuffix(".") or type(error).__name__
-
-
-def _place(url: str) -> str:
+def _address(url: str) -> str:
     """The address alone; user, password and options stay out of messages."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-SHORT = 7
-"""Digits of a version."""
-
-
 class ShortSqliteSaver(SqliteSaver):
-    """For graphs that are invoked."""
+    """LangGraph's checkpointer with shorter versions, for graphs that are invoked."""
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Count a channel's version up."""
@@ -289,7 +262,7 @@ class ShortSqliteSaver(SqliteSaver):
 
 
 class ShortAsyncSqliteSaver(AsyncSqliteSaver):
-    """For graphs that are awaited."""
+    """LangGraph's checkpointer with shorter versions, for graphs that are awaited."""
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Count a channel's version up."""
@@ -297,12 +270,12 @@ class ShortAsyncSqliteSaver(AsyncSqliteSaver):
 
 
 def next_version(current: str | None) -> str:
-    """Count a version up: `+0000041`, `+0000042`.
+    """Count a version up in 7 digits, where LangGraph's has 32 and a fraction: `+0000041`, `+0000042`.
 
-    A thread of LangGraph's own saver goes on with its digits. It can go on with threads of this one, too: it reads
-    these versions as numbers, and its own sort behind them.
+    A thread can be used with both: one that LangGraph's saver wrote stays with its digits here; LangGraph's reads these
+    versions as numbers, and sorts its own behind them.
     """
     number = int(current.split(".")[0]) + 1 if current else 1
-    if (current is None or current.startswith("+")) and number < 10**SHORT:
-        return f"+{number:0{SHORT}}"
+    if (current is None or current.startswith("+")) and number < 10**7:
+        return f"+{number:07}"
     return f"{number:032}"

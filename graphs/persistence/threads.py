@@ -1,111 +1,140 @@
-"""What can be done with kept threads: list them, show or report what the last run of one did, make one smaller."""
+"""Queries on stored threads: which there are, and what the last run of one did."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import PendingWrite
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from typing_extensions import TypedDict
 
 from plan_execute.agent.errors import RequestError
-from plan_execute.agent.state import RunState
-from plan_execute.graphs.persistence.checkpointer import (
-    Saver,
-)
+from plan_execute.agent.state import SCHEMA_VERSION, RunState
+from plan_execute.graphs.persistence.checkpointer import Saver
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
 
 
 class Thread(TypedDict):
-    """One line of the list of threads; `at` is when it was last written, ISO 8601; `usd` null where unknown.
-
-    `waits` is whether it has put a question before a person.
-    """
+    """A stored thread in short."""
 
     thread: str
+    """Its id."""
     objective: str
+    """What its last run was asked for."""
     at: str
+    """When it was last written, ISO 8601."""
     status: str
+    """Of its last run, a `RunStatus`; `running` also where that run was interrupted."""
     waits: bool
+    """Whether the run waits for a person to answer an interrupt."""
     usd: float | None
+    """What the run cost, in dollars; null where a price is unknown."""
     tokens: int
+    """Tokens in and out, of all models."""
 
 
 class Snapshot(NamedTuple):
-    """A thread as it stands: its state, the metadata of its latest checkpoint, whether its run has ended or waits."""
+    """A thread as its latest checkpoint leaves it."""
 
     state: RunState
     metadata: dict[str, Any]
+    """LangGraph's, of the latest checkpoint."""
     finished: bool
+    """Whether the run has ended, so that there is nothing to resume."""
     waits: bool
-    """Whether it has put a question before a person."""
+    """Whether the run waits for a person to answer an interrupt."""
 
 
 def find_threads(checkpointer: Saver) -> list[Thread]:
-    """Find the threads of this package's graph, newest first."""
+    """Find the threads of this package's graph.
+
+    Args:
+        checkpointer: Any sync checkpointer, for example what `with open_checkpointer(...)` gives.
+
+    Returns:
+        The threads, newest first; those of other graphs in the same database are left out.
+    """
     # Every run begins with a checkpoint of its input; the namespace of a milestone's own is not empty.
     begun = {
         str(found.config["configurable"]["thread_id"])
         for found in checkpointer.list(None, filter={"source": "input"})
         if not found.config["configurable"].get("checkpoint_ns")
     }
-    threads = [thread for key in begun if (thread := _latest(checkpointer, key))]
+    threads = [_describe(thread, found) for thread in begun if (found := _latest(checkpointer, thread))]
     return sorted(threads, key=lambda thread: thread["at"], reverse=True)
 
 
 def read_thread(checkpointer: Saver, thread: str) -> RunState:
-    """Read the latest state of a thread, put together from its history by the graph it belongs to.
+    """Read the latest state of a thread.
+
+    Args:
+        checkpointer: Any sync checkpointer.
+        thread: The thread's id.
+
+    Returns:
+        The state of its last run, with the conversation of all its runs in `messages`.
 
     Raises:
-        RequestError: There is no such thread.
+        RequestError: There is no such thread, or a newer version of this package wrote it.
     """
     return read_snapshot(checkpointer, thread).state
 
 
 def find_snapshot(checkpointer: Saver, thread: str) -> Snapshot | None:
-    """Read the latest state of a thread as `read_snapshot` does; None if there is no such thread."""
+    """Read a thread as `read_snapshot` does; None if there is no such thread."""
     return read_snapshot(checkpointer, thread) if _latest(checkpointer, thread) else None
 
 
 def read_snapshot(checkpointer: Saver, thread: str) -> Snapshot:
-    """Read the latest state of a thread with what is to be known to go on with it.
+    """Read the latest state of a thread, with what a resume needs to know.
+
+    Args:
+        checkpointer: Any sync checkpointer.
+        thread: The thread's id.
+
+    Returns:
+        The state, put together from its history by the graph that it belongs to, the latest checkpoint's metadata, and
+        whether its run has ended or waits.
 
     Raises:
-        RequestError: There is no such thread.
+        RequestError: There is no such thread, or a newer version of this package wrote it.
     """
-    if _latest(checkpointer, thread) is None:
-        raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are kept.")
+    latest = _latest(checkpointer, thread)
+    if latest is None:
+        raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are stored.")
+    version = latest.checkpoint["channel_values"].get("schema_version", SCHEMA_VERSION)
+    if version > SCHEMA_VERSION:
+        raise RequestError(
+            f"Thread {thread!r} was written by a newer version of plan-execute (its state has schema {version}, this "
+            f"version reads up to {SCHEMA_VERSION}): update plan-execute."
+        )
     found = create_plan_execute_agent(checkpointer=checkpointer).get_state(config_of(thread))
-    # Not by `next`, which is empty, too, where a step is done and the checkpoint behind it was not written any more.
+    # Not by `next`: it is empty, too, where a step is done and the process died before its checkpoint was written.
     finished, waits = not found.tasks, bool(found.interrupts)
     return Snapshot(cast("RunState", found.values), dict(found.metadata or {}), finished, waits)
 
 
 def config_of(thread: str) -> RunnableConfig:
-    """How LangGraph names a thread."""
+    """LangGraph's config for a thread."""
     return {"configurable": {"thread_id": thread}}
 
 
-def _latest(checkpointer: Saver, thread: str) -> Thread | None:
-    """What the list says of a thread; None if there is none of that name, or it is another graph's."""
+def _latest(checkpointer: Saver, thread: str) -> CheckpointTuple | None:
+    """The latest checkpoint of a thread; None if there is no such thread, or it is another graph's."""
     found = checkpointer.get_tuple(config_of(thread))
-    values = found.checkpoint["channel_values"] if found else {}
-    if found is None or not {"objective", "status", "usage"} <= set(values):
-        return None
+    return found if found and {"objective", "status", "usage"} <= set(found.checkpoint["channel_values"]) else None
+
+
+def _describe(thread: str, latest: CheckpointTuple) -> Thread:
+    values, writes = latest.checkpoint["channel_values"], latest.pending_writes or ()
     usage = values["usage"].values()
     prices = [role["usd"] for role in usage]
+    asked, answered = ({task for task, channel, _ in writes if channel == which} for which in (INTERRUPT, RESUME))
     return Thread(
         thread=thread,
         objective=values["objective"],
-        at=found.checkpoint["ts"],
+        at=latest.checkpoint["ts"],
         status=values["status"],
-        waits=_waits(found.pending_writes or ()),
+        waits=bool(asked - answered),
         usd=None if None in prices else sum(prices),
         tokens=sum(role["input_tokens"] + role["output_tokens"] for role in usage),
     )
-
-
-def _waits(writes: Sequence[PendingWrite]) -> bool:
-    """Whether a question is open, by what the tasks of a step have written."""
-    asked, answered = ({task for task, written, _ in writes if written == channel} for channel in (INTERRUPT, RESUME))
-    return bool(asked - answered)

@@ -9,7 +9,5 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={
-        "page": ["render_report"],
-    },
+    submod_attrs={"page": ["render_report"]},
 )

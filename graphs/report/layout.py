@@ -1,4 +1,4 @@
-"""Where the milestones of a plan are drawn: in columns by what they depend on, with the lines between them."""
+"""The layout of a plan's picture: milestones in columns by what they depend on, and the lines between them."""
 
 from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
@@ -9,17 +9,17 @@ from typing import NamedTuple
 WIDTH, HEIGHT = 152, 82
 """Size of a box, in pixels."""
 GAP_X, GAP_Y = 32, 12
-"""Room between boxes."""
+"""Space between boxes."""
 MARGIN = 6
-"""Room around the drawing, for the ring around a focused box."""
+"""Space around the drawing, for the ring around a focused box."""
 LANE = 22
 """Height of the lane in which a line passes a column."""
 TALLEST = 8
-"""Most boxes on top of each other; a column with more goes on to the right."""
+"""Most boxes on top of each other; a longer column continues to the right."""
 ABREAST = 5
 """Boxes beside each other among those that no line leads to or from."""
 SWEEPS = 4
-"""How often the boxes are put in order by their neighbours; more changed nothing on plans of 100 milestones."""
+"""How often the boxes are sorted by their neighbours; more changed nothing on plans of 100 milestones."""
 
 
 class Place(NamedTuple):
@@ -37,18 +37,21 @@ class Drawing(NamedTuple):
     places: dict[str, Place]
     lines: list[str]
     thinned: bool
-    """Whether lines that follow from others were left out, because there are too many to follow with the eye."""
+    """Whether lines that follow from others were left out, because there are too many to read."""
 
 
 Stop = tuple[str, str]
-"""What takes up room in a column: a box (its id twice), or a line from one box to another that passes."""
+"""What takes up space in a column: a box (its id twice), or a line that passes from one box to another."""
 
 
 def arrange(depends_on: Mapping[str, Sequence[str]]) -> Drawing:
     """Lay a plan out from left to right, in layers (after Sugiyama), so that lines go one way and pass behind no box.
 
     Args:
-        depends_on: What each milestone needs, without a cycle; what is not drawn itself is passed over.
+        depends_on: The milestones that each depends on, by id, without a cycle; ids that are not keys are ignored.
+
+    Returns:
+        The picture, in pixels, with a place for each key.
     """
     needs = {key: [n for n in dict.fromkeys(needed) if n in depends_on] for key, needed in depends_on.items()}
     drawn = _without_implied(needs) if sum(map(len, needs.values())) > 2 * len(needs) else needs
@@ -90,7 +93,7 @@ def _layers(needs: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def _without_implied(needs: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Leave out what is needed by something else that is needed."""
+    """Leave out a dependency that another dependency has, too."""
     behind: dict[str, set[str]] = {}
     for key in TopologicalSorter(needs).static_order():
         behind[key] = set(needs[key]).union(*(behind[needed] for needed in needs[key]))
@@ -98,7 +101,7 @@ def _without_implied(needs: Mapping[str, Sequence[str]]) -> dict[str, list[str]]
 
 
 def _untangle(columns: list[list[Stop]], routes: Sequence[Sequence[Stop]]) -> None:
-    """Put every stop near the middle of its neighbours in the columns beside it, in place."""
+    """Sort every column, in place, so that each stop is near the middle of its neighbours in the columns beside it."""
     before: dict[tuple[Stop, int], list[Stop]] = {}
     after: dict[tuple[Stop, int], list[Stop]] = {}
     level = {stop: number for number, column in enumerate(columns) for stop in column if stop[0] == stop[1]}

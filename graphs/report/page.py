@@ -1,4 +1,4 @@
-"""A run as one page of HTML that can be mailed: what was asked, what came of it, and how it went."""
+"""A run as one page of HTML that can be mailed: the request, the answer, and how the run went."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,11 +21,11 @@ from plan_execute.agent.events import decisions
 from plan_execute.agent.interrupts import EDITED
 from plan_execute.agent.state import LogEntry, Milestone, RoleUsage, RunState, ToolCallRecord, add_usage
 from plan_execute.agent.truncation import truncate_middle
-from plan_execute.graphs.formatting import duration, one_line, seconds_between, visible
+from plan_execute.graphs.formatting import duration, money, one_line, seconds_between, visible
 from plan_execute.graphs.report.layout import HEIGHT, WIDTH, Drawing, arrange
 
 TITLE_LIMIT = 180
-"""Most characters of a request in the heading; a longer one is given whole below it."""
+"""Most characters of a request in the heading; a longer one stands whole below it."""
 ANSWER_LIMIT = 100_000
 """Most characters shown of an answer or a request."""
 TEXT_LIMIT = 12_000
@@ -38,7 +38,7 @@ TICKS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
     *(60, 120, 300, 600, 1_800, 3_600, 7_200, DAY / 6, DAY / 2, DAY, WEEK),
 )
-"""Seconds that may lie between two marks of the time scale."""
+"""Seconds between two marks of the time scale, to choose from."""
 
 _BLANK = Milestone(
     id="", goal="", done_when="", tools=[], calls=[], yields=[], pitfalls=[], depends_on=[], covers=[], revision=0,
@@ -55,13 +55,14 @@ def render_report(state: Mapping[str, Any], *, thread: str | None = None) -> str
     """Write the report of a run.
 
     Args:
-        state: The values of the run's thread, `agent.get_state(config).values`: of a run that has ended, or of one that
-            was interrupted or is still under way. Keys that are missing are taken as those of a run that has not begun.
+        state: The values of the run's thread, a `RunState`: `agent.get_state(config).values`, or what `read_thread`
+            returns. The run may have ended, wait, or still be running. Keys that are missing get the values of a run
+            that has not begun.
         thread: The thread's id, to be named on the page.
 
     Returns:
-        An HTML page that needs nothing but itself, no script and no network. Every text from users, models and tools is
-        escaped; of the answer's Markdown, HTML and images are shown as text. Long texts are cut, with a note.
+        A page of HTML that needs no script, no other file and no network. Every text from users, models and tools is
+        escaped; HTML and images in the answer's Markdown are shown as text. Long texts are truncated, with a note.
     """
     run = {**_START, **{key: value for key, value in state.items() if key in _START}}
     milestones = {key: {**_BLANK, "id": key, **found} for key, found in run["milestones"].items()}
@@ -85,10 +86,10 @@ def render_report(state: Mapping[str, Any], *, thread: str | None = None) -> str
 
 
 class Clock:
-    """The time of a run, counted from the first thing that is known of it."""
+    """The time of a run, counted from the first time known of it."""
 
     def __init__(self, times: Iterable[str]) -> None:
-        """Take in every time there is, ISO 8601."""
+        """Take every time that is known, ISO 8601."""
         known = sorted(times, key=datetime.fromisoformat)
         self.start: str | None = known[0] if known else None
         self.end: str | None = known[-1] if known else None
@@ -99,14 +100,14 @@ class Clock:
         return seconds_between(self.start, at) if self.start else 0.0
 
     def place(self, at: str | None, later: float = 0.0) -> float:
-        """How far along the run that was, or so many seconds later, in percent; the end for what has no time yet."""
+        """How far along the run that was, or so many seconds later, in percent; 100 for what has no time yet."""
         if at is None:
             return 100.0
         return min(100.0 * (self.since(at) + later) / self.seconds, 100.0) if self.seconds else 0.0
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Marks of the scale, at most five after the first: the place in percent and the words."""
+        """Marks of the scale, at most five after the first: the place in percent and the label."""
         if not self.seconds:
             return []
         step = next((step for step in TICKS if self.seconds / step <= 5), WEEK * ceil(self.seconds / WEEK / 5))
@@ -115,7 +116,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a milestone; `ended` and `status` are open where nothing is known of its end."""
+    """One attempt at a milestone; without an end that is known, `ended` is None and `status` is `running`."""
 
     number: int
     began: str
@@ -127,16 +128,16 @@ class Attempt:
 
 
 class Revision(NamedTuple):
-    """One plan: what it changed and why, and its picture."""
+    """One revision of the plan: its entry in the log, and its picture."""
 
     entry: Mapping[str, Any]
     drawing: Drawing
     earlier: set[str]
-    """What is in the picture because this plan builds on it, though an earlier one made it."""
+    """The milestones in the picture that an earlier revision planned and this one depends on."""
 
 
 class Phase(NamedTuple):
-    """A time in which a heavy model planned anew or wrote the answer."""
+    """A time in which the run planned again, wrote the answer or waited for a person; ISO 8601."""
 
     name: str
     began: str
@@ -150,7 +151,7 @@ def _times(log: Iterable[LogEntry], milestones: Iterable[Mapping[str, Any]]) -> 
 
 
 def _attempts(milestone: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> list[Attempt]:
-    """Every try at a milestone by the log; without one, the last try as the milestone itself remembers it."""
+    """Every attempt at a milestone in the log; if it has none, the last attempt, from the milestone itself."""
     own = [entry for entry in log if entry.get("milestone") == milestone["id"]]
     starts = [entry for entry in own if entry["type"] == "milestone_started"]
     ends = {entry["attempt"]: entry for entry in own if entry["type"] == "milestone_finished"}
@@ -222,14 +223,14 @@ def _template() -> Template:
         "markdown": _markdown,
         "number": lambda value: f"{value:,}",
         "text": lambda text: truncate_middle(text, TEXT_LIMIT),
-        "usd": _usd,
+        "usd": money,
     }
     environment.globals |= {"between": seconds_between, "TITLE_LIMIT": TITLE_LIMIT}
     return environment.get_template("report.html")
 
 
 def _harmless(value: Any) -> Any:
-    """Spell out control characters in every text that goes into the page; None is nothing."""
+    """Spell out control characters in every text that goes into the page; None becomes an empty text."""
     if isinstance(value, Markup):
         return value
     return visible(value, lines=True) if isinstance(value, str) else "" if value is None else value
@@ -246,7 +247,7 @@ def _markdown(text: str) -> Markup:
 
 
 class _Renderer(RendererHTML):
-    """Rules for what is not shown as Markdown has it, found by their names."""
+    """Renders some tokens in another way; markdown-it finds these methods by their names."""
 
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return str(Markup("<em>[image: {}]</em>").format(tokens[idx].content or tokens[idx].attrGet("src")))
@@ -267,14 +268,8 @@ def _json(value: Any, indent: int | None = 2) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent, default=str)
 
 
-def _usd(usd: float | None) -> str:
-    if usd is None:
-        return "unknown"
-    return "<$0.0001" if 0 < usd < 0.0001 else f"${usd:,.4f}" if 0 < usd < 1 else f"${usd:,.2f}"
-
-
 def _scale(seconds: float) -> str:
-    """Word a mark of the time scale."""
+    """Write the label of a mark on the time scale."""
     units = ((DAY, "d"), (3_600, "h"), (60, "min"))
     size, unit = next((unit for unit in units if seconds >= unit[0]), (1, "s"))
     return f"{seconds / size:g} {unit}"

@@ -1,4 +1,4 @@
-"""What keeping a run costs: bytes and time by the number of milestones, and the time this package adds to each.
+"""What storing a run costs: bytes and time by the number of milestones, and the time this package adds to each.
 
     python -m tests.benchmarks.bench_checkpoints [--quick]
 
@@ -197,10 +197,10 @@ def run_bare_agents(saver: Saver | None, count: int) -> None:
 
 
 @contextmanager
-def sqlite_place(folder: Path) -> Iterator[Place]:
-    """A new SQLite file."""
+def sqlite_place(folder: Path, options: str = "") -> Iterator[Place]:
+    """A new SQLite file, opened with options of its URL."""
     path = folder / f"{uuid.uuid4()}.sqlite"
-    with open_checkpointer(str(path)) as saver:
+    with open_checkpointer(f"sqlite:///{path}{options}") as saver:
         yield Place(saver, lambda thread: _sizes(sqlite3.connect(path), SQLITE_SIZES, thread, "?"))
     for left in folder.glob(f"{path.name}*"):
         left.unlink()
@@ -330,7 +330,8 @@ def main() -> None:
 
                 url = stack.enter_context(get_server(folder / "postgres")).get_uri()
             places["PostgreSQL"] = lambda: postgres_place(url)
-        bench_overhead(places, 20 if quick else 50, 3 if quick else 7)
+        normal = {"SQLite, synchronous=normal": lambda: sqlite_place(folder, "?synchronous=normal")}
+        bench_overhead({**places, **normal}, 20 if quick else 50, 3 if quick else 7)
         bench_scratchpads(places, [1, 10] if quick else [1, 10, 40])
         bench_storage(places, [10, 50] if quick else [10, 50, 200, 1_000], 200 if quick else 1_000)
 

@@ -130,7 +130,7 @@ async def opened(url: str, way: Way) -> AsyncIterator[BaseCheckpointSaver[Any]]:
 
 
 def shown(output: Any) -> list[str]:
-    """What a person is shown of each plan that waits for him."""
+    """What a person is shown of each plan that waits for them."""
     return [waiting.value["action_requests"][0]["description"] for waiting in output["__interrupt__"]]
 
 
@@ -427,7 +427,7 @@ def test_tool_without_anybody_to_ask_says_that_it_waits() -> None:
 
     agent = create_plan_execute_agent(heavy(ONE), ScriptedModel(diligent), [ask])
     told = as_tool(agent).invoke({"request": "Do it."})
-    assert told.startswith("Not done: the run has stopped on its way and waits.\n\n")
+    assert told.startswith("Not done: the run was interrupted and waits.\n\n")
     assert told.endswith("Which one?")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from plan_execute.agent.state import RoleUsage, RunState
-from plan_execute.graphs.cli.display import Progress, Screen, describe_usage, is_live
+from plan_execute.graphs.cli.display import Screen, describe_usage, is_live
+from plan_execute.graphs.cli.progress import Progress
 from plan_execute.graphs.formatting import duration, one_line, visible
 
 AT = "2026-01-01T10:00:00.000+00:00"

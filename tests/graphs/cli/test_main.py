@@ -176,7 +176,7 @@ def test_run_that_cannot_be_stored_says_so(kind: str, capsys: pytest.CaptureFixt
     assert run_until_done(agent, asked("Find a."), Options(json=True), Screen(sys.stderr)) == 1
     told = capsys.readouterr()
     assert told.err == (
-        "plan-execute: The run could not be stored: disk I/O error: see whether the disk is full or failing.\n"
+        "plan-execute: The run could not be stored: disk I/O error: check whether the disk is full or failing.\n"
     )
     assert json.loads(told.out)["error"]["code"] == "storage"
 
@@ -332,7 +332,7 @@ def test_second_ctrl_c_ends_the_run_at_once_and_says_what_was_done(start: Start)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == b"Interrupted: m1 finished, m2 not. plan-execute resume sales goes on.\n"
+    assert said == b"Interrupted: m1 finished, m2 not. plan-execute resume sales resumes it.\n"
 
 
 def test_ctrl_c_leaves_a_json_document_behind(start: Start) -> None:
@@ -346,7 +346,7 @@ def test_ctrl_c_leaves_a_json_document_behind(start: Start) -> None:
     printed, _ = process.communicate(timeout=60)
     document = json.loads(printed)
     assert (document["status"], document["error"]["code"]) == ("interrupted", "interrupted")
-    assert document["error"]["message"] == "Interrupted: m1 finished, m2 not. plan-execute resume sales goes on."
+    assert document["error"]["message"] == "Interrupted: m1 finished, m2 not. plan-execute resume sales resumes it."
     assert document["thread"] == "sales"
 
 
@@ -372,7 +372,7 @@ def test_sigterm_waits_for_a_model_only_so_long(start: Start) -> None:
             printed, said = process.communicate(timeout=60)
     assert process.returncode == 143
     assert printed.endswith(b"Stopping after the call under way, or in 8 s.\n")
-    assert said == b"Interrupted: no milestone finished. plan-execute resume sales goes on.\n"
+    assert said == b"Interrupted: no milestone finished. plan-execute resume sales resumes it.\n"
 
 
 def model_at(server: socket.socket) -> tuple[str, ...]:

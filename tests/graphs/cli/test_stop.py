@@ -1,4 +1,4 @@
-"""A run that is to stop ends at its next checkpoint: what was under way is finished, kept, and not done again."""
+"""A run that is to stop ends at its next checkpoint: what was under way is finished, stored, and not done again."""
 
 import asyncio
 import json
@@ -117,7 +117,7 @@ def test_effect_under_way_is_finished_and_not_repeated(
     ended, printed, said = stopped(start(kept_url, thread, 1, "tool"), number, tmp_path)
     assert ended == status
     assert "→ sent" in printed
-    assert said == f"Interrupted: no milestone finished, m1 not. plan-execute resume {thread} goes on.\n"
+    assert said == f"Interrupted: no milestone finished, m1 not. plan-execute resume {thread} resumes it.\n"
     assert sent(tmp_path) == {"Tell a.": 1}
     assert run(kept_url, thread, tmp_path, None, 1, "") == 0
     assert sent(tmp_path) == {"Tell a.": 1, "Tell b.": 1}

@@ -63,7 +63,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
 
 
 class Session:
-    """A reviewed run of the command, with a person who gives these answers; he is gone after the last."""
+    """A reviewed run of the command, with a person who gives these answers; they are gone after the last."""
 
     def __init__(self, *answers: str, planner: ScriptedModel | None = None, **options: object) -> None:
         self.planner, self.executor = planner or heavy(TWO), ScriptedModel(diligent)
@@ -81,7 +81,7 @@ class Session:
         agent = self._agent()
         screen = Screen(self.stream)
         given = {"messages": [("user", "Find it out.")]}
-        self.status = run_until_done(agent, given, Options(**options), screen, dialog=TerminalPrompts(screen, ask))
+        self.status = run_until_done(agent, given, Options(**options), screen, prompts=TerminalPrompts(screen, ask))
 
     def _agent(self) -> Any:
         return create_plan_execute_agent(
@@ -138,7 +138,7 @@ def test_nobody_who_answers_leaves_the_plan_waiting(capsys: pytest.CaptureFixtur
     session = Session(thread="my sales", checkpointer="a.sqlite")
     assert (session.status, session.goals_run) == (1, [])
     assert capsys.readouterr().err == (
-        "plan-execute: The plan waits for review: plan-execute resume 'my sales' --checkpointer a.sqlite goes on.\n"
+        "plan-execute: The plan waits for review: plan-execute resume 'my sales' --checkpointer a.sqlite asks you.\n"
     )
 
 
@@ -176,7 +176,7 @@ def test_what_cannot_be_read_is_opened_again_with_the_reason(editor: Editor) -> 
     first, second = editor()
     assert first.startswith("# Change the plan")
     assert second.startswith("# This will not do: this is not YAML: ")
-    assert second.count("# Mend it") == 1
+    assert second.count("# Correct it") == 1
     assert "strategy: [Step" in second
     assert session.status == 0
     assert "Plan, revision 2: 2025-01-01" in session.said
@@ -213,10 +213,9 @@ def test_file_that_is_no_plan_is_opened_again(left: str, editor: Editor) -> None
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("/nowhere/ed", "'/nowhere/ed' could not be started"),
-        ("false", "'false' ended with status 1"),
-        ("'", "could not be started"),
-        ("", "There is no editor: name one in the environment as EDITOR"),
+        ("/nowhere/ed", "The editor does not work (/nowhere/ed: Editing failed: "),
+        ("false", "The editor does not work (false: Editing failed): name another in the environment as EDITOR."),
+        ("'", "The editor does not work (No closing quotation)"),
     ],
 )
 def test_editor_that_does_not_work_leads_back_to_the_question(
@@ -224,7 +223,6 @@ def test_editor_that_does_not_work_leads_back_to_the_question(
 ) -> None:
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", command)
-    monkeypatch.setattr("plan_execute.graphs.cli.terminal_prompts.EDITORS", ())
     session = Session("e", "a")
     assert said in session.said
     assert session.status == 0
@@ -255,7 +253,7 @@ def test_waiting_run_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None
     (waiting,) = document["waiting"]
     (action,) = waiting["action_requests"]
     assert (action["name"], action["args"]["requirements"]) == ("review_plan", ["Answer it."])
-    assert "it is not kept, because --thread names nothing." in told.err
+    assert "it is not stored; --thread NAME stores a run." in told.err
 
 
 @tool
@@ -360,7 +358,7 @@ def test_missing_information_is_asked_for(answer: str, status: int) -> None:
     assert session.questions == ["Your answer (empty: you do not know): "]
 
 
-@pytest.mark.parametrize(("answers", "paid"), [(("a",), 2), (("d", "he has it"), 1), (("l", ""), 1)])
+@pytest.mark.parametrize(("answers", "paid"), [(("a",), 2), (("d", "they have it"), 1), (("l", ""), 1)])
 def test_call_of_unknown_outcome_is_settled(answers: tuple[str, ...], paid: int) -> None:
     calls: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The commands on kept threads: which there are, what one did, and making one smaller."""
+"""The commands on stored threads: list them, show and report one, prune one."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_threads_are_listed_newest_first(place: str, capsys: pytest.CaptureFixtu
         ["stock", "completed", "60 tokens", "Find it out."],
         ["sales", "completed", "120 tokens", "Compare a with b."],
     ]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", rows[1][1])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", rows[1][1])
 
 
 def test_threads_as_json(place: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +166,7 @@ def test_unknown_thread_is_refused_with_a_sentence(
     assert main([command, "sale", "--checkpointer", place]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are kept.\n"
+    assert told.err == "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are stored.\n"
 
 
 def test_unknown_thread_is_refused_in_json_too(place: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +187,7 @@ def test_where_no_thread_was_kept_yet_that_is_said(
 ) -> None:
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: tmp_path / "new")
     assert main(["threads"]) == 0
-    assert capsys.readouterr().out == "No threads are kept yet: --thread NAME begins one.\n"
+    assert capsys.readouterr().out == "No threads are stored yet: --thread NAME begins one.\n"
 
 
 def test_command_without_its_thread_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,9 @@
-"""Threads kept by every checkpointer that `open_checkpointer` opens, and what it says when it cannot."""
+"""Threads in every checkpointer that `open_checkpointer` opens, and what it says when it cannot."""
 
+import sqlite3
 from pathlib import Path
 
+import aiosqlite
 import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -9,10 +11,11 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from plan_execute.agent import ConfigurationError
 from plan_execute.agent.errors import RequestError
-from plan_execute.agent.state import PlanExecuteInput
+from plan_execute.agent.state import SCHEMA_VERSION, PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
-from plan_execute.graphs.persistence.history import prune_scratchpads
-from plan_execute.graphs.persistence.threads import find_threads, read_thread
+from plan_execute.graphs.persistence.fork import find_steps
+from plan_execute.graphs.persistence.prune import prune_scratchpads
+from plan_execute.graphs.persistence.threads import find_snapshot, find_threads, read_snapshot, read_thread
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import ScriptedModel, milestone, plan, report, synthesis
 
@@ -98,7 +101,7 @@ def test_thread_is_found_and_read_without_the_graph_that_wrote_it(url: str) -> N
 
 def test_dropping_scratchpads_keeps_the_history_of_the_thread(url: str) -> None:
     if url == "memory":
-        pytest.skip("threads in memory are not kept")
+        pytest.skip("threads in memory cannot be pruned")
     with open_checkpointer(url) as checkpointer:
         agent = agent_with(checkpointer)
         agent.invoke(asked("one"), CONFIG, durability="sync")
@@ -106,9 +109,9 @@ def test_dropping_scratchpads_keeps_the_history_of_the_thread(url: str) -> None:
         before = history(agent, CONFIG)
         left, others = [len(list(checkpointer.list(config))) for config in (CONFIG, OTHER)]
         dropped = prune_scratchpads(checkpointer, "sales")
-        kept = list(checkpointer.list(CONFIG))
-        assert {found.config["configurable"]["checkpoint_ns"] for found in kept} == {""}
-        assert dropped.rows > left - len(kept) > 0
+        left_over = list(checkpointer.list(CONFIG))
+        assert {found.config["configurable"]["checkpoint_ns"] for found in left_over} == {""}
+        assert dropped.rows > left - len(left_over) > 0
         assert dropped.bytes > 1_000
         assert history(agent, CONFIG) == before
         assert len(list(checkpointer.list(OTHER))) == others
@@ -129,6 +132,47 @@ def test_file_shrinks_by_what_is_dropped(tmp_path: Path) -> None:
     assert path.stat().st_size <= before - dropped.bytes / 2
 
 
+@pytest.mark.parametrize(("query", "level"), [("", 2), ("?synchronous=full", 2), ("?synchronous=normal", 1)])
+def test_url_says_whether_a_commit_waits_for_the_disk(query: str, level: int, tmp_path: Path) -> None:
+    with open_checkpointer(f"sqlite:///{tmp_path / 'threads.sqlite'}{query}") as checkpointer:
+        connection: sqlite3.Connection = checkpointer.conn  # type: ignore[attr-defined]  # SQLite's has one
+        assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert [path.name for path in tmp_path.iterdir()] == ["threads.sqlite"]
+
+
+@pytest.mark.parametrize(("query", "level"), [("", 2), ("?synchronous=full", 2), ("?synchronous=normal", 1)])
+async def test_url_says_whether_a_commit_waits_for_the_disk_when_awaited(
+    query: str, level: int, tmp_path: Path
+) -> None:
+    async with open_checkpointer(f"sqlite:///{tmp_path / 'threads.sqlite'}{query}") as checkpointer:
+        connection: aiosqlite.Connection = checkpointer.conn  # type: ignore[attr-defined]  # SQLite's has one
+        async with connection.execute("PRAGMA synchronous") as found:
+            assert await found.fetchone() == (level,)
+
+
+@pytest.mark.parametrize("option", ["synchronous=off", "synchronous=", "cache=shared", "synchronous"])
+def test_unknown_option_of_a_sqlite_url_is_told(option: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Unknown option '.*' of a SQLite URL: expected synchronous=full or"):
+        open_checkpointer(f"sqlite:///{tmp_path / 'threads.sqlite'}?{option}").__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_thread_of_a_newer_version_is_listed_and_refused(threads_url: str, thread: str) -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": thread}}
+    with open_checkpointer(threads_url) as checkpointer:
+        agent = agent_with(checkpointer)
+        agent.invoke(asked("one"), config, durability="sync")
+        agent.update_state(config, {"schema_version": SCHEMA_VERSION + 1})
+        assert thread in {found["thread"] for found in find_threads(checkpointer)}
+        refused = f"{thread}' was written by a newer version .* schema 2, .* up to 1.: update plan-execute"
+        for read in (read_thread, read_snapshot, find_snapshot, find_steps):
+            with pytest.raises(RequestError, match=refused):
+                read(checkpointer, thread)
+        agent.update_state(config, {"schema_version": SCHEMA_VERSION})
+        assert read_thread(checkpointer, thread)["status"] == "completed"
+
+
 def test_file_that_is_to_be_there_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "typo.sqlite"
     with pytest.raises(ConfigurationError, match=r"There is no file .*typo\.sqlite"):
@@ -146,14 +190,14 @@ def test_default_is_a_file_in_the_users_data_folder(tmp_path: Path, monkeypatch:
 def test_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("This is no database. " * 100)
-    with pytest.raises(ConfigurationError, match=r"notes\.txt.*not a database.*give a SQLite file"):
+    with pytest.raises(ConfigurationError, match=r"notes\.txt.*not a database.*name a SQLite file"):
         open_checkpointer(str(path)).__enter__()
 
 
 async def test_file_that_is_no_database_is_told_when_awaited(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("This is no database. " * 100)
-    with pytest.raises(ConfigurationError, match=r"notes\.txt.*not a database.*give a SQLite file"):
+    with pytest.raises(ConfigurationError, match=r"notes\.txt.*not a database.*name a SQLite file"):
         await open_checkpointer(str(path)).__aenter__()
 
 

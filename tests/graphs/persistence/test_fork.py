@@ -1,6 +1,7 @@
-"""Branching off a kept thread: the new one is what the old one was, goes on by itself, and the old one stays."""
+"""Forks of a stored thread: the new one has the state of the old one, runs by itself, and the old one stays."""
 
 import asyncio
+import itertools
 import json
 import re
 import sqlite3
@@ -14,14 +15,16 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import StructuredTool, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphDrained
 from langgraph.types import Command, StateSnapshot
 
-from plan_execute.agent.errors import ConfigurationError, RequestError
+from plan_execute.agent.errors import RequestError
 from plan_execute.graphs import create_plan_execute_agent, open_checkpointer
 from plan_execute.graphs.cli.main import main
 from plan_execute.graphs.persistence.fork import Step, find_steps, fork
-from plan_execute.graphs.persistence.history import prune_scratchpads
+from plan_execute.graphs.persistence.prune import prune_scratchpads
+from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import config_of, find_threads, read_thread
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import ScriptedModel, diligent, goal_of, heavy, milestone, plan, report, synthesis, tool_call
@@ -55,8 +58,6 @@ def thread() -> str:
 
 @pytest.fixture
 def checkpointer(threads_url: str) -> Iterator[Saver]:
-    if threads_url == "memory":
-        pytest.skip("threads in memory are not kept")
     with open_checkpointer(threads_url) as opened:
         yield opened
 
@@ -167,8 +168,8 @@ def test_of_a_thread_with_branches_only_the_ancestors_come_along(checkpointer: S
     assert branch["after"] == begun["step"]
     for step in (first[-1], steps[-1]):
         new = fork(checkpointer, thread, step["step"])["thread"]
-        kept = values_at(agent, thread, step["checkpoint"])
-        assert agent.get_state(config_of(new)).values == kept.values
+        original = values_at(agent, thread, step["checkpoint"])
+        assert agent.get_state(config_of(new)).values == original.values
         path = {found.config["configurable"]["checkpoint_id"] for found in checkpointer.list(config_of(new))}
         assert (branch["checkpoint"] in path) == (step == steps[-1])
     assert read_thread(checkpointer, f"{thread}-2")["milestones"]["m2"]["result"] == "result of: Find b"
@@ -185,6 +186,8 @@ def test_effects_that_a_fork_may_do_again_are_named(checkpointer: Saver, thread:
     ask(agent_of(checkpointer, heavy(sending)), thread)
     steps = find_steps(checkpointer, thread)
     if pruned:
+        if isinstance(checkpointer, InMemorySaver):
+            pytest.skip("threads in memory cannot be pruned")
         prune_scratchpads(checkpointer, thread)
     assert fork(checkpointer, thread, at(steps, "executor m2"))["effects"] == ["send"]
     assert fork(checkpointer, thread, at(steps, "synthesize"))["effects"] == []
@@ -216,7 +219,7 @@ def test_effect_that_failed_for_certain_is_not_named(checkpointer: Saver, thread
 
 async def test_effect_that_was_under_way_when_the_process_died_is_named(threads_url: str, thread: str) -> None:
     if threads_url == "memory":
-        pytest.skip("threads in memory are not kept")
+        pytest.skip("threads in memory die with the process")
     called = asyncio.Event()
 
     async def hang(subject: str) -> str:
@@ -248,14 +251,14 @@ def test_first_free_name_is_taken(checkpointer: Saver, thread: str) -> None:
     assert fork(checkpointer, thread, 1, f"other {thread}")["thread"] == f"other {thread}"
 
 
-def test_what_cannot_be_branched_off_is_told(checkpointer: Saver, thread: str) -> None:
+def test_what_cannot_be_forked_is_told(checkpointer: Saver, thread: str) -> None:
     ask(agent_of(checkpointer, heavy(TWO)), thread)
     before = list(checkpointer.list(config_of(thread)))
     with pytest.raises(RequestError, match="Unknown thread 'nobody': plan-execute threads lists"):
         fork(checkpointer, "nobody", 1)
     with pytest.raises(RequestError, match="has no step 99: name one of 1 to 7"):
         fork(checkpointer, thread, 99)
-    with pytest.raises(RequestError, match="already: name one that is new"):
+    with pytest.raises(RequestError, match="already: choose another name"):
         fork(checkpointer, thread, 1, thread)
     assert list(checkpointer.list(config_of(thread))) == before
 
@@ -269,17 +272,45 @@ def test_fork_that_cannot_be_stored_leaves_nothing_behind(place: str, capsys: py
     assert main(["fork", "sales", "--at", "4", "--checkpointer", place]) == 1
     assert (
         capsys.readouterr().err
-        == "plan-execute: The threads could not be read or written: disk full: see that its file is in order.\n"
+        == "plan-execute: The threads could not be read or written: disk full: check its file.\n"
     )
     assert main(["threads", "--checkpointer", place, "--json"]) == 0
     assert [thread["thread"] for thread in json.loads(capsys.readouterr().out)] == ["sales"]
 
 
-def test_thread_in_memory_cannot_be_branched_off() -> None:
-    with open_checkpointer("memory") as checkpointer:
-        ask(agent_of(checkpointer, heavy(TWO)), "sales")
-        with pytest.raises(ConfigurationError, match="Only threads in SQLite and PostgreSQL"):
-            fork(checkpointer, "sales", 1)
+def test_fork_to_a_name_that_another_process_has_locked_is_refused(threads_url: str, thread: str) -> None:
+    with open_checkpointer(threads_url) as checkpointer, open_checkpointer(threads_url) as second:
+        ask(agent_of(checkpointer, heavy(TWO)), thread)
+        other = checkpointer if threads_url == "memory" else second
+        with lock_thread(other, f"{thread}-2"), pytest.raises(RequestError, match=f"{thread}-2' is in use elsewhere"):
+            fork(checkpointer, thread, 2)
+        with pytest.raises(RequestError, match="Unknown thread"):
+            read_thread(checkpointer, f"{thread}-2")
+        assert fork(checkpointer, thread, 2)["thread"] == f"{thread}-2"
+
+
+def test_fork_whose_process_was_killed_is_no_thread_and_its_name_is_free(
+    checkpointer: Saver, thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(agent_of(checkpointer, heavy(TWO)), thread)
+    put_writes, stored = checkpointer.put_writes, itertools.count()
+
+    def die(*what: Any) -> None:
+        if next(stored) == 3:
+            raise KeyboardInterrupt
+        put_writes(*what)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(checkpointer, "put_writes", die)
+        dying.setattr(checkpointer, "delete_thread", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            fork(checkpointer, thread, 4)
+    assert list(checkpointer.list(config_of(f"{thread}-2")))
+    assert f"{thread}-2" not in {found["thread"] for found in find_threads(checkpointer)}
+    with pytest.raises(RequestError, match="Unknown thread"):
+        read_thread(checkpointer, f"{thread}-2")
+    assert fork(checkpointer, thread, 2)["thread"] == f"{thread}-2"
+    assert [step["step"] for step in find_steps(checkpointer, f"{thread}-2")] == [1, 2]
 
 
 @pytest.fixture
@@ -315,14 +346,14 @@ def test_command_lists_the_steps(place: str, capsys: pytest.CaptureFixture[str])
 def test_command_says_how_to_go_on(place: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fork", "sales", "--at", "4", "--checkpointer", place]) == 0
     assert capsys.readouterr().out == (
-        "Thread 'sales-2' is what thread 'sales' was at step 4; next: executor m2.\n"
+        "Thread 'sales-2' has the state of thread 'sales' at step 4; next: executor m2.\n"
         "What send did in thread 'sales' after that step stays done and may be done again.\n"
-        f"plan-execute resume sales-2 --checkpointer {place} goes on; "
-        "options such as --planner-model or --review win over what the thread was begun with.\n"
+        f"plan-execute resume sales-2 --checkpointer {place} resumes it; "
+        "options such as --planner-model or --review override the settings it began with.\n"
     )
     assert main(["fork", "sales", "--at", "7", "--as", "the end", "--checkpointer", place]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[1:] == ["--thread 'the end' with a request asks it on."]
+    assert told[1:] == ["Its run has ended: --thread 'the end' with a request begins the next."]
     assert main(["fork", "sales-2", "--at", "1", "--json", "--checkpointer", place]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made == {"thread": "sales-2-2", "forked_from": "sales-2", "step": 1, "next": "planner", "effects": []}
@@ -334,10 +365,10 @@ def test_command_says_how_to_go_on(place: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["sale"], "Unknown thread 'sale': plan-execute threads lists those that are kept."),
-        (["sale", "--at", "1"], "Unknown thread 'sale': plan-execute threads lists those that are kept."),
+        (["sale"], "Unknown thread 'sale': plan-execute threads lists those that are stored."),
+        (["sale", "--at", "1"], "Unknown thread 'sale': plan-execute threads lists those that are stored."),
         (["sales", "--at", "8"], "Thread 'sales' has no step 8: name one of 1 to 7."),
-        (["sales", "--at", "1", "--as", "sales"], "There is a thread 'sales' already: name one that is new."),
+        (["sales", "--at", "1", "--as", "sales"], "There is a thread 'sales' already: choose another name."),
     ],
 )
 def test_command_refuses_with_a_sentence(

@@ -1,4 +1,4 @@
-"""A run of the command goes on where it was left: killed in its middle, or with a plan that waits for a person."""
+"""A run of the command is resumed where it stopped: killed in its middle, or with a plan that waits for a person."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from plan_execute.graphs.cli.main import main
-from plan_execute.graphs.cli.options import Options, fill_in_from_thread, parse, stored_options
+from plan_execute.graphs.cli.options import Options, fill_in_from_thread, parse, resume_command, stored_options
 from tests.fakes import milestone, plan
 from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
 
@@ -116,7 +116,9 @@ def test_interrupted_run_goes_on_where_it_was(
     server: OpenAIServer, model: Model, place: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = interrupted(server, model, place)
-    assert said == f"Interrupted: m1 finished, m2 not. plan-execute resume sales --checkpointer {place[1]} goes on.\n"
+    assert (
+        said == f"Interrupted: m1 finished, m2 not. plan-execute resume sales --checkpointer {place[1]} resumes it.\n"
+    )
     before = len(server.asked)
     assert main(["resume", "sales", *place]) == 0
     printed = capsys.readouterr().out
@@ -141,7 +143,7 @@ def test_what_is_said_on_a_resume_wins_and_the_rest_stays(
     assert (document["status"], document["thread"], document["answer"]) == ("completed", "sales", "It is 2.")
 
 
-def test_finished_thread_has_nothing_to_go_on_with(
+def test_finished_thread_has_nothing_to_resume(
     server: OpenAIServer, place: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*begin(server), *place]) == 0
@@ -149,7 +151,7 @@ def test_finished_thread_has_nothing_to_go_on_with(
     capsys.readouterr()
     assert main(["resume", "sales", *place]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("Thread 'sales' has nothing to go on with: its run has ended, completed.\n")
+    assert printed.startswith("Thread 'sales' has nothing to resume: its run has ended, completed.\n")
     assert "Answer:\nIt is 2.\n" in printed
     assert main(["resume", "sales", "--json", *place]) == 0
     assert json.loads(capsys.readouterr().out)["answer"] == "It is 2."
@@ -165,7 +167,7 @@ def test_unknown_thread_is_refused(
     told = capsys.readouterr()
     assert (told.out, told.err) == (
         "",
-        "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are kept.\n",
+        "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are stored.\n",
     )
 
 
@@ -301,16 +303,30 @@ def test_data_and_server_of_a_run_are_those_of_its_resume(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("url", ["postgresql://me:secret@host/shop", "postgresql://host/shop?password=secret"])
-def test_password_is_not_kept_and_asked_for_again(url: str) -> None:
+def test_password_is_not_stored_and_asked_for_again(url: str) -> None:
     metadata = stored_options(options_of("--db", url))
     assert "secret" not in str(metadata)
-    with pytest.raises(ValueError, match=r"an address that is not kept: add --db URL\."):
+    with pytest.raises(ValueError, match=r"an address that is not stored: add --db URL\."):
         fill_in_from_thread(Options(thread="sales"), metadata)
     fill_in_from_thread(named := Options(thread="sales", db=url), metadata)
     assert named.db == url
 
 
-def test_environment_stands_in_for_data_only_where_none_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("a b.sqlite", "'a b.sqlite'"),
+        ("sqlite:///a.sqlite?synchronous=normal", "'sqlite:///a.sqlite?synchronous=normal'"),
+        ("postgresql://me@host/shop", "postgresql://me@host/shop"),
+        ("postgresql://me:secret@host/shop", "..."),
+        ("postgresql://host/shop?password=secret", "..."),
+    ],
+)
+def test_command_that_resumes_a_thread_names_its_place_without_a_password(place: str, shown: str) -> None:
+    assert resume_command("sales", place) == f"plan-execute resume sales --checkpointer {shown}"
+
+
+def test_environment_stands_in_for_data_only_where_none_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     metadata = stored_options(options_of("--db", "sqlite:///shop.db"))
     monkeypatch.setenv("PLAN_EXECUTE_DB", "other.db")
     fill_in_from_thread(resumed := Options(thread="sales"), metadata)

@@ -171,7 +171,9 @@ def test_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     model.meanwhile[role] = fill
     told = failing_run(server, place, capsys)
     check_one_sentence(
-        told, "database or disk is full: make room", f"resume sales --checkpointer {place} goes on with what was."
+        told,
+        "database or disk is full: make room",
+        f"resume sales --checkpointer {place} resumes it at its last checkpoint.",
     )
     check_goes_on(place, server, told, capsys)
 
@@ -230,7 +232,7 @@ def test_file_that_is_no_database_is_told_by_every_command(
     ):
         assert main(words) == 2
         told = Told(2, *capsys.readouterr())
-        check_one_sentence(told, "notes.txt", "not a database", "give a SQLite file")
+        check_one_sentence(told, "notes.txt", "not a database", "name a SQLite file")
     assert path.read_text().startswith("This is no database.")
 
 
@@ -256,7 +258,7 @@ def test_file_that_may_not_grow_is_told_and_the_run_goes_on_when_it_may(
 ) -> None:
     told = spawn(begin(server, place), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     assert told.status == 1
-    check_one_sentence(told, "disk I/O error: see whether the disk is full", "resume sales")
+    check_one_sentence(told, "disk I/O error: check whether the disk is full", "resume sales")
     check_goes_on(place, server, told, capsys)
 
 
@@ -282,11 +284,11 @@ def test_place_that_may_not_be_written_to_is_told(
     finally:
         closed.chmod(mode)
     assert told.status == (1 if what == "file" else 2)
-    check_one_sentence(told, "readonly database", "see that the file and its folder may be written to.")
+    check_one_sentence(told, "readonly database", "check that you may write to the file and its folder.")
     if what == "file":
         assert "✓ m3 completed" in shown.out
     else:
-        check_one_sentence(shown, "see that the file and its folder may be written to.")
+        check_one_sentence(shown, "check that you may write to the file and its folder.")
     assert main(["show", "sales", "--checkpointer", str(path)]) == 0
     assert "✓ m3 completed" in capsys.readouterr().out
 
@@ -314,7 +316,7 @@ def test_lost_session_of_postgres_is_told_and_the_run_goes_on(
     model.meanwhile[role] = terminate
     try:
         told = failing_run(server, postgres, capsys)
-        check_one_sentence(told, "see that its server is running", "resume sales")
+        check_one_sentence(told, "check that its server is running", "resume sales")
         check_goes_on(postgres, server, told, capsys)
     finally:
         with open_checkpointer(postgres) as saver:
@@ -332,7 +334,7 @@ def test_postgres_that_is_restarted_is_told_and_the_run_goes_on(
     place = own_postgres.get_uri()
     model.meanwhile["synthesizer"] = lambda: control("-w", "-m", "immediate", "stop")
     told = failing_run(server, place, capsys)
-    check_one_sentence(told, "see that its server is running", "resume sales")
+    check_one_sentence(told, "check that its server is running", "resume sales")
     assert main(["resume", "sales", "--checkpointer", place]) == 2
     check_one_sentence(Told(2, *capsys.readouterr()), "check its address")
     control("-w", "-l", str(own_postgres.log), "-o", '-h ""', "-o", f"-k {place.rpartition('host=')[2]}", "start")

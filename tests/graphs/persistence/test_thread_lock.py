@@ -1,4 +1,4 @@
-"""Two at one thread: one runs, the other is told; whoever dies lets go; other threads are nobody's business."""
+"""One run at a time writes to a thread: a second is refused, a killed process unlocks it, other threads are free."""
 
 import errno
 import json
@@ -32,7 +32,7 @@ DRAFT = {
     "answer": None,
 }
 REPORT: dict[str, Any] = {"status": "succeeded", "result": "It is 2.", "missing": None, "surprise": None, "values": []}
-REFUSED = "is at work elsewhere: wait until its run has ended, or stop it there."
+REFUSED = "is in use elsewhere: wait until its run has ended, or stop it there."
 
 
 class Model:
@@ -140,7 +140,7 @@ def test_processes_run_different_threads_of_one_place_at_once(
         assert (json.loads(out)["thread"], json.loads(out)["status"]) == (thread, "completed")
 
 
-def test_thread_is_held_in_one_process_by_one_at_a_time(threads_url: str, thread: str) -> None:
+def test_thread_is_locked_once_in_a_process(threads_url: str, thread: str) -> None:
     with open_checkpointer(threads_url) as checkpointer, open_checkpointer(threads_url) as other:
         rivals = [checkpointer] if threads_url == "memory" else [checkpointer, other]
         with lock_thread(checkpointer, thread), lock_thread(checkpointer, f"another {thread}"):
@@ -152,7 +152,7 @@ def test_thread_is_held_in_one_process_by_one_at_a_time(threads_url: str, thread
                 pass
 
 
-async def test_thread_is_held_by_one_at_a_time_when_awaited(threads_url: str, thread: str) -> None:
+async def test_thread_is_locked_once_when_awaited(threads_url: str, thread: str) -> None:
     async with open_checkpointer(threads_url) as checkpointer, open_checkpointer(threads_url) as other:
         rivals = [checkpointer] if threads_url == "memory" else [checkpointer, other]
         async with alock_thread(checkpointer, thread), alock_thread(checkpointer, f"another {thread}"):
@@ -164,7 +164,7 @@ async def test_thread_is_held_by_one_at_a_time_when_awaited(threads_url: str, th
                 pass
 
 
-def test_what_is_raised_in_the_block_lets_go_too(threads_url: str, thread: str) -> None:
+def test_error_in_the_block_unlocks_the_thread(threads_url: str, thread: str) -> None:
     with open_checkpointer(threads_url) as checkpointer:
         with pytest.raises(sqlite3.OperationalError), lock_thread(checkpointer, thread):
             raise sqlite3.OperationalError
@@ -172,7 +172,7 @@ def test_what_is_raised_in_the_block_lets_go_too(threads_url: str, thread: str) 
             pass
 
 
-async def test_what_is_raised_in_the_block_lets_go_too_when_awaited(threads_url: str, thread: str) -> None:
+async def test_error_in_the_block_unlocks_the_thread_when_awaited(threads_url: str, thread: str) -> None:
     async with open_checkpointer(threads_url) as checkpointer:
         with pytest.raises(sqlite3.OperationalError):
             async with alock_thread(checkpointer, thread):
@@ -181,7 +181,7 @@ async def test_what_is_raised_in_the_block_lets_go_too_when_awaited(threads_url:
             pass
 
 
-def test_session_that_is_gone_has_let_go(postgres: str, thread: str) -> None:
+def test_session_that_is_gone_has_no_locks(postgres: str, thread: str) -> None:
     with open_checkpointer(postgres) as checkpointer, open_checkpointer(postgres) as other:
         with lock_thread(checkpointer, thread):
             checkpointer.conn.close()  # type: ignore[attr-defined]  # PostgreSQL's
@@ -189,7 +189,7 @@ def test_session_that_is_gone_has_let_go(postgres: str, thread: str) -> None:
             pass
 
 
-def test_pool_of_connections_lends_one_to_hold_a_thread(postgres: str, thread: str) -> None:
+def test_pool_of_connections_lends_one_to_lock_a_thread(postgres: str, thread: str) -> None:
     pools = pytest.importorskip("psycopg_pool")
     saver = pytest.importorskip("langgraph.checkpoint.postgres").PostgresSaver
     with (
@@ -214,24 +214,38 @@ async def test_pool_of_connections_lends_one_when_awaited(postgres: str, thread:
             await alock_thread(other, thread).__aenter__()
 
 
-def test_one_empty_file_serves_all_threads(tmp_path: Path) -> None:
+def test_lock_files_are_empty_and_gone_when_the_threads_are_unlocked(tmp_path: Path) -> None:
     with open_checkpointer(str(tmp_path / "threads.sqlite")) as checkpointer:
-        for number in range(20):
-            with lock_thread(checkpointer, f"thread {number}"):
-                pass
-    left = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
-    assert left.keys() == {"threads.sqlite", "threads.sqlite.lock"}
-    assert left["threads.sqlite.lock"] == 0
+        with lock_thread(checkpointer, "sales"), lock_thread(checkpointer, "../stock"):
+            assert [path.stat().st_size for path in lock_files(tmp_path)] == [0, 0]
+        assert lock_files(tmp_path) == []
 
 
-def test_where_no_file_can_be_made_that_is_told(tmp_path: Path) -> None:
+def test_lock_file_of_a_process_that_died_is_used_again(tmp_path: Path) -> None:
+    place = str(tmp_path / "threads.sqlite")
+    code = "import os, sys; from plan_execute.graphs.persistence import lock_thread, open_checkpointer\n"
+    code += "with open_checkpointer(sys.argv[1]) as saver, lock_thread(saver, 'sales'): os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, place], check=False).returncode == 9
+    assert len(lock_files(tmp_path)) == 1
+    with open_checkpointer(place) as checkpointer, lock_thread(checkpointer, "sales"):
+        assert len(lock_files(tmp_path)) == 1
+    assert lock_files(tmp_path) == []
+
+
+def lock_files(folder: Path) -> list[Path]:
+    return list(folder.glob("*.lock"))
+
+
+def test_where_no_lock_file_can_be_made_that_is_told(tmp_path: Path) -> None:
     with open_checkpointer(str(tmp_path / "threads.sqlite")) as checkpointer:
-        (tmp_path / "threads.sqlite.lock").mkdir()
+        with lock_thread(checkpointer, "sales"):
+            (path,) = lock_files(tmp_path)
+        path.mkdir()
         with pytest.raises(ConfigurationError, match=os.strerror(errno.EISDIR)), lock_thread(checkpointer, "sales"):
             pass
 
 
-def test_database_in_memory_is_held_like_any_other() -> None:
+def test_thread_of_a_database_in_memory_is_locked_once() -> None:
     with (
         SqliteSaver.from_conn_string(":memory:") as checkpointer,
         lock_thread(checkpointer, "sales"),

@@ -1,0 +1,111 @@
+"""The commands that run the agent: a request, and the resume of an unfinished run."""
+
+import shlex
+import sys
+from contextlib import ExitStack
+
+from plan_execute.agent.context import Context, effective_context, make_context
+from plan_execute.agent.llm.models import is_compact, load_model, model_for
+from plan_execute.agent.llm.usage import model_name
+from plan_execute.tools import make_default_tools
+from plan_execute.graphs.cli.display import Screen
+from plan_execute.graphs.cli.options import MODELS, SETTINGS, Options, fill_in_from_thread, lacks_model
+from plan_execute.graphs.cli.output import COMPLETED, document, print_json, refuse, refuse_storage
+from plan_execute.graphs.cli.progress import Line
+from plan_execute.graphs.cli.run import run_until_done
+from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts, can_ask
+from plan_execute.graphs.cli.thread_commands import describe_run
+from plan_execute.graphs.persistence.checkpointer import open_checkpointer, storage_errors
+from plan_execute.graphs.persistence.thread_lock import lock_thread
+from plan_execute.graphs.persistence.threads import Snapshot, find_snapshot, read_snapshot
+from plan_execute.graphs.plan_execute import create_plan_execute_agent
+
+
+def run(options: Options, *, resume: bool = False) -> int:
+    """Run a request, or an unfinished run from where it stopped, and give the exit status.
+
+    Args:
+        options: What the command line says.
+        resume: Whether to resume the last run of `options.thread` instead of beginning one with `options.request`; of
+            one that has ended, its answer is printed.
+    """
+    with ExitStack() as stack:
+        try:
+            place = options.checkpointer if options.thread else "memory"
+            checkpointer = stack.enter_context(open_checkpointer(place, create=not (resume and place)))
+            before: Snapshot | None = None
+            if options.thread:
+                stack.enter_context(lock_thread(checkpointer, options.thread))
+                before = (read_snapshot if resume else find_snapshot)(checkpointer, options.thread)
+            if resume and before and before.finished:
+                return _print_end(before, options)
+            if before:
+                fill_in_from_thread(options, before.metadata)
+            if lacking := lacks_model(options):
+                return refuse(lacking, as_json=options.json)
+            context = _make_context(options)
+            # A resume's run has its settings already: the agent has none of its own, and `context` wins over them.
+            settings = effective_context(context, before.state["settings"], context) if resume and before else context
+            introduction = [_describe_roles(settings), *_describe_data(options)]
+            tools = make_default_tools(options.db, options.docs, web=options.web)
+            agent = create_plan_execute_agent(
+                tools=tools, context=None if resume else context, checkpointer=checkpointer
+            )
+        except (ValueError, OSError) as error:
+            return refuse(error, as_json=options.json)
+        except storage_errors() as error:
+            return refuse_storage("The threads could not be read", error, as_json=options.json)
+        screen = Screen(sys.stderr if options.json else sys.stdout)
+        prompts = TerminalPrompts(screen) if not options.json and can_ask(screen) else None
+        for text in introduction:
+            screen.note(text)
+        if resume and before:
+            for line in describe_run(before.state, screen.progress.marks):
+                screen.say(line)
+            screen.note("")
+            screen.progress.restore(before.state)
+            return run_until_done(agent, None, options, screen, context=context, prompts=prompts)
+        if before and not before.finished:
+            screen.note(
+                f"Thread {options.thread!r} had an unfinished run, which this request leaves behind; "
+                f"plan-execute fork {shlex.quote(str(options.thread))} lists its steps."
+            )
+        given = {"messages": [("user", options.request)]}
+        return run_until_done(agent, given, options, screen, prompts=prompts)
+
+
+def _print_end(before: Snapshot, options: Options) -> int:
+    """Print how a run ended that cannot be resumed, because it has ended."""
+    if options.json:
+        print_json(document(before.state, options.thread))
+        return COMPLETED
+    screen = Screen(sys.stdout)
+    screen.say(Line(f"Thread {options.thread!r} has nothing to resume: its run has ended, {before.state['status']}."))
+    screen.end(before.state, before.state["seconds"])
+    return COMPLETED
+
+
+def _make_context(options: Options) -> Context:
+    """The settings of the run: those given on the command line, and the defaults for the rest."""
+    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    if options.base_url:
+        for name in MODELS:
+            if str(given.get(name, "")).startswith("openai:"):
+                given[name] = load_model(given[name], base_url=options.base_url)
+    return make_context(given)
+
+
+def _describe_roles(context: Context) -> str:
+    """Name the models; one that cannot be loaded is refused here, before the run."""
+    planner, executor = model_for("planner", context), model_for("executor", context)
+    model_for("synthesizer", context)
+    small = is_compact(planner) or is_compact(executor)
+    caveat = ": a demonstration, often wrong; --planner-model names a real model" if small else ""
+    return f"{model_name(planner)} plans, {model_name(executor)} carries out{caveat}."
+
+
+def _describe_data(options: Options) -> list[str]:
+    data = [name for name in (options.db, options.docs, options.web and "the web") if name]
+    if not data:
+        return ["Using the database and documents of a sample shop; yours: --db URL, --docs DIR."]
+    return [f"Using {', '.join(data)}, as before in this thread."] if options.data_as_before else []
