@@ -95,6 +95,29 @@ def test_every_package_that_is_imported_is_declared() -> None:
     assert missing == set()
 
 
+def test_base_dependencies_are_what_an_embedded_agent_imports() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    distributions = packages_distributions()
+    imported = {
+        _normal(distribution)
+        for path in [*_sources(), REPOSITORY / "__init__.py"]
+        if _room_of(path) not in {"graphs.cli", "graphs.report"}
+        for module in (name.split(".")[0] for name in _imports(path))
+        for distribution in distributions.get(module, ())
+    }
+    # The first is what `openai:` models load, the second loads documents of many kinds.
+    by_name = {"langchain-openai", "langchain-community"}
+    assert _declared(*project["dependencies"]) - imported - by_name == set()
+
+
+def test_report_without_its_extra_says_what_to_install() -> None:
+    code = "import sys; sys.modules['jinja2'] = None; from plan_execute.graphs.report import render_report"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith(
+        "ImportError: The report needs more packages: pip install '.[report]'"
+    )
+
+
 def test_importing_everything_at_the_front_door_loads_nothing_heavy() -> None:
     loaded = _loaded_by("from plan_execute import *; from plan_execute.tools import calculate")
     assert [module for module in HEAVY if module in loaded] == []

@@ -123,6 +123,14 @@ def test_command_is_installed(host: Path) -> None:
     assert said == f"plan-execute {plan_execute.__version__}\n"
 
 
+def test_command_without_its_extra_says_what_to_install(host: Path) -> None:
+    blocked = "import sys; sys.modules['rich'] = None; from plan_execute.graphs.cli.main import main; sys.exit(main())"
+    done = subprocess.run([_python(host), "-c", blocked, "Hello"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "(rich)" in done.stderr
+    assert "pip install '.[cli]'" in done.stderr
+
+
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_installs_and_runs_on(version: str, source: Path, tmp_path: Path) -> None:
     kept_by_pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))

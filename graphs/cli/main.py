@@ -6,8 +6,10 @@ Nothing heavy is imported before the command line is known to be good, so `--hel
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from plan_execute.graphs.cli.options import Options, parse, parse_resume, parse_thread_command
+from plan_execute.graphs.cli.output import refuse
 from plan_execute.graphs.cli.signals import exit_now, sigterm_as_interrupt
 
 COMMANDS = {
@@ -19,6 +21,8 @@ COMMANDS = {
     "prune": "Delete the checkpoints of a finished thread's milestones; plan, log and results stay.",
 }
 """The first words that are commands, and what each does."""
+NEEDED = ("click", "jinja2", "markdown_it", "rich", "yaml")
+"""The modules of the extra `cli`, which an agent that is embedded does without."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +51,12 @@ def _run_command(words: Sequence[str]) -> int:
         options = parse_thread_command(command, words[1:], COMMANDS[command])
     else:
         options = parse(words)
+    if missing := [name for name in NEEDED if not find_spec(name)]:
+        return refuse(
+            f"The command needs more packages ({', '.join(missing)}): pip install '.[cli]' in a clone, or pip install "
+            "'PATH/TO/WHEEL.whl[cli]'.",
+            as_json=options.json,
+        )
     _announce_start(options)
     if command in {"", "resume"}:
         from plan_execute.graphs.cli.run_commands import run

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from plan_execute.agent.context import Context, effective_context, make_context
 from plan_execute.agent.llm.models import is_compact, load_model, model_for
 from plan_execute.agent.llm.usage import model_name
-from plan_execute.tools import make_default_tools
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.options import MODELS, SETTINGS, Options, fill_in_from_thread, lacks_model
 from plan_execute.graphs.cli.output import COMPLETED, document, print_json, refuse, refuse_storage
@@ -19,6 +18,7 @@ from plan_execute.graphs.persistence.checkpointer import open_checkpointer, stor
 from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import Snapshot, find_snapshot, read_snapshot
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
+from plan_execute.tools import make_default_tools
 
 
 def run(options: Options, *, resume: bool = False) -> int:

@@ -10,12 +10,16 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markdown_it.utils import EnvType, OptionsDict
-from markupsafe import Markup
+try:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+    from markdown_it import MarkdownIt
+    from markdown_it.renderer import RendererHTML
+    from markdown_it.token import Token
+    from markdown_it.utils import EnvType, OptionsDict
+    from markupsafe import Markup
+except ImportError as error:
+    advice = "pip install '.[report]' in a clone, or pip install 'PATH/TO/WHEEL.whl[report]'"
+    raise ImportError(f"The report needs more packages: {advice}.") from error
 
 from plan_execute.agent.events import decisions
 from plan_execute.agent.interrupts import EDITED
