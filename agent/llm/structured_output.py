@@ -168,9 +168,14 @@ def _put(question: Question, refused: set[Method], config: RunnableConfig | None
     reply = Reply()
     methods, known, before = _methods(question), _refused_by(question.model), set(refused)
     for method in [m for m in methods if m not in refused | known] or methods[-1:]:
-        result: Any
         try:
             runnable, messages = _runnable(question, method), _messages(question, method)
+        except Exception as error:  # noqa: BLE001 - no model takes every form, and this one was not even asked
+            reply = Reply(error=error)
+            refused.add(method)
+            continue
+        result: Any
+        try:
             result = yield Call(
                 run=partial(runnable.invoke, messages, config),
                 arun=partial(runnable.ainvoke, messages, config),
@@ -178,7 +183,7 @@ def _put(question: Question, refused: set[Method], config: RunnableConfig | None
             )
         except GraphBubbleUp:
             raise
-        except Exception as error:  # noqa: BLE001 - no model takes every form, and a provider may raise anything
+        except Exception as error:  # noqa: BLE001 - a provider may raise anything; it is the outcome
             result = error
         reply = read_reply(result, question.schema)
         if not _is_rejected(reply.error):
