@@ -143,16 +143,20 @@ def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
     """A dialogue as single calls; what fails for a passing reason is given time before the next question."""
     refused: set[Method] = set()
     failures = 0
-    answer: Any = None
+    advance = partial(dialogue.send, None)
     while True:
         try:
-            item = dialogue.send(answer)
+            item = advance()
         except StopIteration as end:
             return cast("T", end.value)
         if isinstance(item, Call):
-            answer = yield item
+            try:
+                advance = partial(dialogue.send, (yield item))
+            except Exception as error:  # noqa: BLE001 - the dialogue decides what it means
+                advance = partial(dialogue.throw, error)
             continue
-        answer = reply = yield from _put(item, refused, config)
+        reply = yield from _put(item, refused, config)
+        advance = partial(dialogue.send, reply)
         if reply.error is None or classify_error(reply.error) != "transient":
             failures = 0
         else:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -28,14 +28,19 @@ def measured(role: Role, context: Context, dialogue: Dialogue[T], spent: Spent) 
         spent: What the questions cost is added here, before the dialogue goes on.
     """
     began = time.monotonic()
-    answer: Any = None
+    advance = partial(dialogue.send, None)
     while True:
         try:
-            item = dialogue.send(answer)
+            item = advance()
         except StopIteration as end:
             spent["seconds"] += time.monotonic() - began
             return cast("T", end.value)
-        answer = yield item
+        try:
+            answer = yield item
+        except Exception as error:  # noqa: BLE001 - the dialogue decides what it means
+            advance = partial(dialogue.throw, error)
+            continue
+        advance = partial(dialogue.send, answer)
         if isinstance(item, Question):
             counted = count_call(role, item.model, answer.message, context.prices)
             spent["usage"] = add_usage(spent["usage"], counted if answer.error is None else _without_price(counted))

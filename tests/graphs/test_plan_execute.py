@@ -521,3 +521,15 @@ def test_as_many_milestones_run_at_once_as_the_run_allows_in_sync_code_too() -> 
     planner = heavy(plan(*[milestone(f"part {n}", tools=["meet"]) for n in range(count)]))
     agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [meet], context={"max_parallel": count})
     assert set(statuses(agent.invoke(ASKED)).values()) == {"completed"}
+
+
+@pytest.mark.parametrize(
+    ("role", "code"), [("planner_model", "planner_unavailable"), ("executor_model", "model_unavailable")]
+)
+async def test_model_that_cannot_be_loaded_ends_in_a_typed_abort(role: str, code: str) -> None:
+    models: dict[str, Any] = {"planner_model": heavy(plan(milestone("a"))), "executor_model": ScriptedModel(diligent)}
+    agent = create_plan_execute_agent(context={**models, role: "local:nowhere.gguf"})
+    for output in (agent.invoke(ASKED), await agent.ainvoke(ASKED)):
+        assert (output["status"], output["error"]["code"]) == ("aborted", code)
+        assert "nowhere.gguf" in output["error"]["message"]
+    assert models["planner_model"].asked == []

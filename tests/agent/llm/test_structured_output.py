@@ -15,9 +15,11 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from plan_execute.agent.context import Context
+from plan_execute.agent.errors import ModelError
 from plan_execute.agent.llm import structured_output as question
+from plan_execute.agent.llm.calls import Call
 from plan_execute.agent.llm.parsing import Reply
-from plan_execute.agent.llm.structured_output import Method, Question, aask, ask, describe_no_reply
+from plan_execute.agent.llm.structured_output import Dialogue, Method, Question, aask, ask, describe_no_reply
 from plan_execute.agent.llm.usage import measured
 from plan_execute.agent.schemas import Synthesis
 from plan_execute.agent.state import Spent
@@ -276,3 +278,20 @@ def test_silence_is_explained_with_the_address_but_no_password(error: Exception,
 def test_model_without_an_address_has_none_in_the_explanation() -> None:
     said = describe_no_reply("synthesizer", ScriptedModel([]), ConnectionError("down"))
     assert said == "The synthesizer cannot be reached: ConnectionError: down"
+
+
+async def test_what_a_call_raises_is_raised_in_the_dialogue_that_made_it() -> None:
+    def load() -> None:
+        raise ModelError("no such model")
+
+    def dialogue() -> Dialogue[str]:
+        try:
+            yield Call(load)
+        except ModelError as error:
+            return str(error)
+        return "loaded"
+
+    def counted() -> Dialogue[str]:
+        return measured("planner", Context(), dialogue(), Spent(usage={}, seconds=0.0))
+
+    assert ask(counted()) == await aask(counted()) == "no such model"
