@@ -299,6 +299,14 @@ def test_verdict_without_finished_work_behind_it_is_not_believed() -> None:
     assert output["status"] == "partial"
 
 
+def test_verdict_on_what_no_finished_milestone_covers_is_not_believed() -> None:
+    draft = plan(milestone("a"), milestone("b", covers=[2]), requirements=["One.", "Two."])
+    output = run(heavy(draft, end=synthesis("Both.", met=[True, True])), budget={"tokens": 45})
+    assert statuses(output) == {"a": "completed", "b": "pending"}
+    assert [requirement["met"] for requirement in output["plan"]["requirements"]] == [True, False]
+    assert "Unmet: 2. Two. (not shown by the results)" in output["error"]["message"]
+
+
 def test_failed_synthesis_puts_the_results_together() -> None:
     output = run(heavy(plan(milestone("a")), end="No."))
     assert (output["status"], output["error"]["code"]) == ("partial", "synthesis_failed")

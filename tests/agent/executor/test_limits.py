@@ -85,6 +85,14 @@ def test_going_back_and_forth_between_two_plans_ends_too() -> None:
     assert (output["error"]["code"], output["error"]["replans"]) == ("no_progress", 2)
 
 
+def test_replan_that_changes_only_the_tools_is_something_new_but_their_order_is_not() -> None:
+    granted = (["look_up"], ["look_up", "read_book"], ["read_book", "look_up"], ["hang"])
+    planner = heavy(*[plan(milestone("a", tools=tools)) for tools in granted])
+    output = run(planner, ScriptedModel(vain), max_replans=9)
+    assert (output["error"]["code"], output["error"]["replans"]) == ("no_progress", 2)
+    assert [m["tools"] for m in output["milestones"].values()] == [list(tools) for tools in granted[:3]]
+
+
 def test_surprise_is_not_planned_around_twice_while_the_rest_of_the_plan_stays_the_same() -> None:
     def surprised(asked: Asked) -> Answer:
         told = any(message.type == "tool" for message in asked.messages)
@@ -233,6 +241,54 @@ def test_crossed_budget_lands_softly(budget: dict[str, Any], named: str) -> None
     assert "heavy_calls" in budget or output["milestones"]["m2"]["status"] == "pending"
 
 
+@pytest.mark.parametrize(
+    ("budget", "status"),
+    [({"tokens": 45}, "pending"), ({"tokens": 46}, "completed"), ({"usd": 1.5}, "pending"), ({"usd": 2}, "completed")],
+)
+def test_budget_is_crossed_when_it_is_used_up_to_the_last(budget: dict[str, Any], status: str) -> None:
+    # Each call takes 10 tokens and gives 5, at half a dollar: a plan and a milestone of two calls are 45 and 1.5.
+    draft = plan(milestone("a"), milestone("b"))
+    output = run(heavy(draft), budget=budget, prices={"ScriptedModel": {"input": 0, "output": 100_000}})
+    assert [m["status"] for m in output["milestones"].values()] == ["completed", status]
+    assert (output["error"] or {}).get("code") == ("budget" if status == "pending" else None)
+
+
+@pytest.mark.parametrize(
+    ("role", "error"),
+    [
+        ("PlanDraft", ValueError("no")),
+        ("Synthesis", ValueError("no")),
+        ("Verification", ConnectionError("busy")),
+    ],
+)
+def test_call_that_failed_costs_nothing_and_crosses_no_budget_of_dollars(role: str, error: Exception) -> None:
+    left = [error]
+    answers: dict[str, Answer] = {
+        "PlanDraft": plan(milestone("a")),
+        "Synthesis": synthesis(),
+        "Verification": {"done": True, "reason": "shown"},
+    }
+    model = ScriptedModel(lambda asked: left.pop() if left and asked.tools == [role] else answers[asked.tools[0]])
+    settings: dict[str, Any] = {"verify": "model", "verifier_model": model} if role == "Verification" else {}
+    output = run(model, budget={"usd": 5}, prices={"ScriptedModel": {"input": 1, "output": 1}}, **settings)
+    assert (output["status"], output["error"], left) == ("completed", None, [])
+    assert all(used["usd"] is not None for used in output["usage"].values())
+
+
+def test_replan_that_would_eat_the_answers_last_heavy_call_is_not_made() -> None:
+    def light(asked: Asked) -> Answer:
+        return vain(asked) if goal_of(asked) == "b" else diligent(asked)
+
+    for most, replanned in ((2, False), (3, True)):
+        planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]))
+        output = run(planner, ScriptedModel(light), budget={"heavy_calls": most})
+        asked = [["PlanDraft"]] * (2 if replanned else 1)
+        assert [one.tools for one in planner.asked] == [*asked, ["Synthesis"]]
+        assert output["answer"] == "The answer."
+        assert output["status"] == ("completed" if replanned else "partial")
+        assert replanned or output["error"]["code"] == "budget"
+
+
 def test_budget_of_heavy_calls_holds_for_repairs_and_replans() -> None:
     for most in (1, 2, 3, 4):
         planner = ScriptedModel(lambda asked: plan(milestone(f"way {len(asked.messages)} {len(asked.text)}")))
@@ -251,6 +307,15 @@ def test_unmet_requirement_is_not_planned_for_beyond_the_budget(budget: dict[str
     assert len(planner.asked) == 2
     assert named in output["error"]["message"]
     assert "Unmet: 1." in output["error"]["message"]
+
+
+def test_unmet_requirement_is_planned_for_where_the_budget_has_room_for_plan_and_answer() -> None:
+    ends = iter([synthesis("So far.", met=[False]), synthesis("Now it is.")])
+    planner = ScriptedModel(
+        lambda asked: next(ends) if asked.tools == ["Synthesis"] else plan(milestone(f"way {len(planner.asked)}"))
+    )
+    output = run(planner, budget={"heavy_calls": 4})
+    assert (output["status"], output["answer"], len(planner.asked)) == ("completed", "Now it is.", 4)
 
 
 def test_draft_is_not_sent_back_beyond_the_budget() -> None:
