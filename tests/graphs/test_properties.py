@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
-from plan_execute.agent.events import replay
 from plan_execute.agent.nodes.planner import REPAIRS
 from plan_execute.agent.nodes.synthesize import REPAIRS as SYNTHESIS_REPAIRS
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
 from tests.fakes import Answer, Asked, ScriptedModel, goal_of, milestone, plan, report, synthesis, tool_call
+from tests.replay import replay
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "Do it."}]}
 CODES = {
