@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -138,7 +138,7 @@ LIMITS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(ROUNDS, min_size=20, max_size=20), LIMITS, st.sampled_from([25, 60, 10_007]))
 def test_every_run_ends_and_says_truthfully_how(drawn: list[Any], limits: dict[str, Any], steps: int) -> None:
     def again() -> Iterator[Any]:

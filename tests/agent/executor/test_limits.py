@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -31,7 +32,15 @@ from tests.fakes import (
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "What do a and b have in common?"}]}
 BOOK = "".join(f"[page {number}] " + "x" * 90 + "\n" for number in range(2_000))
-never = threading.Event()
+over = threading.Event()
+"""Set when a test of what hangs is over."""
+
+
+@pytest.fixture(autouse=True)
+def _end_of_what_hangs() -> Iterator[None]:
+    over.clear()
+    yield
+    over.set()
 
 
 @tool
@@ -49,7 +58,7 @@ def read_book(subject: str) -> str:
 @tool
 def hang(subject: str) -> str:
     """Never answer."""
-    never.wait(3)
+    over.wait(60)
     return "late"
 
 
@@ -117,7 +126,7 @@ def test_tool_that_hangs_is_abandoned_and_other_milestones_go_on() -> None:
         return tool_call("hang", {"subject": "x"}) if goal_of(asked) == "wait" else diligent(asked)
 
     draft = plan(milestone("wait", tools=["hang"]), milestone("a"))
-    output = run(heavy(draft), ScriptedModel(answer), milestone_timeout=0.5, max_replans=0, max_parallel=2)
+    output = run(heavy(draft), ScriptedModel(answer), milestone_timeout=3, max_replans=0, max_parallel=2)
     waited, other = output["milestones"].values()
     assert (waited["status"], waited["failure"]["code"]) == ("failed", "timeout")
     assert "unknown" in waited["failure"]["message"]
@@ -129,18 +138,20 @@ async def test_tool_that_hangs_is_abandoned_in_async_too() -> None:
         ScriptedModel([tool_call("hang", {"subject": "x"})]), TOOLS, context={"milestone_timeout": 0.5}
     )
     outcome = await executor.ainvoke({"brief": Brief(goal="Find x.", tools=["hang"])})
+    assert not over.is_set()
+    over.set()  # before the loop ends, which waits for its threads
     assert outcome["milestones"]["m1"]["failure"]["code"] == "timeout"
 
 
 async def test_tool_that_does_not_let_itself_be_cancelled_is_abandoned() -> None:
-    over = asyncio.Event()
+    goes_on = asyncio.Event()
 
     @tool
     async def stubborn(subject: str) -> str:
         """Swallow what should end it."""
-        while not over.is_set():
+        while not goes_on.is_set():
             with suppress(asyncio.CancelledError):
-                await over.wait()
+                await goes_on.wait()
         return "late"
 
     agent = create_plan_execute_agent(
@@ -150,8 +161,8 @@ async def test_tool_that_does_not_let_itself_be_cancelled_is_abandoned() -> None
         context={"milestone_timeout": 0.3, "max_replans": 0},
     )
     running = asyncio.ensure_future(agent.ainvoke(ASKED))
-    done, _ = await asyncio.wait({running}, timeout=20)
-    over.set()
+    done, _ = await asyncio.wait({running}, timeout=60)
+    goes_on.set()
     assert done
     assert running.result()["milestones"]["m1"]["failure"]["code"] == "timeout"
 
@@ -218,24 +229,16 @@ def test_long_result_of_a_dependency_is_passed_on_in_part_and_can_be_read_whole(
         ({"tokens": 40}, "40 tokens"),
         ({"heavy_calls": 1}, "1 heavy calls"),
         ({"usd": 0.0008}, "0.0008 dollars"),
-        ({"seconds": 0.2}, "0.2 seconds"),
+        ({"seconds": 3}, "3 seconds"),
     ],
 )
 def test_crossed_budget_lands_softly(budget: dict[str, Any], named: str) -> None:
-    @tool
-    def slow(subject: str) -> str:
-        """Look a subject up slowly."""
-        never.wait(0.3)
-        return "slow"
-
-    executor = ScriptedModel(diligent)
-    agent = create_plan_execute_agent(
-        heavy(plan(milestone("a", tools=["slow"]), milestone("b", tools=["slow"]))),
-        executor,
-        [slow],
-        context={"budget": budget, "prices": {"ScriptedModel": {"input": 20, "output": 20}}},
+    name = "hang" if "seconds" in budget else "look_up"
+    output = run(
+        heavy(plan(milestone("a", tools=[name]), milestone("b", tools=[name]))),
+        budget=budget,
+        prices={"ScriptedModel": {"input": 20, "output": 20}},
     )
-    output = agent.invoke(ASKED)
     assert (output["status"], output["error"]["code"]) == ("partial", "budget")
     assert named in output["error"]["message"]
     assert "heavy_calls" in budget or output["milestones"]["m2"]["status"] == "pending"
@@ -502,13 +505,13 @@ def test_budget_of_seconds_abandons_a_tool_under_way_and_leaves_the_last_word() 
     @tool
     def dawdle(subject: str) -> str:
         """Take all the time there is."""
-        goes_on.wait(30)
+        goes_on.wait(60)
         ended.set()
         return "late"
 
     light = ScriptedModel([tool_call("dawdle", {"subject": "x"}), report("what there was", "failed")])
     agent = create_plan_execute_agent(
-        heavy(plan(milestone("a", tools=["dawdle"]))), light, [dawdle], context={"budget": {"seconds": 0.5}}
+        heavy(plan(milestone("a", tools=["dawdle"]))), light, [dawdle], context={"budget": {"seconds": 3}}
     )
     output = agent.invoke(ASKED)
     assert not ended.is_set()
