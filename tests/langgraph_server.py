@@ -33,7 +33,7 @@ def serve_langgraph(home: Path, environment: Mapping[str, str]) -> Iterator[Lang
     """Serve on a free port of 127.0.0.1 until the block ends; what the server keeps, it keeps in the folder `home`."""
     (home / "graphs").mkdir()
     shutil.copy(REPOSITORY / "langgraph.json", home)
-    shutil.copy(REPOSITORY / "graphs" / "served.py", home / "graphs")
+    shutil.copy(REPOSITORY / "graphs" / "server.py", home / "graphs")
     log = home / "log"
     port = _free_port()
     quiet = {"LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGGRAPH_NO_VERSION_CHECK": "1", "NO_COLOR": "1"}
