@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -330,6 +330,16 @@ def test_draft_is_not_sent_back_beyond_the_budget() -> None:
     assert "unknown tool 'fly'" in output["error"]["message"]
 
 
+def test_answer_is_not_asked_for_again_beyond_the_budget() -> None:
+    for most in (2, 3):
+        planner = heavy(plan(milestone("a")), end="No.")
+        output = run(planner, budget={"heavy_calls": most})
+        assert len(planner.asked) == most
+        assert (output["status"], output["error"]["code"]) == ("partial", "budget" if most == 2 else "synthesis_failed")
+        assert "about x" not in output["answer"]
+        assert "result of: a" in output["answer"]
+
+
 def test_budget_of_two_heavy_calls_leaves_room_for_what_needs_none() -> None:
     two = {"budget": {"heavy_calls": 2}}
     busy = iter([TimeoutError("busy")])
@@ -431,6 +441,38 @@ def test_last_attempt_goes_to_the_stronger_model_before_a_replan() -> None:
     assert output["plan"]["revision"] == 1
     assert output["milestones"]["m1"]["attempts"] == 2
     assert len(light.asked) == 1
+
+
+def either(light: Callable[[Asked], Answer], draft: Answer) -> ScriptedModel:
+    """A strong model: plans, answers, and carries out as told."""
+    answers = {"PlanDraft": draft, "Synthesis": synthesis()}
+    return ScriptedModel(lambda asked: answers.get(asked.tools[0]) or light(asked))
+
+
+def test_escalation_is_for_what_a_stronger_model_may_overcome() -> None:
+    blocked = ScriptedModel([report("", "blocked", missing="a name")])
+    strong = either(diligent, plan(milestone("a")))
+    output = run(strong, blocked, escalate=True, max_replans=0)
+    assert (output["status"], output["milestones"]["m1"]["failure"]["code"]) == ("aborted", "missing")
+    assert len(strong.asked) == 1
+
+
+def test_escalation_ends_with_the_attempts_allowed() -> None:
+    strong, light = either(vain, plan(milestone("a"))), ScriptedModel(vain)
+    output = run(strong, light, escalate=True, max_replans=0, max_attempts=3)
+    assert (output["status"], output["milestones"]["m1"]["attempts"]) == ("aborted", 3)
+    assert (len(strong.asked), len(light.asked)) == (1 + 2, 1)
+
+
+def test_escalation_needs_no_room_for_a_replan_in_the_budget() -> None:
+    output = run(either(diligent, plan(milestone("a"))), ScriptedModel(vain), escalate=True, budget={"heavy_calls": 2})
+    assert (output["status"], output["milestones"]["m1"]["attempts"]) == ("completed", 2)
+
+
+def test_what_may_pass_by_itself_is_escalated_as_well() -> None:
+    strong = either(diligent, plan(milestone("a")))
+    output = run(strong, ScriptedModel([TimeoutError("slow")]), escalate=True)
+    assert (output["status"], output["milestones"]["m1"]["attempts"], len(strong.asked)) == ("completed", 2, 4)
 
 
 def test_attempt_in_vain_is_not_repeated_with_the_same_model() -> None:
