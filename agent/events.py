@@ -6,7 +6,7 @@ from typing import Any
 
 from langgraph.config import get_stream_writer
 
-from plan_execute.agent.state import Decision, EventType, LogEntry, Milestone, Plan, merge_milestones
+from plan_execute.agent.state import Decision, EventType, LogEntry
 
 BY_PEOPLE: Mapping[str, str] = {"plan_reviewed": "review", "user_answered": "answer"}
 """What people do, by the type of its entry; a rule's action stands in the entry itself."""
@@ -38,18 +38,6 @@ def log_decision(decision: Decision, revision: int) -> LogEntry:
         reason=decision["reason"],
         code=decision["code"],
     )
-
-
-def replay(log: Sequence[LogEntry]) -> tuple[Plan | None, dict[str, Milestone]]:
-    """Rebuild the plan as it stood at the end of a log, and what became of each milestone (results aside)."""
-    plan: Plan | None = None
-    milestones: dict[str, Milestone] = {}
-    for entry in log:
-        plan = entry.get("plan", plan)
-        if plan is not None and "requirements" in entry:
-            plan = {**plan, "requirements": entry["requirements"]}
-        milestones = merge_milestones(milestones, [entry.get("changes", {})])
-    return plan, milestones
 
 
 def decisions(log: Sequence[LogEntry]) -> Iterator[tuple[str, LogEntry]]:

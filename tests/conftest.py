@@ -11,6 +11,7 @@ are marked `live` get network and keys back; they are left out unless asked for 
 import os
 import signal
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["tests.fixtures"]
@@ -22,6 +23,11 @@ for _name in _withheld:
     del os.environ[_name]
 # LangGraph reads this once, when it is imported; pytest imports this file before any test.
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+
+# How long an example takes is a matter of the machine.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

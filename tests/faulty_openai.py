@@ -129,7 +129,7 @@ ANSWER_FAULTS: dict[str, Fault] = {
 FAULTS: dict[str, Fault] = TRANSPORT_FAULTS | ANSWER_FAULTS
 
 
-@dataclass
+@dataclass(eq=False)
 class FaultyServer:
     """A running proxy: where it is, what went through, and what spoils it."""
 
@@ -141,6 +141,11 @@ class FaultyServer:
     def begin(self, cue: Cue) -> None:
         """Forget what went through and spoil what comes by this cue."""
         self.cue, self.bodies = cue, []
+
+    def fault_for(self, body: dict[str, Any]) -> Fault | None:
+        """What befalls the next request, if it is this one."""
+        prompt = _prompt(body)
+        return self.cue(prompt, sum(_prompt(earlier) == prompt for earlier in self.bodies))
 
 
 @contextmanager

@@ -41,7 +41,19 @@ def busy(subject: str) -> str:
     raise TimeoutError
 
 
-TOOLS = [look_up, delete_all, broken, refusing, busy]
+@tool
+def absent(subject: str) -> str:
+    """Look for what is not there."""
+    raise LookupError(f"no {subject}")
+
+
+@tool
+def refused(subject: str) -> str:
+    """Refuse, by name."""
+    raise ToolException(f"no {subject}")
+
+
+TOOLS = [look_up, delete_all, broken, refusing, busy, absent, refused]
 
 
 def run(model: ScriptedModel, tools: list[str] | None = None, **context: Any) -> dict[str, Any]:
@@ -157,6 +169,43 @@ def test_blocked_report_says_what_is_missing() -> None:
     assert "the customer's name" in outcome["failure"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("script", "code", "status"),
+    [
+        ([report("no", "failed", missing="a name")], "missing", "blocked"),
+        ([tool_call("refusing", {"subject": "x"}), report("", "blocked", missing="a name")], "missing", "blocked"),
+        ([tool_call("delete_all", {}), report("", "blocked", missing="a right")], "permission", "failed"),
+        ([tool_call("absent", {"subject": "x"}), report("", "failed", missing="x")], "not_found", "failed"),
+        ([tool_call("busy", {"subject": "x"}), report("", "blocked", missing="x")], "transient", "failed"),
+        ([tool_call("absent", {"subject": "x"}), report("no", "failed")], "not_found", "failed"),
+        (
+            [tool_call("absent", {"subject": "x"}), tool_call("look_up", {"subject": "x"}), report("no", "failed")],
+            "failed",
+            "failed",
+        ),
+        ([tool_call("busy", {"subject": "x"}), report(), report()], "transient", "failed"),
+        ([tool_call("absent", {"subject": "x"}), report(), report()], "no_evidence", "failed"),
+        (
+            [tool_call("look_up", {"subject": "x"}), report(missing="more"), report(missing="more")],
+            "missing",
+            "blocked",
+        ),
+    ],
+)
+def test_failure_is_classed_by_what_was_said_and_what_the_last_call_came_to(
+    script: list[Answer], code: str, status: str
+) -> None:
+    outcome = run(ScriptedModel(script), tools=["look_up", "refusing", "busy", "absent"])
+    assert (failure(outcome), outcome["status"]) == (code, status)
+
+
+def test_evidence_of_a_failure_is_what_the_last_tools_said_each_thing_once() -> None:
+    names = ["first", "second", "third", "fourth", "fourth"]
+    calls_made = [tool_call("refused", {"subject": name}) for name in names]
+    outcome = run(ScriptedModel([*calls_made, report("no", "failed")]), tools=["refused"])
+    assert outcome["failure"]["evidence"] == "no third\nno fourth"
+
+
 def endless(asked: Asked) -> Answer:
     if asked.tools == ["MilestoneReport"]:
         return report("what I have", "failed")
@@ -181,7 +230,7 @@ def test_tool_call_limit_holds_within_one_message() -> None:
 def test_model_call_limit_holds_even_when_no_report_comes() -> None:
     model = ScriptedModel([tool_call("look_up", {"subject": "x"})])
     assert failure(run(model, max_model_calls=4, max_tool_calls=100)) == "limit"
-    assert len(model.asked) <= 5
+    assert [asked.tools for asked in model.asked] == [["look_up", "MilestoneReport"]] * 3 + [["MilestoneReport"]]
 
 
 async def test_coroutine_tool_works_in_async_and_in_sync() -> None:

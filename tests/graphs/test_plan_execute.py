@@ -233,6 +233,24 @@ def test_surprise_that_contradicts_the_plan_is_planned_around() -> None:
     assert "the shop has closed" in planner.asked[1].text
 
 
+def test_surprise_is_no_matter_once_nothing_is_left_to_do() -> None:
+    def answer(asked: Asked) -> Answer:
+        return report("closed", surprise="odd") if any(m.type == "tool" for m in asked.messages) else diligent(asked)
+
+    planner = heavy(plan(milestone("a")))
+    output = run(planner, ScriptedModel(answer))
+    assert (output["status"], output["plan"]["revision"], len(planner.asked)) == ("completed", 1, 2)
+
+
+@pytest.mark.parametrize(("most", "said"), [(1, "after 1 replan, the most allowed. m"), (2, "after 2 replans, the")])
+def test_abort_says_where_it_stopped_and_after_how_many_replans(most: int, said: str) -> None:
+    drafts = [plan(milestone(f"way {n}", tools=[]), milestone(f"{n} beside it", tools=[])) for n in range(3)]
+    output = run(heavy(*drafts), ScriptedModel([report("in vain", "failed")]), max_replans=most, max_parallel=2)
+    assert output["error"]["milestone"] == f"m{2 * most + 1}"
+    assert said in output["error"]["message"]
+    assert f"m{2 * most + 2} ({most} beside it): " in output["error"]["message"]
+
+
 def test_goal_reached_early_skips_the_rest() -> None:
     planner = heavy(plan(milestone("a"), milestone("b", covers=[])), {"milestones": []})
     output = run(planner, failing("b"))
@@ -301,9 +319,45 @@ def test_verdict_without_finished_work_behind_it_is_not_believed() -> None:
     assert output["status"] == "partial"
 
 
+def test_verdict_on_what_no_finished_milestone_covers_is_not_believed() -> None:
+    draft = plan(milestone("a"), milestone("b", covers=[2]), requirements=["One.", "Two."])
+    output = run(heavy(draft, end=synthesis("Both.", met=[True, True])), budget={"tokens": 45})
+    assert statuses(output) == {"a": "completed", "b": "pending"}
+    assert [requirement["met"] for requirement in output["plan"]["requirements"]] == [True, False]
+    assert "Unmet: 2. Two. (not shown by the results)" in output["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "met", "note"),
+    [
+        ([{"number": 1, "met": True, "milestones": ["done:m1"]}], True, None),
+        ([{"number": 1, "met": True}, {"number": 1, "met": False, "note": "no source"}], False, "no source"),
+        ([{"number": 1, "met": False, "note": "no source"}, {"number": 1, "met": True}], False, "no source"),
+        ([{"number": 1, "met": True, "milestones": ["m1", "m7"]}], False, "not shown by the results"),
+        ([{"number": 2, "met": True}], False, "no verdict"),
+        ([], False, "no verdict"),
+    ],
+)
+def test_verdict_counts_for_what_it_shows(verdicts: list[Any], met: bool, note: str | None) -> None:
+    output = run(heavy(plan(milestone("a")), end=synthesis(requirements=verdicts)), max_replans=0)
+    (requirement,) = output["plan"]["requirements"]
+    assert (requirement["met"], requirement["note"]) == (met, note)
+    assert output["status"] == ("completed" if met else "partial")
+
+
 def test_failed_synthesis_puts_the_results_together() -> None:
-    output = run(heavy(plan(milestone("a")), end="No."))
+    planner = heavy(plan(milestone("a")), end="No.")
+    output = run(planner)
     assert (output["status"], output["error"]["code"]) == ("partial", "synthesis_failed")
+    assert "result of: a" in output["answer"]
+    assert [asked.tools for asked in planner.asked] == [["PlanDraft"], ["Synthesis"], ["Synthesis"]]
+
+
+def test_failed_synthesis_of_a_run_that_was_cut_short_tells_both() -> None:
+    output = run(heavy(plan(milestone("a"), milestone("b")), end="No."), budget={"tokens": 45})
+    assert (output["status"], output["error"]["code"]) == ("partial", "budget")
+    assert "Crossed the budget of 45 tokens." in output["error"]["message"]
+    assert "no usable answer" in output["error"]["message"]
     assert "result of: a" in output["answer"]
 
 

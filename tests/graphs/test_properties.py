@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
-from plan_execute.agent.events import replay
 from plan_execute.agent.nodes.planner import REPAIRS
 from plan_execute.agent.nodes.synthesize import REPAIRS as SYNTHESIS_REPAIRS
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
 from tests.fakes import Answer, Asked, ScriptedModel, goal_of, milestone, plan, report, synthesis, tool_call
+from tests.replay import replay
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "Do it."}]}
 CODES = {
@@ -138,7 +138,7 @@ LIMITS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(ROUNDS, min_size=20, max_size=20), LIMITS, st.sampled_from([25, 60, 10_007]))
 def test_every_run_ends_and_says_truthfully_how(drawn: list[Any], limits: dict[str, Any], steps: int) -> None:
     def again() -> Iterator[Any]:

@@ -1,7 +1,8 @@
 """A person approves single tool calls, each with its exact arguments, on every checkpointer."""
 
-import time
+import threading
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -120,19 +121,30 @@ async def test_approval_is_used_up_by_its_call_in_async_too(threads_url: str) ->
         assert session.paid == [("a", 10)]
 
 
+class Watched(InMemorySaver):
+    """A checkpointer that tells when a question to a person has been kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        super().put_writes(config, writes, task_id, task_path)
+        if any(channel == "__interrupt__" for channel, _ in writes):
+            self.asked.set()
+
+
 @pytest.mark.parametrize("_chance", range(8))  # which of the two comes first is not ours to say
 def test_answer_to_one_milestone_is_not_taken_by_another_that_had_not_asked(_chance: int) -> None:
-    saver, control = InMemorySaver(), RunControl()
+    saver, control = Watched(), RunControl()
     session = Session(saver, TWO, max_parallel=2)
-
-    def is_asked() -> bool:
-        return any(write[1] == "__interrupt__" for kept in saver.list(None) for write in kept.pending_writes or ())
 
     def pay(asked: Asked) -> Answer:
         payee = goal_of(asked)[4]
-        while payee == "a" and not is_asked():  # until b waits; then the run stops before a is to be paid
-            time.sleep(0.01)
         if payee == "a":
+            assert saver.asked.wait(60)  # until b waits; then the run stops before a is to be paid
             control.request_drain()
         return report() if asked.messages[-1].type == "tool" else tool_call("pay", {"payee": payee, "dollars": 10})
 

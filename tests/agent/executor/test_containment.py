@@ -76,7 +76,7 @@ def test_planner_sees_it_only_as_quoted_data() -> None:
     assert text.count(mark.replace("<", "</", 1)) == text.count(mark)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(st.lists(st.sets(st.sampled_from([t.name for t in TOOLS]), min_size=1), min_size=1, max_size=4))
 def test_tools_shown_and_run_are_those_granted(grants: list[set[str]]) -> None:
     goals = [milestone(f"part {n} with {min(grant)}", tools=sorted(grant)) for n, grant in enumerate(grants)]

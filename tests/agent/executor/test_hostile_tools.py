@@ -92,15 +92,18 @@ async def test_whatever_a_tool_raises_is_an_answer_to_the_model(name: str, said:
 
 
 async def test_cancelling_the_run_itself_stays_a_cancellation() -> None:
+    called = asyncio.Event()
+
     @tool
     async def wait(subject: str) -> str:
         """Wait."""
-        await asyncio.sleep(60)
+        called.set()
+        await asyncio.Event().wait()
         return "late"
 
     executor = create_executor(ScriptedModel([tool_call("wait", {"subject": "x"}), report()]), [wait])
     task = asyncio.create_task(executor.ainvoke({"brief": {"goal": "Find x.", "tools": ["wait"]}}))
-    await asyncio.sleep(0.2)
+    await asyncio.wait_for(called.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

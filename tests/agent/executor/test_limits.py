@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -31,7 +32,15 @@ from tests.fakes import (
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "What do a and b have in common?"}]}
 BOOK = "".join(f"[page {number}] " + "x" * 90 + "\n" for number in range(2_000))
-never = threading.Event()
+over = threading.Event()
+"""Set when a test of what hangs is over."""
+
+
+@pytest.fixture(autouse=True)
+def _end_of_what_hangs() -> Iterator[None]:
+    over.clear()
+    yield
+    over.set()
 
 
 @tool
@@ -49,7 +58,7 @@ def read_book(subject: str) -> str:
 @tool
 def hang(subject: str) -> str:
     """Never answer."""
-    never.wait(3)
+    over.wait(60)
     return "late"
 
 
@@ -85,6 +94,14 @@ def test_going_back_and_forth_between_two_plans_ends_too() -> None:
     assert (output["error"]["code"], output["error"]["replans"]) == ("no_progress", 2)
 
 
+def test_replan_that_changes_only_the_tools_is_something_new_but_their_order_is_not() -> None:
+    granted = (["look_up"], ["look_up", "read_book"], ["read_book", "look_up"], ["hang"])
+    planner = heavy(*[plan(milestone("a", tools=tools)) for tools in granted])
+    output = run(planner, ScriptedModel(vain), max_replans=9)
+    assert (output["error"]["code"], output["error"]["replans"]) == ("no_progress", 2)
+    assert [m["tools"] for m in output["milestones"].values()] == [list(tools) for tools in granted[:3]]
+
+
 def test_surprise_is_not_planned_around_twice_while_the_rest_of_the_plan_stays_the_same() -> None:
     def surprised(asked: Asked) -> Answer:
         told = any(message.type == "tool" for message in asked.messages)
@@ -109,7 +126,7 @@ def test_tool_that_hangs_is_abandoned_and_other_milestones_go_on() -> None:
         return tool_call("hang", {"subject": "x"}) if goal_of(asked) == "wait" else diligent(asked)
 
     draft = plan(milestone("wait", tools=["hang"]), milestone("a"))
-    output = run(heavy(draft), ScriptedModel(answer), milestone_timeout=0.5, max_replans=0, max_parallel=2)
+    output = run(heavy(draft), ScriptedModel(answer), milestone_timeout=3, max_replans=0, max_parallel=2)
     waited, other = output["milestones"].values()
     assert (waited["status"], waited["failure"]["code"]) == ("failed", "timeout")
     assert "unknown" in waited["failure"]["message"]
@@ -121,18 +138,20 @@ async def test_tool_that_hangs_is_abandoned_in_async_too() -> None:
         ScriptedModel([tool_call("hang", {"subject": "x"})]), TOOLS, context={"milestone_timeout": 0.5}
     )
     outcome = await executor.ainvoke({"brief": Brief(goal="Find x.", tools=["hang"])})
+    assert not over.is_set()
+    over.set()  # before the loop ends, which waits for its threads
     assert outcome["milestones"]["m1"]["failure"]["code"] == "timeout"
 
 
 async def test_tool_that_does_not_let_itself_be_cancelled_is_abandoned() -> None:
-    over = asyncio.Event()
+    goes_on = asyncio.Event()
 
     @tool
     async def stubborn(subject: str) -> str:
         """Swallow what should end it."""
-        while not over.is_set():
+        while not goes_on.is_set():
             with suppress(asyncio.CancelledError):
-                await over.wait()
+                await goes_on.wait()
         return "late"
 
     agent = create_plan_execute_agent(
@@ -142,8 +161,8 @@ async def test_tool_that_does_not_let_itself_be_cancelled_is_abandoned() -> None
         context={"milestone_timeout": 0.3, "max_replans": 0},
     )
     running = asyncio.ensure_future(agent.ainvoke(ASKED))
-    done, _ = await asyncio.wait({running}, timeout=20)
-    over.set()
+    done, _ = await asyncio.wait({running}, timeout=60)
+    goes_on.set()
     assert done
     assert running.result()["milestones"]["m1"]["failure"]["code"] == "timeout"
 
@@ -210,27 +229,67 @@ def test_long_result_of_a_dependency_is_passed_on_in_part_and_can_be_read_whole(
         ({"tokens": 40}, "40 tokens"),
         ({"heavy_calls": 1}, "1 heavy calls"),
         ({"usd": 0.0008}, "0.0008 dollars"),
-        ({"seconds": 0.2}, "0.2 seconds"),
+        ({"seconds": 3}, "3 seconds"),
     ],
 )
 def test_crossed_budget_lands_softly(budget: dict[str, Any], named: str) -> None:
-    @tool
-    def slow(subject: str) -> str:
-        """Look a subject up slowly."""
-        never.wait(0.3)
-        return "slow"
-
-    executor = ScriptedModel(diligent)
-    agent = create_plan_execute_agent(
-        heavy(plan(milestone("a", tools=["slow"]), milestone("b", tools=["slow"]))),
-        executor,
-        [slow],
-        context={"budget": budget, "prices": {"ScriptedModel": {"input": 20, "output": 20}}},
+    name = "hang" if "seconds" in budget else "look_up"
+    output = run(
+        heavy(plan(milestone("a", tools=[name]), milestone("b", tools=[name]))),
+        budget=budget,
+        prices={"ScriptedModel": {"input": 20, "output": 20}},
     )
-    output = agent.invoke(ASKED)
     assert (output["status"], output["error"]["code"]) == ("partial", "budget")
     assert named in output["error"]["message"]
     assert "heavy_calls" in budget or output["milestones"]["m2"]["status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("budget", "status"),
+    [({"tokens": 45}, "pending"), ({"tokens": 46}, "completed"), ({"usd": 1.5}, "pending"), ({"usd": 2}, "completed")],
+)
+def test_budget_is_crossed_when_it_is_used_up_to_the_last(budget: dict[str, Any], status: str) -> None:
+    # Each call takes 10 tokens and gives 5, at half a dollar: a plan and a milestone of two calls are 45 and 1.5.
+    draft = plan(milestone("a"), milestone("b"))
+    output = run(heavy(draft), budget=budget, prices={"ScriptedModel": {"input": 0, "output": 100_000}})
+    assert [m["status"] for m in output["milestones"].values()] == ["completed", status]
+    assert (output["error"] or {}).get("code") == ("budget" if status == "pending" else None)
+
+
+@pytest.mark.parametrize(
+    ("role", "error"),
+    [
+        ("PlanDraft", ValueError("no")),
+        ("Synthesis", ValueError("no")),
+        ("Verification", ConnectionError("busy")),
+    ],
+)
+def test_call_that_failed_costs_nothing_and_crosses_no_budget_of_dollars(role: str, error: Exception) -> None:
+    left = [error]
+    answers: dict[str, Answer] = {
+        "PlanDraft": plan(milestone("a")),
+        "Synthesis": synthesis(),
+        "Verification": {"done": True, "reason": "shown"},
+    }
+    model = ScriptedModel(lambda asked: left.pop() if left and asked.tools == [role] else answers[asked.tools[0]])
+    settings: dict[str, Any] = {"verify": "model", "verifier_model": model} if role == "Verification" else {}
+    output = run(model, budget={"usd": 5}, prices={"ScriptedModel": {"input": 1, "output": 1}}, **settings)
+    assert (output["status"], output["error"], left) == ("completed", None, [])
+    assert all(used["usd"] is not None for used in output["usage"].values())
+
+
+def test_replan_that_would_eat_the_answers_last_heavy_call_is_not_made() -> None:
+    def light(asked: Asked) -> Answer:
+        return vain(asked) if goal_of(asked) == "b" else diligent(asked)
+
+    for most, replanned in ((2, False), (3, True)):
+        planner = heavy(plan(milestone("a"), milestone("b")), plan(milestone("c"), requirements=[]))
+        output = run(planner, ScriptedModel(light), budget={"heavy_calls": most})
+        asked = [["PlanDraft"]] * (2 if replanned else 1)
+        assert [one.tools for one in planner.asked] == [*asked, ["Synthesis"]]
+        assert output["answer"] == "The answer."
+        assert output["status"] == ("completed" if replanned else "partial")
+        assert replanned or output["error"]["code"] == "budget"
 
 
 def test_budget_of_heavy_calls_holds_for_repairs_and_replans() -> None:
@@ -253,6 +312,15 @@ def test_unmet_requirement_is_not_planned_for_beyond_the_budget(budget: dict[str
     assert "Unmet: 1." in output["error"]["message"]
 
 
+def test_unmet_requirement_is_planned_for_where_the_budget_has_room_for_plan_and_answer() -> None:
+    ends = iter([synthesis("So far.", met=[False]), synthesis("Now it is.")])
+    planner = ScriptedModel(
+        lambda asked: next(ends) if asked.tools == ["Synthesis"] else plan(milestone(f"way {len(planner.asked)}"))
+    )
+    output = run(planner, budget={"heavy_calls": 4})
+    assert (output["status"], output["answer"], len(planner.asked)) == ("completed", "Now it is.", 4)
+
+
 def test_draft_is_not_sent_back_beyond_the_budget() -> None:
     planner = heavy(plan(milestone("a", tools=["fly"])))
     agent = create_plan_execute_agent(planner, ScriptedModel(diligent), TOOLS, context={"budget": {"tokens": 20}})
@@ -260,6 +328,16 @@ def test_draft_is_not_sent_back_beyond_the_budget() -> None:
     assert (output["status"], output["error"]["code"], len(planner.asked)) == ("aborted", "budget", 2)
     assert "Crossed the budget of 20 tokens." in output["error"]["message"]
     assert "unknown tool 'fly'" in output["error"]["message"]
+
+
+def test_answer_is_not_asked_for_again_beyond_the_budget() -> None:
+    for most in (2, 3):
+        planner = heavy(plan(milestone("a")), end="No.")
+        output = run(planner, budget={"heavy_calls": most})
+        assert len(planner.asked) == most
+        assert (output["status"], output["error"]["code"]) == ("partial", "budget" if most == 2 else "synthesis_failed")
+        assert "about x" not in output["answer"]
+        assert "result of: a" in output["answer"]
 
 
 def test_budget_of_two_heavy_calls_leaves_room_for_what_needs_none() -> None:
@@ -365,6 +443,38 @@ def test_last_attempt_goes_to_the_stronger_model_before_a_replan() -> None:
     assert len(light.asked) == 1
 
 
+def either(light: Callable[[Asked], Answer], draft: Answer) -> ScriptedModel:
+    """A strong model: plans, answers, and carries out as told."""
+    answers = {"PlanDraft": draft, "Synthesis": synthesis()}
+    return ScriptedModel(lambda asked: answers.get(asked.tools[0]) or light(asked))
+
+
+def test_escalation_is_for_what_a_stronger_model_may_overcome() -> None:
+    blocked = ScriptedModel([report("", "blocked", missing="a name")])
+    strong = either(diligent, plan(milestone("a")))
+    output = run(strong, blocked, escalate=True, max_replans=0)
+    assert (output["status"], output["milestones"]["m1"]["failure"]["code"]) == ("aborted", "missing")
+    assert len(strong.asked) == 1
+
+
+def test_escalation_ends_with_the_attempts_allowed() -> None:
+    strong, light = either(vain, plan(milestone("a"))), ScriptedModel(vain)
+    output = run(strong, light, escalate=True, max_replans=0, max_attempts=3)
+    assert (output["status"], output["milestones"]["m1"]["attempts"]) == ("aborted", 3)
+    assert (len(strong.asked), len(light.asked)) == (1 + 2, 1)
+
+
+def test_escalation_needs_no_room_for_a_replan_in_the_budget() -> None:
+    output = run(either(diligent, plan(milestone("a"))), ScriptedModel(vain), escalate=True, budget={"heavy_calls": 2})
+    assert (output["status"], output["milestones"]["m1"]["attempts"]) == ("completed", 2)
+
+
+def test_what_may_pass_by_itself_is_escalated_as_well() -> None:
+    strong = either(diligent, plan(milestone("a")))
+    output = run(strong, ScriptedModel([TimeoutError("slow")]), escalate=True)
+    assert (output["status"], output["milestones"]["m1"]["attempts"], len(strong.asked)) == ("completed", 2, 4)
+
+
 def test_attempt_in_vain_is_not_repeated_with_the_same_model() -> None:
     strong = ScriptedModel(
         lambda asked: (
@@ -437,13 +547,13 @@ def test_budget_of_seconds_abandons_a_tool_under_way_and_leaves_the_last_word() 
     @tool
     def dawdle(subject: str) -> str:
         """Take all the time there is."""
-        goes_on.wait(30)
+        goes_on.wait(60)
         ended.set()
         return "late"
 
     light = ScriptedModel([tool_call("dawdle", {"subject": "x"}), report("what there was", "failed")])
     agent = create_plan_execute_agent(
-        heavy(plan(milestone("a", tools=["dawdle"]))), light, [dawdle], context={"budget": {"seconds": 0.5}}
+        heavy(plan(milestone("a", tools=["dawdle"]))), light, [dawdle], context={"budget": {"seconds": 3}}
     )
     output = agent.invoke(ASKED)
     assert not ended.is_set()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal
 
+import httpx
 import pytest
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -91,17 +92,29 @@ def cue_for(role: str, fault: Fault, first: int, last: float) -> Cue:
 
 
 def agent_for(server: FaultyServer, method: str, fault: str = "") -> PlanExecuteAgent:
-    return _agent(
-        server.url,
-        method,
-        timeout=0.5 if fault == "no response" else 1,
-        milestone_timeout=1 if fault == "response that never ends" else 600,
-    )
+    return _agent(server, method, milestone_timeout=3 if fault == "response that never ends" else 600)
 
 
 @cache
-def _agent(url: str, method: str, *, timeout: float, milestone_timeout: float) -> PlanExecuteAgent:
-    model = ChatOpenAI(base_url=url, api_key=KEY, timeout=timeout, max_retries=0, **METHODS[method])
+def _agent(server: FaultyServer, method: str, *, milestone_timeout: float) -> PlanExecuteAgent:
+    """An agent that is patient with every response, however slow the machine, but the one that never comes."""
+
+    def be_impatient(request: httpx.Request) -> None:
+        if server.fault_for(json.loads(request.content)) is FAULTS["no response"]:
+            request.extensions["timeout"] = httpx.Timeout(0.5).as_dict()
+
+    async def be_impatient_too(request: httpx.Request) -> None:
+        be_impatient(request)
+
+    model = ChatOpenAI(
+        base_url=server.url,
+        api_key=KEY,
+        timeout=60,
+        max_retries=0,
+        http_client=httpx.Client(event_hooks={"request": [be_impatient]}),
+        http_async_client=httpx.AsyncClient(event_hooks={"request": [be_impatient_too]}),
+        **METHODS[method],
+    )
     context = {"max_replans": 1, "max_model_calls": 8, "milestone_timeout": milestone_timeout}
     return create_plan_execute_agent(model, model, [look_up], context=context)
 
@@ -231,7 +244,7 @@ def test_odd_retry_after_does_no_harm(server: FaultyServer, date: str) -> None:
 
 def test_retry_of_the_client_itself_is_no_call_of_ours(server: FaultyServer) -> None:
     server.begin(cue_for("planner", FAULTS["500"], 0, 0))
-    model = ChatOpenAI(model="own-model", base_url=server.url, api_key=KEY, timeout=1, max_retries=1)
+    model = ChatOpenAI(model="own-model", base_url=server.url, api_key=KEY, timeout=60, max_retries=1)
     output = create_plan_execute_agent(model, tools=[look_up]).invoke(ASKED)
     assert (output["status"], output["usage"]["planner"]["calls"], len(server.bodies)) == ("completed", 1, 5)
 

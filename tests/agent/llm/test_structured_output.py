@@ -212,16 +212,18 @@ def test_other_errors_are_no_matter_of_form(status: int) -> None:
 
 
 async def test_no_reply_is_waited_for_longer_than_the_question_says() -> None:
-    gone = threading.Event()
+    goes_on = threading.Event()
 
     def answer(asked: Asked) -> dict[str, Any]:
-        gone.wait(30)
+        goes_on.wait(60)
         return FILLED
 
-    timed = Question(ScriptedModel(answer), [HumanMessage("?")], Synthesis, seconds=0.1)
-    assert isinstance(ask(put(timed)).error, TimeoutError)
-    gone.set()
-    assert ask(put(timed)).data == FILLED
+    model = ScriptedModel(answer)
+    hurried, patient = (Question(model, [HumanMessage("?")], Synthesis, seconds=seconds) for seconds in (0.1, 60))
+    assert isinstance(ask(put(hurried)).error, TimeoutError)
+    assert not goes_on.is_set()
+    goes_on.set()
+    assert ask(put(patient)).data == FILLED
 
 
 async def test_what_a_model_raises_comes_back_as_the_reply() -> None:

@@ -12,6 +12,7 @@ from langgraph.types import Command
 
 from plan_execute.agent.nodes.ask_user import MOST_QUESTIONS
 from plan_execute.graphs import create_plan_execute_agent
+from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report
 
 ASKED: Any = {"messages": [("user", "Where is my order?")]}
@@ -52,10 +53,15 @@ class Session:
         self._checkpointer, self._settings = checkpointer, {"ask_user": True, **settings}
 
     def go(self, given: Any) -> Any:
-        agent = create_plan_execute_agent(
+        return self._agent().invoke(given, self.config, durability="sync")
+
+    def listen(self, given: Any) -> list[Any]:
+        return list(self._agent().stream(given, self.config, stream_mode="custom", durability="sync"))
+
+    def _agent(self) -> PlanExecuteAgent:
+        return create_plan_execute_agent(
             self.planner, self.light, [look_up], checkpointer=self._checkpointer, context=self._settings
         )
-        return agent.invoke(given, self.config, durability="sync")
 
     def answer(self, kind: str, message: str = "") -> Any:
         return self.go(Command(resume={"decisions": [{"type": kind, "message": message}]}))
@@ -82,6 +88,16 @@ def test_user_is_asked_for_what_is_missing_and_the_milestone_is_tried_again_with
     assert "It is 4711." not in session.light.asked[-1].text
     assert output["milestones"]["m1"]["answers"] == {"the order's number": "It is 4711."}
     assert output["milestones"]["m1"]["attempts"] == 2
+
+
+def test_each_attempt_is_told_once_although_the_round_is_ruled_on_again(checkpointer: BaseCheckpointSaver[Any]) -> None:
+    session = Session(checkpointer, lacks("the order's number"), budget={"heavy_calls": 2})
+    news: list[dict[str, Any]] = []
+    for given in (ASKED, Command(resume={"decisions": [{"type": "respond", "message": "It is 4711."}]})):
+        news += session.listen(given)
+    finished = [(event["milestone"], event["status"]) for event in news if event["type"] == "milestone_finished"]
+    assert finished == [("m1", "blocked"), ("m1", "completed"), ("m2", "completed")]
+    assert news[-1]["status"] == "completed"
 
 
 @pytest.mark.parametrize("may_ask", [True, False])

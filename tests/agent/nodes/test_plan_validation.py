@@ -43,11 +43,43 @@ def test_valid_draft_meets_no_objection() -> None:
         (plan(milestone("a", calls=[{"tool": "look_up", "args": "no json"}])), "not a JSON object"),
         (plan(milestone("a", calls=[{"tool": "fly", "args": "{}"}])), "pins a call of 'fly'"),
         (plan(milestone("a", yields=[{"name": "x", "kind": "choice", "options": []}])), "choice without options"),
+        (plan(milestone("a", yields=[{"name": "x", "kind": "text"}] * 2)), "yields the same name twice"),
         (plan(milestone("a", id="s"), milestone("b", id="s"), milestone("c", depends_on=["s"])), "make ids unique"),
     ],
 )
 def test_what_is_wrong_with_a_draft_is_named(draft: dict[str, Any], said: str) -> None:
     assert any(said in objection for objection in objections(draft)), objections(draft)
+
+
+def test_plan_as_large_as_allowed_meets_no_objection() -> None:
+    assert objections(plan(*[milestone(str(n)) for n in range(25)])) == []
+
+
+def test_what_a_draft_says_twice_counts_once() -> None:
+    twice = milestone("b", depends_on=["m1", "1"], tools=["look_up", "look_up"], covers=[1, 1])
+    draft = plan(milestone("a"), twice)
+    assert objections(draft) == []
+    adopted, _ = adopt_draft(PlanDraft.model_validate(draft), revision=1, known={})
+    assert (adopted["m2"]["depends_on"], adopted["m2"]["tools"], adopted["m2"]["covers"]) == (["m1"], ["look_up"], [1])
+
+
+def test_requirement_without_words_is_none() -> None:
+    draft = plan(milestone("a", covers=[2]), requirements=[" ", "Two."])
+    assert objections(draft) == []
+    adopted, requirements = adopt_draft(PlanDraft.model_validate(draft), revision=1, known={})
+    assert [(r["number"], r["text"]) for r in requirements] == [(1, "Two.")]
+    assert adopted["m1"]["covers"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("known", "tools"),
+    [(done("m1", 1), ["read"]), ({**done("m1", 1), "status": "failed"}, ["look_up"])],
+    ids=["with other tools", "failed"],
+)
+def test_milestone_that_only_looks_like_a_finished_one_is_new(known: Milestone, tools: list[str]) -> None:
+    draft = PlanDraft.model_validate(plan(milestone("m1", tools=tools)))
+    adopted, _ = adopt_draft(draft, revision=2, known={"m1": known}, requirements=ASKED)
+    assert {key: (m["goal"], m["tools"]) for key, m in adopted.items()} == {"m2": ("m1", tools)}
 
 
 def test_repeated_ids_nobody_depends_on_become_unique() -> None:
@@ -164,3 +196,9 @@ def test_objections_to_a_draft_that_is_wrong_all_over_are_not_all_listed() -> No
     assert len(objections) == MOST_OBJECTIONS + 1
     assert "at most 25" in objections[0]
     assert objections[-1] == f"And {1 + 1_000 - MOST_OBJECTIONS} more."
+
+
+def test_objections_that_just_fit_are_all_listed() -> None:
+    wrong = [milestone(f"part {number}", tools=["fly"]) for number in range(MOST_OBJECTIONS)]
+    assert all("unknown tool 'fly'" in objection for objection in objections(plan(*wrong)))
+    assert len(objections(plan(*wrong))) == MOST_OBJECTIONS

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -256,35 +257,33 @@ def test_thread_of_a_database_in_memory_is_locked_once() -> None:
 
 
 OPENS_FILES = """
-import sys, time
+import sys
 from plan_execute.graphs import open_checkpointer
-import langgraph.checkpoint.sqlite
 
 print(flush=True)
-begin = float(sys.stdin.readline())
-for number in range(100):
-    while time.time() < begin + number / 20:
+for path in sys.stdin:
+    with open_checkpointer(path.strip()):
         pass
-    with open_checkpointer(f"{sys.argv[1]}/{number}.sqlite"):
-        pass
+    print(flush=True)
 """
 
 
 def test_new_file_is_made_by_several_processes_at_once(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPENS_FILES, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
-    for process in processes:
-        assert process.stdout
-        process.stdout.readline()
-    begin = time.time() + 0.1
-    for process in processes:
-        assert process.stdin
-        process.stdin.write(f"{begin}\n")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    command = [sys.executable, "-c", OPENS_FILES]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            )
+            for _ in range(4)
+        ]
+        for number in range(100):
+            for process in processes:  # all are ready
+                assert process.stdout
+                assert process.stdout.readline() == "\n"
+            for process in processes:  # and go
+                assert process.stdin
+                process.stdin.write(f"{tmp_path}/{number}.sqlite\n")
+        for process in processes:
+            process.communicate(timeout=60)
+            assert process.returncode == 0
