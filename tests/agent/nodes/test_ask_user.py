@@ -93,7 +93,8 @@ def test_user_is_asked_for_what_is_missing_and_the_milestone_is_tried_again_with
 def test_each_attempt_is_told_once_although_the_round_is_ruled_on_again(checkpointer: BaseCheckpointSaver[Any]) -> None:
     session = Session(checkpointer, lacks("the order's number"), budget={"heavy_calls": 2})
     news: list[dict[str, Any]] = []
-    for given in (ASKED, Command(resume={"decisions": [{"type": "respond", "message": "It is 4711."}]})):
+    turns: tuple[Any, ...] = (ASKED, Command(resume={"decisions": [{"type": "respond", "message": "It is 4711."}]}))
+    for given in turns:
         news += session.listen(given)
     finished = [(event["milestone"], event["status"]) for event in news if event["type"] == "milestone_finished"]
     assert finished == [("m1", "blocked"), ("m1", "completed"), ("m2", "completed")]
