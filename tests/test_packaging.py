@@ -84,6 +84,20 @@ def test_types_are_shipped(wheel: Path) -> None:
     assert "plan_execute/py.typed" in _names(wheel)
 
 
+def test_types_of_the_front_door_reach_an_application(host: Path, tmp_path: Path) -> None:
+    application = tmp_path / "application.py"
+    application.write_text(
+        "from plan_execute import Context, create_plan_execute_agent\n"
+        "reveal_type(create_plan_execute_agent)\n"
+        "Context(max_replans='three')\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--python-executable", _python(host), "--config-file=", application]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert "CompiledStateGraph[" in said
+    assert '"Context" has incompatible type "str"; expected "int"' in said
+    assert "Found 1 error" in said
+
+
 def test_sample_documents_are_shipped(wheel: Path) -> None:
     documents = {path.name for path in (REPOSITORY / "tools" / "sample_documents").iterdir()}
     shipped = {Path(name).name for name in _names(wheel) if name.startswith("plan_execute/tools/sample_documents/")}
