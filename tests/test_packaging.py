@@ -91,7 +91,15 @@ def test_types_of_the_front_door_reach_an_application(host: Path, tmp_path: Path
         "reveal_type(create_plan_execute_agent)\n"
         "Context(max_replans='three')\n"
     )
-    command = [sys.executable, "-m", "mypy", "--python-executable", _python(host), "--config-file=", application]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--python-executable",
+        _python(host),
+        "--config-file=",
+        application,
+    ]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     assert "CompiledStateGraph[" in said
     assert '"Context" has incompatible type "str"; expected "int"' in said
