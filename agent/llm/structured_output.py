@@ -170,19 +170,23 @@ def _put(question: Question, refused: set[Method], config: RunnableConfig | None
     for method in [m for m in methods if m not in refused | known] or methods[-1:]:
         result: Any
         try:
-            runnable, messages = _runnable(question, method), _messages(question, method)
-            result = yield Call(
-                run=partial(runnable.invoke, messages, config),
-                arun=partial(runnable.ainvoke, messages, config),
-                seconds=question.seconds,
-            )
-        except GraphBubbleUp:
-            raise
-        except Exception as error:  # noqa: BLE001 - no model takes every form, and a provider may raise anything
-            result = error
-        reply = read_reply(result, question.schema)
-        if not _is_rejected(reply.error):
-            break
+            messages, runnable = _messages(question, method), _runnable(question, method)
+        except Exception as error:  # noqa: BLE001 - whatever it raises, the model has no such method
+            reply = Reply(error=error)
+        else:
+            try:
+                result = yield Call(
+                    run=partial(runnable.invoke, messages, config),
+                    arun=partial(runnable.ainvoke, messages, config),
+                    seconds=question.seconds,
+                )
+            except GraphBubbleUp:
+                raise
+            except Exception as error:  # noqa: BLE001 - a provider may raise anything
+                result = error
+            reply = read_reply(result, question.schema)
+            if not _is_rejected(reply.error):
+                break
         refused.add(method)
     if reply.error is None:
         # Only now is it certain that the form was refused, not what was said in it.
