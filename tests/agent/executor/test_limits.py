@@ -76,7 +76,7 @@ def test_same_plan_and_same_failure_end_before_the_replans_are_used_up() -> None
     output = run(planner, ScriptedModel(vain), max_replans=9)
     assert (output["status"], output["error"]["code"], output["error"]["replans"]) == ("aborted", "no_progress", 1)
     assert len(planner.asked) == 2
-    assert "already planned around" in output["error"]["message"]
+    assert "from which it has replanned before" in output["error"]["message"]
 
 
 def test_going_back_and_forth_between_two_plans_ends_too() -> None:
