@@ -1,6 +1,5 @@
-"""What a graph was built with, shared by its nodes."""
+"""What a graph is built with, and the wrapper of its nodes that call no model."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,56 +10,64 @@ from langchain_core.tools import tool as as_tool
 from langgraph.runtime import get_runtime
 
 from plan_execute.agent.context import Context, effective_context
-from plan_execute.agent.errors import ConfigurationError
+from plan_execute.agent.errors import ConfigurationError, did_you_mean
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.truncation import READER_NAME
 
 RESERVED = frozenset({MilestoneReport.__name__, READER_NAME})
+"""Names of the tools that every executor has."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """Defaults for the settings, the catalogue of tools, and the form the final answer is to take."""
+    """The default settings, the catalogue of tools by name, and the format of the final answer."""
 
     defaults: Context = field(default_factory=Context)
     tools: Mapping[str, BaseTool] = field(default_factory=dict)
     response_format: Any = None
     _resolved: list[tuple[object, object, Context]] = field(default_factory=list, repr=False)
-    """The settings that were resolved last, after what they were made from."""
+    """The settings that were resolved last, after what they were resolved from: at most one entry."""
 
     def context(self, settings: Mapping[str, Any] | None) -> Context:
-        """The settings in force in the node that asks, given those frozen in the state.
+        """Resolve the settings in force in the calling node.
+
+        Args:
+            settings: Those frozen in the state; None before there are any.
 
         Raises:
             ConfigurationError: They name a tool to approve that is not in the catalogue.
         """
         passed = get_runtime().context
-        for settings_then, passed_then, context in self._resolved:
-            if passed_then is passed and settings_then == settings:
+        for cached_settings, cached_passed, context in self._resolved:
+            if cached_passed is passed and cached_settings == settings:
                 return context
-        context = self.checked(effective_context(self.defaults, settings, passed))
+        context = effective_context(self.defaults, settings, passed)
+        if context.approve_tools:
+            self.check_approvals(context)
         self._resolved[:] = [(settings, passed, context)]
         return context
 
-    def checked(self, context: Context) -> Context:
-        """The settings, if they go with the catalogue."""
+    def check_approvals(self, context: Context) -> None:
+        """Check that all tools to approve are in the catalogue.
+
+        Raises:
+            ConfigurationError: One is not.
+        """
         unknown = next((name for name in context.approve_tools if name not in self.tools), None)
         if unknown is not None:
-            near = difflib.get_close_matches(unknown, self.tools, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"the catalogue has: {', '.join(self.tools) or 'none'}."
-            raise ConfigurationError(f"Unknown tool {unknown!r} in 'approve_tools': {meant}")
-        return context
+            near = did_you_mean(unknown, self.tools)
+            advice = f"did you mean {near!r}?" if near else f"the catalogue has: {', '.join(self.tools) or 'none'}."
+            raise ConfigurationError(f"Unknown tool {unknown!r} in 'approve_tools': {advice}")
 
 
 class Node(Runnable[Any, Any]):
-    """A graph's node or edge that is a plain function of the state: it runs on the event loop, untraced.
+    """A node or an edge of a graph that is a plain function of the state: it runs on the event loop, untraced.
 
-    LangGraph would make a function without a coroutine wait for a thread in async code, and LangChain would trace it
-    inside the node's own span.
+    In async code LangGraph would run a plain function in a thread, and LangChain would trace it inside the node's span.
     """
 
     def __init__(self, function: Callable[[Any], Any], name: str | None = None) -> None:
-        """Take a function that does not block; its name is the node's, unless another is given."""
+        """Wrap a function that does not block; the node takes its name, unless another is given."""
         self.function = function
         self.name = name or function.__name__
 
@@ -78,24 +85,27 @@ def make_build(
 ) -> Build:
     """Collect what a graph is built with.
 
+    Args:
+        defaults: The default settings.
+        tools: LangChain tools, or functions to make tools of.
+        response_format: A type or a JSON schema for the final answer.
+
     Raises:
-        ConfigurationError: Something is no tool; two tools bear the same name, or one that of a tool executors have; a
-            tool to approve is not among them.
+        ConfigurationError: Something is not a tool; two tools have the same name, or one has a reserved name; a tool to
+            approve is not among them.
     """
     catalogue: dict[str, BaseTool] = {}
     for given in tools:
         if not callable(given) and not isinstance(given, BaseTool):
             raise ConfigurationError(
-                f"{given!r} is no tool: give LangChain tools, or functions with type hints and a docstring."
+                f"{given!r} is not a tool: give LangChain tools, or functions with type hints and a docstring."
             )
         tool = given if isinstance(given, BaseTool) else as_tool(given)
         if tool.name in RESERVED:
-            raise ConfigurationError(
-                f"A tool cannot be called {tool.name!r}: the executor has one of that name itself."
-            )
+            raise ConfigurationError(f"A tool cannot be called {tool.name!r}: every executor has a tool of that name.")
         if tool.name in catalogue:
             raise ConfigurationError(f"Two tools are called {tool.name!r}: give each tool a name of its own.")
         catalogue[tool.name] = tool
     build = Build(defaults, catalogue, response_format)
-    build.checked(defaults)
+    build.check_approvals(defaults)
     return build

@@ -1,6 +1,5 @@
 """The settings of a run: what a user may tune, and which setting wins."""
 
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, 
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
-from plan_execute.agent.errors import ConfigurationError
+from plan_execute.agent.errors import ConfigurationError, did_you_mean, validation_problems
 
 ModelSpec = str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None
 Granularity = Literal["coarse", "balanced", "fine"]
@@ -33,7 +32,7 @@ SIZES: Mapping[Granularity, Size] = {"coarse": Size(6, 25), "balanced": Size(25,
 
 
 class Budget(BaseModel):
-    """The most a run may cost; empty is no limit. Crossing one ends the run softly, with what there is."""
+    """The most a run may cost; empty means no limit. A run that crosses a limit ends with the results it has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -115,24 +114,24 @@ class Context(BaseModel):
     verify: Literal["rules", "model"] = Field(default="rules", title="Verification")
     """Who checks a milestone that reports success: plain rules, or also the verifier model against `done_when`."""
     escalate: bool = Field(default=False, title="Escalate")
-    """Whether a milestone that was tried in vain goes to the planner's model for another attempt, before a replan."""
+    """Whether a milestone that failed goes to the planner's model for another attempt, before a replan."""
     budget: Budget = Field(default=Budget(), title="Budget", json_schema_extra=_studio("replan_gate"))
     """What a whole run may cost."""
     prices: dict[str, Price] = Field(default={}, title="Prices")
     """Prices by model name, for models whose price is not known or is another for you."""
 
-    if not TYPE_CHECKING:  # type checkers keep the signature made of the fields
+    if not TYPE_CHECKING:  # type checkers read the signature off the fields
 
         def __init__(self, **settings: Any) -> None:
-            """Read the settings; LangGraph, too, comes here with the dict that a run passes as `context=`.
+            """Validate the settings; LangGraph calls this too, with the dict that a run passes as `context=`.
 
             Raises:
-                ConfigurationError: A field is unknown or its value will not do; one sentence says which and why.
+                ConfigurationError: A field is unknown or its value is invalid; one sentence says which and why.
             """
             try:
                 super().__init__(**settings)
             except ValidationError as error:
-                raise ConfigurationError(_first_problem(error)) from None
+                raise ConfigurationError(_describe_invalid(error)) from None
 
     @field_validator(*MODEL_FIELDS)
     @classmethod
@@ -152,13 +151,13 @@ class Context(BaseModel):
         return self.max_tool_calls or SIZES[self.granularity].tool_calls
 
     def over(self, other: "Context") -> "Context":
-        """Lay what was set here over another context; what was left at its default does not count."""
+        """Override another context by what was set here; fields left at their default override nothing."""
         return other.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
     def freeze(self) -> dict[str, Any]:
-        """Write the settings as plain JSON for the state, without what was left empty.
+        """Return the settings as plain JSON for the state, without what was left empty.
 
-        Model instances cannot be stored, so the graph keeps them.
+        Model instances are left out, because they cannot be stored: the graph has them.
         """
         instances = {name for name in MODEL_FIELDS if isinstance(getattr(self, name), BaseChatModel)}
         empty = {name for name in Context.model_fields if getattr(self, name) is None} - self.model_fields_set
@@ -169,17 +168,19 @@ def make_context(settings: Mapping[str, Any] | Context | None = None, **fields: 
     """Build a context from a mapping.
 
     Raises:
-        ConfigurationError: A field is unknown or its value will not do.
+        ConfigurationError: A field is unknown or its value is invalid.
     """
     return settings if isinstance(settings, Context) else Context(**{**(settings or {}), **fields})
 
 
 def effective_context(defaults: Context, frozen: Mapping[str, Any] | None, passed: object) -> Context:
-    """Find the settings in force: the graph's, under those frozen when the run began, under those passed right now.
+    """Find the settings in force: those passed now win over those frozen by the run, and these over the graph's.
 
-    `passed` is whatever LangGraph hands over: a `Context`, None on a resume, or a host graph's own object (ignored).
-    Of the frozen settings, a model that was an instance is missing and so remains the graph's; None there was set on
-    purpose, to lift a limit of the graph's.
+    Args:
+        defaults: The graph's.
+        frozen: Those in the state. A model that was an instance is missing here and so remains the graph's; None was
+            set on purpose, to lift a limit of the graph's.
+        passed: What LangGraph passes as context: a `Context`, None on a resume, or a host's own object (ignored).
     """
     context = defaults
     if frozen:
@@ -188,7 +189,7 @@ def effective_context(defaults: Context, frozen: Mapping[str, Any] | None, passe
 
 
 def check_model_name(name: str) -> None:
-    """Refuse a name that no model can have, without looking for the model.
+    """Check that a name can be that of a model, without loading the model.
 
     Raises:
         ConfigurationError: It is not `provider:model`, or LangChain knows no such provider.
@@ -201,9 +202,9 @@ def check_model_name(name: str) -> None:
     providers = getattr(base, "_BUILTIN_PROVIDERS", None)
     if providers is None or provider == "local" or provider.replace("-", "_").lower() in providers:
         return
-    near = difflib.get_close_matches(provider.lower(), [*providers, "local"], n=1)
-    meant = f"did you mean '{near[0]}:{model}'?" if near else _EXAMPLES
-    raise ConfigurationError(f"Unknown provider {provider!r} in {name!r}: {meant}")
+    near = did_you_mean(provider.lower(), [*providers, "local"])
+    advice = f"did you mean '{near}:{model}'?" if near else _EXAMPLES
+    raise ConfigurationError(f"Unknown provider {provider!r} in {name!r}: {advice}")
 
 
 _EXAMPLES = (
@@ -213,17 +214,16 @@ _EXAMPLES = (
 _PARTS: Mapping[str, type[BaseModel]] = {"budget": Budget, "prices": Price}
 
 
-def _first_problem(error: ValidationError) -> str:
-    """Put the first thing that is wrong into one sentence."""
+def _describe_invalid(error: ValidationError) -> str:
+    """Put the first problem into a sentence."""
     first = error.errors()[0]
     top = str(first["loc"][0]) if first["loc"] else "context"
-    name = top if top in MODEL_FIELDS else ".".join(map(str, first["loc"])) or top
+    name, _, message = validation_problems(error, "context")[0].partition(": ")
     if first["type"] == "extra_forbidden":
         known = _PARTS.get(top, Context)
         return f"Unknown setting {name!r}: expected one of {', '.join(known.model_fields)}."
-    message = first["msg"].removeprefix("Value error, ")
     if message.startswith("Unknown "):
         return message
     if top in MODEL_FIELDS:
-        message = "expected provider:model, for example 'openai:gpt-5', or a chat model"
+        name, message = top, "expected provider:model, for example 'openai:gpt-5', or a chat model"
     return f"Bad value {first['input']!r} for {name!r}: {message}."

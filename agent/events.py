@@ -1,4 +1,4 @@
-"""The trail of a run: one entry for each transition, and the same news as an event while it runs."""
+"""The audit trail of a run: a log entry for each transition, also sent as an event on the custom stream."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,17 +6,18 @@ from typing import Any
 
 from langgraph.config import get_stream_writer
 
-from plan_execute.agent.state import Decision, EventType, LogEntry
+from plan_execute.agent.codes import EventType
+from plan_execute.agent.state import Decision, LogEntry
 
 BY_PEOPLE: Mapping[str, str] = {"plan_reviewed": "review", "user_answered": "answer"}
-"""What people do, by the type of its entry; a rule's action stands in the entry itself."""
+"""What a person did, by the type of the log entry; for a rule, the entry itself has the action."""
 
 
 def log_event(kind: EventType, *, revision: int, **facts: Any) -> LogEntry:
-    """Write a log entry and send it as an event on the custom stream.
+    """Make a log entry and send it as an event on the custom stream.
 
-    The event is `{"type", "at", "revision", "milestone"?, ...}` with everything the entry holds; outside a graph only
-    the entry is made.
+    The event is `{"type", "at", "revision", "milestone"?, ...}` with all fields of the entry; outside a graph none is
+    sent.
     """
     entry = make_log_entry(kind, revision=revision, **facts)
     emit(entry)
@@ -24,12 +25,12 @@ def log_event(kind: EventType, *, revision: int, **facts: Any) -> LogEntry:
 
 
 def make_log_entry(kind: EventType, *, revision: int, **facts: Any) -> LogEntry:
-    """Write a log entry that another node is to announce."""
+    """Make a log entry whose event another node sends."""
     return {"at": now(), "type": kind, "revision": revision, **facts}  # type: ignore[typeddict-item]
 
 
 def log_decision(decision: Decision, revision: int) -> LogEntry:
-    """Write a ruling down, with its rule and its reason."""
+    """Log a decision, with its rule and its reason."""
     return log_event(
         "decision",
         revision=revision,
@@ -41,14 +42,14 @@ def log_decision(decision: Decision, revision: int) -> LogEntry:
 
 
 def decisions(log: Sequence[LogEntry]) -> Iterator[tuple[str, LogEntry]]:
-    """What the gate, the synthesis and people decided: each action in a word, and its entry."""
+    """Yield what the gate, the synthesis and people decided: each action in a word, and its entry."""
     for entry in log:
         if "rule" in entry:
             yield BY_PEOPLE.get(entry["type"]) or entry["action"], entry
 
 
 def emit(event: LogEntry | dict[str, Any]) -> None:
-    """Send an event on the custom stream, if anybody listens."""
+    """Send an event on the custom stream; outside a graph do nothing."""
     try:
         writer = get_stream_writer()
     except RuntimeError:
@@ -57,5 +58,5 @@ def emit(event: LogEntry | dict[str, Any]) -> None:
 
 
 def now(ago: float = 0.0) -> str:
-    """The time of a transition, or so many seconds before, ISO 8601 in UTC."""
+    """Return the time, or that of so many seconds `ago`, as ISO 8601 in UTC."""
     return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")

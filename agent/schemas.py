@@ -1,7 +1,7 @@
-"""What a model fills in: plan, report, verdicts, answer.
+"""The schemas that models fill in: plan, report, verification, synthesis.
 
-The schemas have no defaults: strict providers want every field required. Leniency towards what a weak model leaves out
-sits in a validator before them, so that the schema a model reads stays strict.
+They have no defaults, because strict providers require every field. A validator before them is lenient towards what a
+weak model leaves out, so that the schema a model reads stays strict.
 """
 
 import json
@@ -18,37 +18,37 @@ YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "ur
 
 
 NULL_WORDS = frozenset({"", "null", "none", "nil", "n/a"})
-"""How models write nothing where they should write null."""
+"""What models write for null."""
 NOTHING_WORDS = frozenset({"-", "no", "nothing", "nothing missing", "nothing is missing", "not applicable"})
-"""How they report that nothing is missing, and no surprise."""
+"""What models write when nothing is missing, or nothing was a surprise."""
 YES_WORDS = frozenset({"true", "yes", "y", "1", "met", "done"})
-"""How models write true."""
+"""What models write for true."""
 
 STATUSES = {
     **dict.fromkeys(("success", "successful", "completed", "complete", "done"), "succeeded"),
     **dict.fromkeys(("failure", "error"), "failed"),
 }
-"""How models write the status of a report."""
+"""What models write for the status of a report."""
 
 _NUMBER = re.compile(r"[\W_]*(?:r[a-z]*)?[\W_]*(\d+)(?:\W*$|[.:)]\s)", re.IGNORECASE)
-"""A requirement's number: 1, R1, requirement 1, 1: its text."""
+"""The number of a requirement: 1, R1, requirement 1, 1: its text."""
 _ID = re.compile(r"(?:done:)?\W*(?:m|milestone)?[\W_]*(\d+)\b", re.IGNORECASE)
-"""A milestone's id: m1, M1, 1, done:m1, milestone 1, m1: its goal."""
+"""The id of a milestone: m1, M1, 1, done:m1, milestone 1, m1: its goal."""
 _AND = re.compile(r"\s*(?:[,;&]|\band\b)\s*", re.IGNORECASE)
 
 
 class _Lenient(BaseModel):
-    """Takes what weak models send: missing or null lists and texts, one item for a list, numbers for texts.
+    """Accepts what weak models send: missing or null lists and texts, one item for a list, numbers for texts.
 
-    A list may also come as JSON in a text, or as an object by the first field of its items, which then holds the rest
-    or the second field alone. Truth values are verdicts here: what is not clearly true is false.
+    A list may also be JSON in a text, or an object by the first field of its items, whose values have the other fields
+    or are the second field alone. A boolean that is not clearly true is false.
     """
 
     model_config = ConfigDict(extra="ignore")
     essential: ClassVar[frozenset[str]] = frozenset()
-    """Texts that must be there."""
+    """Fields that must not be missing."""
     exact: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are taken as they are."""
+    """Fields that are not coerced."""
 
     @model_validator(mode="before")
     @classmethod
@@ -75,7 +75,7 @@ class PinnedCallDraft(_Lenient):
 
 
 class YieldDraft(_Lenient):
-    """A typed value that a milestone hands on to those that depend on it."""
+    """A typed value that a milestone passes on to those that depend on it."""
 
     essential: ClassVar[frozenset[str]] = frozenset({"name"})
     name: str = Field(description="A short name, letters and digits.")
@@ -92,13 +92,13 @@ class MilestoneDraft(_Lenient):
         validation_alias=AliasChoices("goal", "description", "task", "title"),
         description="What to achieve, self-contained: the executor sees neither the request nor the rest of the plan.",
     )
-    done_when: str = Field(description="How one can tell from evidence that it is done.")
+    done_when: str = Field(description="What evidence shows that it is done.")
     pitfalls: list[str] = Field(description="What may go wrong here and how to avoid it.")
     tools: list[str] = Field(description="Names of the tools it needs, from the catalogue; no others will work.")
     depends_on: list[str] = Field(description="Ids of the milestones whose results it needs; only true dependencies.")
     covers: list[int] = Field(description="Numbers of the requirements it contributes to, counted from 1.")
     calls: SkipJsonSchema[list[PinnedCallDraft]] = Field(description="Calls known in advance, in order.")
-    yields: SkipJsonSchema[list[YieldDraft]] = Field(description="Typed values it hands on.")
+    yields: SkipJsonSchema[list[YieldDraft]] = Field(description="Typed values it passes on.")
 
 
 class PlanDraft(_Lenient):
@@ -127,7 +127,7 @@ class MilestoneReport(_Lenient):
     """Report how the milestone ended. Call this once, alone, after the tools have answered."""
 
     status: Literal["succeeded", "failed", "blocked"] = Field(
-        description="succeeded: done as required; failed: tried in vain; blocked: something is missing."
+        description="succeeded: done as required; failed: tried and failed; blocked: something is missing."
     )
     result: str = Field(description="What was found or done, with every figure that matters; partial findings too.")
     missing: str | None = Field(description="What information or access is missing, else null.")
@@ -163,7 +163,7 @@ class RequirementVerdict(_Lenient):
     @field_validator("milestones")
     @classmethod
     def _as_ids(cls, milestones: list[str]) -> list[str]:
-        """Read ids off what a model wrote; what is none stays as it is, and supports nothing."""
+        """Read the ids in what a model wrote; a text without one stays as it is, and supports nothing."""
         texts: list[str] = []
         for text in milestones:
             parts = _AND.split(text)
@@ -181,7 +181,7 @@ class Synthesis(_Lenient):
 
 
 def _empty(name: str, annotation: Any) -> dict[str, Any]:
-    """What stands for a missing field: an empty list or text, null, or false; for any other type there is nothing."""
+    """Return a missing field's default: an empty list or text, null, or false; none for other types."""
     if get_origin(annotation) is list:
         return {name: []}
     if type(None) in get_args(annotation):
@@ -203,16 +203,14 @@ def _coerce(value: Any, annotation: Any) -> Any:
         return None
     if annotation in (str, str | None):
         text = value if isinstance(value, str) else _as_text(value)
-        return (
-            text if text.isascii() and len(text) <= STORED_LIMIT else sanitize(text)
-        )  # most texts are fit as they are
+        return text if text.isascii() and len(text) <= STORED_LIMIT else sanitize(text)  # most need no sanitizing
     if get_origin(annotation) is Literal and isinstance(value, str):
         return value.strip().lower()
     return value
 
 
 def _as_text(value: Any) -> str:
-    """What stands where a text should, as JSON; what is no JSON in Python's words."""
+    """Write a value that should be a text as JSON, or as Python does where it is not JSON."""
     try:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
@@ -220,7 +218,7 @@ def _as_text(value: Any) -> str:
 
 
 def _items(value: Any, item_type: Any) -> list[Any]:
-    """The items of what stands where a list should."""
+    """Read the items of a value that should be a list."""
     value = _parsed(value)
     if isinstance(value, str) and item_type is int and not _NUMBER.match(value):
         value = _AND.split(value)
@@ -235,7 +233,7 @@ def _items(value: Any, item_type: Any) -> list[Any]:
 
 
 def _parsed(value: Any) -> Any:
-    """The list or object that a text is the JSON of; anything else as it is."""
+    """Parse a text that is the JSON of a list or an object; return anything else as it is."""
     if not isinstance(value, str):
         return value
     try:

@@ -1,4 +1,4 @@
-"""What a run remembers: JSON-plain typed dicts, because checkpoints outlive code."""
+"""The state of a run: typed dicts of plain JSON, because checkpoints outlive code."""
 
 import operator
 import secrets
@@ -11,100 +11,30 @@ from langgraph.graph.message import add_messages
 from langgraph.managed import RemainingSteps
 from typing_extensions import TypedDict
 
+from plan_execute.agent.codes import (
+    Action,
+    DecisionType,
+    ErrorCode,
+    EventType,
+    FailureCode,
+    MilestoneStatus,
+    Rule,
+    RunStatus,
+)
+
 SCHEMA_VERSION = 1
-"""Counts up whenever a key changes its meaning, so that a reader of an old checkpoint can tell."""
+"""Incremented whenever a key changes its meaning, so that a reader of an old checkpoint can tell."""
 
 SNAPSHOT_FREQUENCY = 5_000
-"""Updates after which a channel kept by its writes is stored whole.
+"""Updates after which a `DeltaChannel`, which stores its writes, stores its whole value.
 
-LangGraph stores one whole after 5,000 steps anyway. Less would store all of a run of 1,000 milestones again and again;
-much more would be too many writes for one statement of SQLite's when they are read.
+LangGraph does so after 5,000 steps anyway. A lower number would store a run of 1,000 milestones again and again; a much
+higher one would need more writes than one SQLite statement can read.
 """
-
-MilestoneStatus = Literal["pending", "running", "completed", "failed", "blocked", "skipped"]
-RunStatus = Literal["running", "completed", "partial", "aborted"]
-Action = Literal["continue", "retry", "ask", "replan", "finish", "abort"]
-Role = Literal["planner", "executor", "synthesizer", "verifier"]
-ErrorCode = Literal[
-    "plan_unparsable",
-    "plan_invalid",
-    "planner_unavailable",
-    "model_unavailable",
-    "executor_unavailable",
-    "max_replans",
-    "no_progress",
-    "budget",
-    "recursion_limit",
-    "unmet_requirements",
-    "synthesis_failed",
-    "rejected",
-    "empty_request",
-    "unexpected_state",
-]
-"""Why a run did not complete."""
-FailureCode = Literal[
-    "transient",
-    "timeout",
-    "outcome_unknown",
-    "bad_arguments",
-    "missing",
-    "not_found",
-    "permission",
-    "limit",
-    "unexpected_state",
-    "refusal",
-    "no_evidence",
-    "no_report",
-    "unverified",
-    "model_unavailable",
-    "failed",
-    "unknown",
-]
-"""Why a milestone or a tool call failed; `failures.MEANINGS` says what each means."""
-DecisionType = Literal["approve", "edit", "reject", "respond"]
-"""What a person may decide, in the words of LangChain's human-in-the-loop middleware."""
-Rule = Literal[
-    "budget",
-    "steps",
-    "model",
-    "ask",
-    "surprise",
-    "transient",
-    "escalate",
-    "replans_used_up",
-    "no_progress",
-    "failed",
-    "more_to_do",
-    "all_done",
-    "unexpected",
-    "planned",
-    "nothing_left",
-    "review_due",
-    "reviewed",
-    "edited",
-    "comment",
-    "unmet_requirement",
-]
-"""Which rule decided: the gate's (see `replan_gate.RULES`), then those of planner, review and synthesis."""
-EventType = Literal[
-    "plan_created",
-    "plan_revised",
-    "plan_reviewed",
-    "milestone_started",
-    "milestone_finished",
-    "tool_started",
-    "tool_finished",
-    "decision",
-    "user_answered",
-    "synthesized",
-    "answer_delta",
-    "answer",
-]
-"""What an event on the custom stream tells; an entry of the log has one of these types, too."""
 
 
 class ModelUsage(TypedDict):
-    """What one model cost: `calls` made, `input_tokens`, `output_tokens`; `usd` is null where no price is known."""
+    """What one model cost: `calls`, `input_tokens`, `output_tokens`; `usd` is null where no price is known."""
 
     calls: int
     input_tokens: int
@@ -126,7 +56,7 @@ class PinnedCall(TypedDict):
 
 
 class Yield(TypedDict):
-    """A typed value a milestone hands on; `options` only for the kind `choice`."""
+    """A typed value that a milestone passes on; `options` only for the kind `choice`."""
 
     name: str
     kind: str
@@ -134,10 +64,10 @@ class Yield(TypedDict):
 
 
 class ToolCallRecord(TypedDict):
-    """One call a milestone made: tool, arguments as given, when, whether it succeeded and how many seconds it took.
+    """One tool call of a milestone: its arguments, when it was made, whether it succeeded, how many seconds it took.
 
-    `effect` is whether the tool says that it changes the world. Of a failed call, `code` is the class of failure and
-    `error` what the model was told. What only few calls have is left out where there is none.
+    `effect` is whether the tool declares that it changes the world. For a failed call, `code` is the class of failure
+    and `error` what the model was told.
     """
 
     tool: str
@@ -149,17 +79,17 @@ class ToolCallRecord(TypedDict):
     code: FailureCode | None
     error: str | None
     key: NotRequired[str]
-    """The id under which a tool that changes the world was called."""
+    """The idempotency key of a call that may change the world."""
     answer: NotRequired[str]
-    """What it said when it did, cut."""
+    """The truncated result of such a call, where it succeeded."""
     verdict: NotRequired[DecisionType]
-    """What a person said who was asked about the call before it was made."""
+    """The decision of the person who was asked to approve the call."""
 
 
 class Failure(TypedDict):
-    """Why a milestone is not done: `code` is a class of failure, `message` a sentence, `evidence` what was found.
+    """Why a milestone is not done: `code` is a class of failure, `message` a sentence, `evidence` what tools returned.
 
-    `retry_after` is how many seconds the service asked to be left alone, where it did.
+    `retry_after` is how many seconds the service asked to wait, where it did.
     """
 
     code: FailureCode
@@ -188,7 +118,7 @@ class Milestone(TypedDict, total=False):
     report: dict[str, Any] | None
     failure: Failure | None
     answers: dict[str, str]
-    """What the user answered, by the question."""
+    """The user's answers, by question."""
     tool_calls: list[ToolCallRecord]
     usage: dict[str, RoleUsage]
     started_at: str | None
@@ -206,7 +136,7 @@ class Requirement(TypedDict):
 
 
 class Plan(TypedDict):
-    """The strategy behind the milestones; small, because it is written anew at each revision."""
+    """The strategy behind the milestones; small, because each revision writes it again."""
 
     revision: int
     strategy: str
@@ -217,7 +147,7 @@ class Plan(TypedDict):
 
 
 class Decision(TypedDict):
-    """The gate's ruling: what to do next, which rule said so, why in words, and the code of the failure behind it."""
+    """The gate's decision: what to do next, by which rule, why in words, and the code of the failure behind it."""
 
     action: Action
     rule: Rule
@@ -255,11 +185,11 @@ class LogEntry(TypedDict, total=False):
     question: str
     answer: str
     call: str
-    """Which call that may have changed the world a person was asked about; see `effects.call_key`."""
+    """The call of unknown outcome that a person was asked about, by `receipts.call_key`."""
 
 
 class Brief(TypedDict, total=False):
-    """All an executor gets to see of the run: one milestone and the results it depends on, by milestone id.
+    """All that an executor sees of the run: one milestone and the results it depends on, by milestone id.
 
     Written by hand it needs only a goal, and the tools it grants.
     """
@@ -277,15 +207,15 @@ class Brief(TypedDict, total=False):
     hint: str
     """Why the last attempt failed."""
     answers: dict[str, str]
-    """What the user answered, by the question."""
+    """The user's answers, by question."""
     wait: float
-    """Seconds to let pass before the first call, after a failure that may pass by itself."""
+    """Seconds to wait before the first call, after a transient failure."""
 
 
 def merge_milestones(
     milestones: Mapping[str, Milestone], writes: Sequence[Mapping[str, Milestone]]
 ) -> dict[str, Milestone]:
-    """Lay written fields over the milestones they name, new ones at the end: the dict stays in plan order."""
+    """Update the fields that are written, and add new milestones at the end: the dict stays in plan order."""
     merged = dict(milestones)
     for write in writes:
         for key, fields in write.items():
@@ -294,17 +224,17 @@ def merge_milestones(
 
 
 def append_log(log: Sequence[LogEntry], writes: Sequence[Sequence[LogEntry]]) -> list[LogEntry]:
-    """Append every written entry."""
+    """Append every entry that is written."""
     return [*log, *(entry for write in writes for entry in write)]
 
 
 def last_write(_before: Any, writes: Sequence[Any]) -> Any:
-    """Keep what was written last."""
+    """Take the last value written."""
     return writes[-1]
 
 
 def add_usage(left: Mapping[str, RoleUsage] | None, right: Mapping[str, RoleUsage] | None) -> dict[str, RoleUsage]:
-    """Sum two accounts by role and by model; a sum with an unknown price is unknown."""
+    """Sum usage by role and by model; a sum with an unknown price is unknown."""
     total = dict(left or {})
     for role, usage in (right or {}).items():
         before = total.get(role)
@@ -319,32 +249,42 @@ def add_usage(left: Mapping[str, RoleUsage] | None, right: Mapping[str, RoleUsag
 
 
 class LastWrite(DeltaChannel[Any]):
-    """The last value written, None before; it is stored when it is written and not, as others are, at every step."""
+    """The last value written, None at first; stored only when it is written, not at every step like `LastValue`."""
 
     def __init__(self, reducer: Any = None, typ: Any = None, *, snapshot_frequency: int = SNAPSHOT_FREQUENCY) -> None:
-        """Take what LangGraph gives when it copies a channel; the reducer and the value it begins with are ours."""
+        """Accept what LangGraph passes when it copies a channel; the reducer and the initial value are fixed."""
         super().__init__(last_write, type(None), snapshot_frequency=snapshot_frequency)
+
+
+Messages = Annotated[list[AnyMessage], add_messages]
+Milestones = Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+Log = Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+Usage = Annotated[dict[str, RoleUsage], add_usage]
 
 
 class RunState(TypedDict, total=False):
     """The whole state of the plan-execute graph; `PlanExecuteInput` and `PlanExecuteOutput` are what callers see."""
 
     schema_version: int
-    messages: Annotated[list[AnyMessage], add_messages]
+    messages: Messages
     objective: str
     settings: Annotated[dict[str, Any], DeltaChannel(last_write, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     plan: Annotated[Plan | None, LastWrite()]
-    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    milestones: Milestones
     decision: Decision | None
     replans: int
-    usage: Annotated[dict[str, RoleUsage], add_usage]
-    log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    usage: Usage
+    log: Log
     status: RunStatus
     error: RunError | None
     answer: str | None
     structured_response: dict[str, Any] | None
     seconds: Annotated[float, operator.add]
     remaining_steps: RemainingSteps
+
+
+RunUpdate = RunState
+"""What a node of the graph returns: the keys that it writes, and no others."""
 
 
 class PlanExecuteInput(TypedDict):
@@ -354,15 +294,15 @@ class PlanExecuteInput(TypedDict):
 
 
 class PlanExecuteOutput(TypedDict):
-    """What a caller gets back."""
+    """What a caller gets back; keys that no run has written yet are missing."""
 
-    messages: Annotated[list[AnyMessage], add_messages]
+    messages: Messages
     answer: str | None
     status: RunStatus
     error: RunError | None
     plan: Plan | None
-    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
-    usage: Annotated[dict[str, RoleUsage], add_usage]
+    milestones: Milestones
+    usage: Usage
     structured_response: dict[str, Any] | None
 
 
@@ -374,9 +314,10 @@ class Spent(TypedDict):
 
 
 class Effect(TypedDict):
-    """What a call did to the world, what it answered, cut, and under which `key`.
+    """What a call did to the world, its truncated result as `answer`, and its idempotency `key`.
 
-    `open` is a failure of a tool that may be called again, after which nobody knows.
+    `done` happened, `unknown` may have happened and is not repeated, `open` may have happened and may be repeated under
+    the same key.
     """
 
     outcome: Literal["done", "unknown", "open"]
@@ -385,31 +326,42 @@ class Effect(TypedDict):
 
 
 class RunSoFar(Spent):
-    """What an executor is held to of the run it belongs to: its settings, what it has cost, what it has changed."""
+    """What an executor must respect of its run: the settings, the cost so far, the effects so far."""
 
     settings: dict[str, Any]
     effects: dict[str, Effect]
-    """By `effects.call_key`."""
+    """By `receipts.call_key`."""
 
 
 class ExecutorInput(TypedDict):
-    """What the executor graph takes: a brief, and what its limits need of the run it belongs to."""
+    """The input of the executor graph: a brief, and what its limits need to know of the run it belongs to."""
 
     brief: Brief
     run: NotRequired[RunSoFar]
 
 
 class ExecutorOutput(TypedDict):
-    """What the executor graph hands back: its milestone's fields, what it cost, its line in the log."""
+    """The output of the executor graph: the fields of its milestone, what it cost, its entry in the log."""
 
-    milestones: Annotated[dict[str, Milestone], DeltaChannel(merge_milestones, snapshot_frequency=SNAPSHOT_FREQUENCY)]
-    usage: Annotated[dict[str, RoleUsage], add_usage]
+    milestones: Milestones
+    usage: Usage
     seconds: Annotated[float, operator.add]
-    log: Annotated[list[LogEntry], DeltaChannel(append_log, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    log: Log
+
+
+def with_status(milestones: Mapping[str, Milestone], *statuses: MilestoneStatus) -> dict[str, Milestone]:
+    """Select the milestones with one of these statuses, in plan order."""
+    return {key: milestone for key, milestone in milestones.items() if milestone["status"] in statuses}
+
+
+def revision_of(state: RunState) -> int:
+    """Return the number of the current plan; 0 before the first one."""
+    plan = state.get("plan")
+    return plan["revision"] if plan else 0
 
 
 def new_id() -> str:
-    """An id that no other bears: 96 random bits in 16 letters, because a run stores each of them several times."""
+    """Make a unique id: 96 random bits in 16 characters, because a run stores each id several times."""
     return secrets.token_urlsafe(12)
 
 

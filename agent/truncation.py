@@ -1,4 +1,4 @@
-"""A long text as a digest with a reference, and the tool that reads on from there."""
+"""Truncation: a long text becomes a digest with a reference, and a tool reads on from there."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from langchain_core.tools import StructuredTool, ToolException
 SHOWN_LIMIT = 12_000
 """Most characters of one tool result that a model is shown at once."""
 STORED_LIMIT = 1_000_000
-"""Most characters of one tool result that are kept at all."""
+"""Most characters of one tool result that are stored at all."""
 
 
 def truncate_middle(text: str, limit: int, reference: str | None = None) -> str:
-    """Cut a long text in the middle, saying how much is left out and how to read it; both ends stay."""
+    """Truncate a long text in the middle, with a note of how much is left out and how to read it; both ends stay."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -23,12 +23,17 @@ def truncate_middle(text: str, limit: int, reference: str | None = None) -> str:
 
 
 def sanitize(text: str) -> str:
-    """Make any text fit to be stored and sent: what is no Unicode is replaced, what is beyond keeping is cut."""
+    """Make any text safe to store and send: invalid Unicode is replaced, more than `STORED_LIMIT` is truncated."""
     return truncate_middle(text.encode("utf-8", "replace").decode("utf-8"), STORED_LIMIT)
 
 
+def fold(text: str) -> str:
+    """Reduce a text to what tells it from another: no case, single spaces, no full stop at its end."""
+    return " ".join(text.split()).rstrip(".").casefold()
+
+
 def json_safe(value: Any) -> Any:
-    """Make plain JSON fit to be stored: its texts cleaned, integers that no checkpoint holds as text."""
+    """Make plain JSON safe to store: texts are sanitized, integers beyond 64 bits become texts."""
     match value:
         case str():
             return value if value.isascii() and len(value) <= STORED_LIMIT else sanitize(value)
@@ -42,10 +47,10 @@ def json_safe(value: Any) -> Any:
 
 
 def read_reference(texts: Mapping[str, str], reference: str, offset: int) -> str:
-    """Give the part of a kept text that begins at `offset`.
+    """Return the part of a stored text that begins at `offset`, at most `SHOWN_LIMIT` characters.
 
     Raises:
-        ToolException: There is no such reference, or nothing at that place; the sentence says what there is.
+        ToolException: There is no such reference, or the offset is outside the text; the message says what there is.
     """
     text = texts.get(reference)
     if text is None:
@@ -58,7 +63,7 @@ def read_reference(texts: Mapping[str, str], reference: str, offset: int) -> str
 
 
 def _unreachable(reference: str, offset: int = 0) -> str:
-    raise RuntimeError(f"The guard answers {READER_NAME} itself; it was not asked for {reference!r} at {offset}.")
+    raise RuntimeError(f"The middleware answers {READER_NAME}; it did not run for {reference!r} at {offset}.")
 
 
 READER_NAME = "read_result"
@@ -66,6 +71,6 @@ READER_NAME = "read_result"
 READER = StructuredTool.from_function(
     _unreachable,
     name=READER_NAME,
-    description="Read on in a long result that was cut: from the character at `offset` of the text called `reference`.",
+    description="Read on in a truncated result: from the character at `offset` of the text called `reference`.",
 )
-"""Offered to an executor only where something was cut; the guard answers it from the scratchpad."""
+"""Bound only where something was truncated; the middleware answers it from the scratchpad."""

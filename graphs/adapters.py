@@ -25,7 +25,8 @@ from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
-from plan_execute.agent.state import RoleUsage, RunError, RunStatus
+from plan_execute.agent.codes import RunStatus
+from plan_execute.agent.state import RoleUsage, RunError
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 
 STEPS = 10_000

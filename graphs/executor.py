@@ -2,8 +2,8 @@
 
 START -> brief -> react (create_agent: model <-> tools) -> report -> END
 
-`brief` completes what was written by hand, `report` asks a verifier, if the run has one: a milestone of a plan that is
-judged by rules alone is one step, `react`.
+`brief` completes a brief that was written by hand, `report` asks the verifier, if the run has one: a milestone of a
+plan that is judged by rules alone is one step, `react`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,14 +45,17 @@ def create_executor(
     middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     name: str = "executor",
 ) -> Executor:
-    """Build the executor on its own: `{"brief": {"goal", "tools", ...}}` in, the milestone's outcome out.
+    """Build the executor alone: `{"brief": {"goal", "tools", ...}}` in, `ExecutorOutput` out.
 
     Args:
-        executor_model: `provider:model` or a chat model; None for what the context or the environment says.
-        tools: What a brief may grant.
+        executor_model: `provider:model` or a chat model; None for what `context` or the environment says.
+        tools: The tools that a brief may grant.
         context: Defaults for the settings.
-        middleware: LangChain agent middleware for the ReAct loop, inside this package's own guard.
+        middleware: LangChain agent middleware for the ReAct loop, inside this package's own.
         name: Name of the compiled graph.
+
+    Raises:
+        ConfigurationError: A setting, a tool or a model's name is invalid; one sentence says why.
     """
     settings = make_context(context)
     if executor_model is not None:
@@ -63,7 +66,7 @@ def create_executor(
 def build_executor(
     build: Build, *, middleware: Sequence[AgentMiddleware[Any, Any]] = (), name: str = "executor"
 ) -> Executor:
-    """Wire the executor for a graph that has its build already."""
+    """Wire the executor for a graph that has its build already; see `create_executor`."""
     inner = [*middleware, ReceiptMiddleware()]
     steps = steps_for_turn(inner)
     react = create_agent(
@@ -87,21 +90,21 @@ def build_executor(
 
 
 def route_start(state: ExecutorState) -> Literal["brief", "react"]:
-    """The brief of a milestone of a plan is complete; one written by hand is completed first."""
+    """To the loop with the brief of a milestone of a plan; one written by hand is completed first."""
     return "react" if state.get("run") else "brief"
 
 
 def route_after_react(state: ExecutorState) -> Literal["report", "__end__"]:
-    """To the verifier, where messages were left for it to judge by."""
+    """To the verifier, if the loop left messages for it."""
     return "report" if state["messages"] else "__end__"
 
 
 class _Unresolved(BaseChatModel):
-    """Stands where `create_agent` wants a model at build time; the guard puts the real one in at each call."""
+    """Stands in for the model that `create_agent` needs at build time; the middleware sets the real one."""
 
     @property
     def _llm_type(self) -> str:
         return "unresolved"
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        raise RuntimeError("The executor's model was not resolved: its guard did not run.")
+        raise RuntimeError("The executor's model was not resolved: its middleware did not run.")

@@ -1,6 +1,6 @@
 """The plan-execute graph.
 
-START -> intake -> planner -+-> review -> executor  a person is to see the plan first
+START -> intake -> planner -+-> review -> executor  a person reviews the plan first
                             +-> executor x ready milestones -> replan_gate -+-> executor    continue, retry
                             |                                               +-> ask_user    ask; then to the gate
                             |                                               +-> planner     replan
@@ -29,17 +29,18 @@ from plan_execute.agent.build import Node, make_build
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import make_brief, run_so_far
 from plan_execute.agent.llm.structured_output import DialogueNode
+from plan_execute.agent.nodes.answer_stream import stream_answer
 from plan_execute.agent.nodes.ask_user import ask_user
 from plan_execute.agent.nodes.intake import begin_run
 from plan_execute.agent.nodes.planner import REVIEW_DUE, make_plan
 from plan_execute.agent.nodes.replan_gate import decide_next
 from plan_execute.agent.nodes.review import review_plan
-from plan_execute.agent.nodes.synthesize import listen_for_answer, synthesis_schema, synthesize
+from plan_execute.agent.nodes.synthesize import synthesis_schema, synthesize
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState
 from plan_execute.graphs.executor import build_executor
 
 MOST_TASKS = 1_000
-"""How many tasks run at once where the caller's config has no `max_concurrency`; `max_parallel` is what limits them."""
+"""Tasks that run at once where the caller's config has no `max_concurrency`: `max_parallel` is the limit."""
 
 PlanExecuteAgent = CompiledStateGraph[RunState, Context, PlanExecuteInput, PlanExecuteOutput]
 
@@ -62,15 +63,15 @@ def create_plan_execute_agent(
 
     Args:
         planner_model: The heavy model, as `provider:model` or a chat model. None: what `context` or the environment
-            says (OpenAI where its key is set, else the embedded model).
+            says (OpenAI where its key is set, else the bundled model).
         executor_model: The light model; None for the planner's, if that is named.
         tools: LangChain tools, or functions with type hints and docstring. One that declares no
             `metadata={"effect": ...}` counts as read-only.
         context: Defaults for the settings; what a run passes as `context=` wins.
         middleware: LangChain agent middleware for the executor's ReAct loop.
-        response_format: A type or a JSON schema the final answer is to take beside its text; the output then has
-            it as plain JSON under `structured_response`.
-        checkpointer: LangGraph's; None inherits that of a parent graph or server.
+        response_format: A type or a JSON schema for a second, structured form of the answer, which the output has as
+            plain JSON under `structured_response`.
+        checkpointer: LangGraph's; None inherits that of a host graph or server.
         store: LangGraph's.
         name: Name of the compiled graph.
 
@@ -78,13 +79,13 @@ def create_plan_execute_agent(
         A compiled LangGraph graph.
 
     Raises:
-        ConfigurationError: A setting or a model's name will not do; one sentence says why.
+        ConfigurationError: A setting, a tool or a model's name is invalid; one sentence says why.
     """
     settings = make_context(context)
     named = {"planner_model": planner_model, "executor_model": executor_model}
     settings = make_context({k: v for k, v in named.items() if v is not None}).over(settings)
     build = make_build(settings, tools or (), response_format)
-    synthesis_schema(response_format)  # refuses a form that no answer can take
+    synthesis_schema(response_format)  # raises for an invalid one
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
     graph.add_node("intake", Node(partial(begin_run, build=build), "intake"))
@@ -93,7 +94,7 @@ def create_plan_execute_agent(
     graph.add_node("executor", build_executor(build, middleware=middleware))
     graph.add_node("replan_gate", Node(partial(decide_next, build=build), "replan_gate"))
     graph.add_node("ask_user", partial(ask_user, build=build))
-    graph.add_node("synthesize", DialogueNode(partial(synthesize, build=build), "synthesize", listen_for_answer))
+    graph.add_node("synthesize", DialogueNode(partial(synthesize, build=build), "synthesize", stream_answer))
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", Node(route_after_intake), ["planner", END])
     graph.add_conditional_edges("planner", Node(route_after_planner), ["review", "executor", "synthesize", END])
@@ -110,12 +111,12 @@ def create_plan_execute_agent(
 
 
 def route_after_intake(state: RunState) -> Literal["planner", "__end__"]:
-    """An empty request ends here."""
+    """To the planner, or to the end if the request is empty."""
     return "planner" if state["status"] == "running" else "__end__"
 
 
 def route_after_planner(state: RunState) -> list[Send] | Literal["review", "synthesize", "__end__"]:
-    """To a person who is to see the plan, or its first round; or on without one."""
+    """To the review, to the first round of the plan, or on without one."""
     decision = state["decision"]
     if state["status"] != "running" or decision is None:
         return "__end__"
@@ -125,7 +126,7 @@ def route_after_planner(state: RunState) -> list[Send] | Literal["review", "synt
 
 
 def route_after_review(state: RunState) -> list[Send] | Literal["planner", "synthesize", "__end__"]:
-    """To the first round of an approved plan, or on without one; back to the planner; or a rejected run's end."""
+    """To the first round of an approved plan, or on without one; back to the planner; or to the end if rejected."""
     decision = state["decision"]
     if state["status"] != "running" or decision is None:
         return "__end__"
@@ -133,7 +134,7 @@ def route_after_review(state: RunState) -> list[Send] | Literal["planner", "synt
 
 
 def route_after_gate(state: RunState) -> list[Send] | Literal["ask_user", "planner", "synthesize", "__end__"]:
-    """Where the gate's decision says."""
+    """To where the gate's decision says."""
     decision = state["decision"]
     if state["status"] != "running" or decision is None:
         return "__end__"
@@ -151,12 +152,12 @@ def route_after_gate(state: RunState) -> list[Send] | Literal["ask_user", "plann
 
 
 def route_after_synthesize(state: RunState) -> Literal["planner", "__end__"]:
-    """Back to the planner when the synthesis decided so."""
+    """Back to the planner if the synthesis decided to replan."""
     return "planner" if state["status"] == "running" else "__end__"
 
 
 def send_round(state: RunState) -> list[Send]:
-    """One executor for each milestone of the round, with its brief and nothing else of the run."""
+    """One executor for each milestone of the round, with its brief and what its limits need to know of the run."""
     decision = state["decision"]
     keys = decision["milestones"] if decision else []
     return [Send("executor", {"brief": make_brief(state, key), "run": run_so_far(state, key)}) for key in keys]

@@ -1,4 +1,4 @@
-"""The approval of a tool call: a person sees its exact arguments before it is made."""
+"""Tool approval: a person sees the exact arguments of a call before it is made."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -9,7 +9,10 @@ from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from pydantic import BaseModel, ValidationError
 
+from plan_execute.agent.codes import DecisionType
+from plan_execute.agent.errors import validation_problems
 from plan_execute.agent.executor.receipts import started_call
+from plan_execute.agent.executor.scratchpad import tool_message
 from plan_execute.agent.interrupts import (
     HumanDecision,
     HumanRequest,
@@ -17,53 +20,56 @@ from plan_execute.agent.interrupts import (
     interrupt_for_decision,
     was_interrupted_for,
 )
-from plan_execute.agent.state import DecisionType
 from plan_execute.agent.truncation import json_safe, sanitize
 
 
 class CallDecision(NamedTuple):
-    """What is done about a call: the `request` is carried out, or `answer` stands in for it."""
+    """What to do with a tool call: make the call in `request`, or take `result` in its place."""
 
     request: ToolCallRequest
-    answer: ToolMessage | None = None
-    verdict: DecisionType | None = None
-    """What a person said to it, if one was asked."""
+    result: ToolMessage | None = None
+    type: DecisionType | None = None
+    """What the person decided, if one was asked."""
     note: str = ""
-    """What the model is told before the tool's answer."""
+    """What the model is told before the tool's result."""
 
 
 def decide_call(request: ToolCallRequest, tools: Collection[str]) -> CallDecision:
-    """Ask a person to approve a call of one of these tools, or one that they were asked about before a resume.
+    """Interrupt for approval of a call of one of these tools, or of one for which the run was interrupted before.
 
-    They approve this call with these arguments, once. Approved, it is made. Edited, it is made with other arguments of
-    the same tool, and the model is told. Rejected, the model is told why. A response stands in for the tool's answer. A
-    call that was begun before the run was stopped had been approved by then, so nobody is asked about it again.
+    A person approves this call with these arguments, once. Approved, it is made. Edited, it is made with other
+    arguments of the same tool, and the model is told. Rejected, the model is told why. A response stands in for the
+    tool's result. A call that was started before the run stopped had been approved, so no person is asked again.
 
-    It reads the checkpointer.
+    It reads the checkpointer, and so may block.
+
+    Args:
+        request: The call.
+        tools: Names of the tools to approve.
     """
-    if request.tool_call["name"] not in tools and not was_interrupted_for(_asking(request)):
+    approval = _approval_request(request)
+    if request.tool_call["name"] not in tools and not was_interrupted_for(approval):
         return CallDecision(request)
-    if begun := started_call(request):
-        return CallDecision(
-            begun, verdict="approve" if begun.tool_call["args"] == request.tool_call["args"] else "edit"
-        )
+    if started := started_call(request):
+        unchanged = started.tool_call["args"] == request.tool_call["args"]
+        return CallDecision(started, type="approve" if unchanged else "edit")
 
-    def take(verdict: HumanDecision) -> CallDecision | InvalidAnswer:
-        match verdict.type:
+    def handle(decision: HumanDecision) -> CallDecision | InvalidAnswer:
+        match decision.type:
             case "approve":
-                return CallDecision(request, verdict="approve")
+                return CallDecision(request, type="approve")
             case "edit":
-                return _edit(request, verdict.edited_action)
+                return _edit(request, decision.edited_action)
             case "respond":
-                return CallDecision(request, _answer(request, verdict.message, "success"), "respond")
-        reason = f": {verdict.message}" if verdict.message else "."
-        text = f"Not run: the person who was asked to approve this call refused it{reason}"
-        return CallDecision(request, _answer(request, text, "error"), "reject")
+                return CallDecision(request, tool_message(request.tool_call, sanitize(decision.message)), "respond")
+        reason = f": {decision.message}" if decision.message else "."
+        text = sanitize(f"Not run: the person who was asked to approve this call rejected it{reason}")
+        return CallDecision(request, tool_message(request.tool_call, text, "permission"), "reject")
 
-    return interrupt_for_decision(_asking(request), take)
+    return interrupt_for_decision(approval, handle)
 
 
-def _asking(request: ToolCallRequest) -> HumanRequest:
+def _approval_request(request: ToolCallRequest) -> HumanRequest:
     call, brief = request.tool_call, request.state["brief"]
     description = f"{brief['id']} ({brief['goal']}) is about to call {call['name']!r}."
     return HumanRequest(call["name"], call["args"], description, ("approve", "edit", "reject", "respond"))
@@ -78,19 +84,18 @@ def _edit(request: ToolCallRequest, edited: Mapping[str, Any]) -> CallDecision |
             f"'args' was {str(args)[:100]!r}, expected an object with the arguments of {call['name']!r}."
         )
     if json_safe(args) != args:
-        return InvalidAnswer("a number in it is too large to be kept.")
-    if misfit := _misfit(request.tool, args):
-        return InvalidAnswer(misfit)
+        return InvalidAnswer("a number in it is too large to be stored.")
+    if problem := _argument_problem(request.tool, args):
+        return InvalidAnswer(problem)
     if args == call["args"]:
-        return CallDecision(request, verdict="approve")
-    note = (
-        f"A person changed this call on purpose; it was made with {json.dumps(args, ensure_ascii=False)}. Its answer:\n"
-    )
-    return CallDecision(request.override(tool_call={**call, "args": args}), verdict="edit", note=note)
+        return CallDecision(request, type="approve")
+    made = json.dumps(args, ensure_ascii=False)
+    note = f"A person changed this call on purpose; it was made with {made}. Its result:\n"
+    return CallDecision(request.override(tool_call={**call, "args": args}), type="edit", note=note)
 
 
-def _misfit(tool: BaseTool | None, args: dict[str, Any]) -> str | None:
-    """Why these arguments will not do; None if they will, or if the tool's schema is not one that checks."""
+def _argument_problem(tool: BaseTool | None, args: dict[str, Any]) -> str | None:
+    """Say why these arguments are invalid; None if they are valid, or if the tool's schema cannot check them."""
     schema = tool.tool_call_schema if tool else None
     if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
         return None
@@ -100,14 +105,5 @@ def _misfit(tool: BaseTool | None, args: dict[str, Any]) -> str | None:
     try:
         schema.model_validate(args)
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'the arguments'}: {first['msg']}."
+        return f"{validation_problems(error, 'the arguments')[0]}."
     return None
-
-
-def _answer(request: ToolCallRequest, text: str, status: Any) -> ToolMessage:
-    call = request.tool_call
-    failure = {"failure": "permission"} if status == "error" else {}
-    return ToolMessage(
-        sanitize(text), tool_call_id=call["id"], name=call["name"], status=status, additional_kwargs=failure
-    )

@@ -1,33 +1,25 @@
-"""The executor's two ends: the brief a milestone starts from, and the judgement of what it reported."""
+"""The brief: what an executor is told of its run, and what its limits need to know of it."""
 
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from plan_execute.agent.errors import ConfigurationError
+from plan_execute.agent.errors import ConfigurationError, validation_problems
 from plan_execute.agent.executor.receipts import effects_before
-from plan_execute.agent.executor.scratchpad import (
-    ScratchpadState,
-)
+from plan_execute.agent.executor.scratchpad import ScratchpadState
 from plan_execute.agent.failures import retry_delay
-from plan_execute.agent.state import (
-    Brief,
-    ExecutorOutput,
-    RunSoFar,
-    RunState,
-)
+from plan_execute.agent.state import Brief, ExecutorOutput, RunSoFar, RunState
 
 _BRIEF = TypeAdapter(Brief)
 
 
 class ExecutorState(ScratchpadState, ExecutorOutput):
-    """The executor graph's whole state."""
+    """The whole state of the executor graph."""
 
 
 def make_brief(state: RunState, key: str) -> Brief:
-    """Everything the executor of milestone `key` gets to see: the milestone, and the results it depends on."""
-    milestone = state["milestones"][key]
-    plan, failure = state["plan"], milestone["failure"]
+    """Make all that the executor of milestone `key` sees: the milestone, and the results it depends on."""
+    milestone, plan = state["milestones"][key], state["plan"]
     brief = Brief(
         id=key,
         goal=milestone["goal"],
@@ -42,7 +34,7 @@ def make_brief(state: RunState, key: str) -> Brief:
     )
     if answers := milestone.get("answers"):
         brief["answers"] = answers
-    if failure:
+    if failure := milestone["failure"]:
         brief["hint"] = f"{failure['message']}\n{failure['evidence']}".strip()
         if failure["code"] == "transient":
             brief["wait"] = retry_delay(failure["retry_after"], milestone["attempts"] - 1)
@@ -52,20 +44,23 @@ def make_brief(state: RunState, key: str) -> Brief:
 def complete_brief(state: ExecutorState) -> dict[str, Any]:
     """Fill in what a brief written by hand leaves out; only the goal is needed.
 
+    Returns:
+        The state update: `brief`.
+
     Raises:
-        ConfigurationError: It is no brief; one sentence says what is wrong with it.
+        ConfigurationError: The input is not a brief; one sentence says what is wrong with it.
     """
     given: object = state.get("brief")
     try:
         brief = _BRIEF.validate_python(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, ("brief", *first["loc"])))
+        place, _, reason = validation_problems(error, "")[0].partition(": ")
+        name = f"brief.{place}".rstrip(".")
         raise ConfigurationError(
-            f'{place!r} will not do ({first["msg"]}): expected {{"brief": {{"goal": "...", "tools": ["..."]}}}}.'
+            f'Invalid {name!r} ({reason}): expected {{"brief": {{"goal": "...", "tools": ["..."]}}}}.'
         ) from None
     if not brief["goal"].strip():
-        raise ConfigurationError("'brief.goal' is empty: say what the milestone is to reach.")
+        raise ConfigurationError("'brief.goal' is empty: say what the milestone should achieve.")
     blank = Brief(
         id="m1", goal="", done_when="", pitfalls=[], tools=[], calls=[], yields=[], inputs={}, revision=0, attempt=1
     )
@@ -73,7 +68,7 @@ def complete_brief(state: ExecutorState) -> dict[str, Any]:
 
 
 def run_so_far(state: RunState, key: str) -> RunSoFar:
-    """What the executor of milestone `key` is held to; nothing of it is shown to a model."""
+    """Collect what the executor of milestone `key` must respect; no model is shown any of it."""
     return RunSoFar(
         settings=state["settings"],
         usage=state["usage"],

@@ -1,10 +1,10 @@
-"""The ReAct node: a milestone's loop of model and tools, within the steps it may take."""
+"""The ReAct node: a milestone's loop of model and tools, within its limit of LangGraph steps."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 from langgraph.types import Overwrite
@@ -20,41 +20,50 @@ from plan_execute.agent.state import new_id
 
 
 def as_react_node(react: Runnable[Any, Any], build: Build, steps: int) -> Runnable[Any, Any]:
-    """Make a node of a ReAct loop, which also judges the report by the rules.
+    """Make a node of a ReAct loop, which also judges the report by rules.
 
-    What the loop raises, as other people's middleware may, is the milestone's failure. Of the steps the milestone has
-    left it may take what its model calls need, at most so many `steps` each: a runnable is handed LangChain's limit of
-    25 where the run has none of its own, which is less than a milestone's limits allow.
+    What the loop raises, for example in other middleware, is a failure of the milestone. The loop gets a recursion
+    limit of its own, because LangChain's default of 25 is less than the milestone's limits allow.
 
-    The node returns an `ExecutorOutput`. Only where a verifier has to be asked, it hands on what that is shown of the
-    messages; all others stay where they were said, stored once.
+    The node returns an `ExecutorOutput`. Only if a verifier comes next it returns the messages that the verifier is
+    shown; all others stay in the checkpoints of the loop, stored once.
+
+    Args:
+        react: The compiled agent of LangChain's `create_agent`.
+        build: What the graph is built with.
+        steps: LangGraph steps that the loop takes for each model call.
     """
 
-    def milestone(state: ExecutorState, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        pad = Scratchpad(state, build)  # out here: settings that will not do are no failure of the milestone
+    def run_milestone(state: ExecutorState, config: RunnableConfig) -> Steps[dict[str, Any]]:
+        pad = Scratchpad(state, build)  # not in the `try`: invalid settings are not a failure of the milestone
         limit = min(state["remaining_steps"], steps * (pad.context.max_model_calls + 1))
         config = {**config, "recursion_limit": limit}
-        begun = {**state, "messages": state["messages"] or _prompt(pad)}
+        messages = state["messages"] or prompts.executor_messages(pad.brief, pad.context.executor_instructions)
+        # With ids, or each write of the loop would add them again.
+        start = {
+            **state,
+            "messages": [message.model_copy(update={"id": message.id or new_id()}) for message in messages],
+        }
         try:
-            ended = yield Call(partial(react.invoke, begun, config), partial(react.ainvoke, begun, config))
+            ended = yield Call(partial(react.invoke, start, config), partial(react.ainvoke, start, config))
         except GraphBubbleUp:
             raise
-        except Exception as error:  # a milestone may fail, a run may not
+        except Exception as error:
             if is_checkpointer_error(error):
                 raise
             ended = {"messages": [_message_for(error)]}
         pad = Scratchpad({**state, **ended}, build)
         failure = judge_by_rules(pad)
         if failure is None and pad.context.verify == "model":
-            kept = {key: ended[key] for key in ("tally", "structured_response") if key in ended}
-            return {**kept, "messages": Overwrite([*prompts.evidence_of(pad.messages[:-1]), *pad.messages[-1:]])}
+            report = {key: ended[key] for key in ("tally", "structured_response") if key in ended}
+            return {**report, "messages": Overwrite([*prompts.evidence_of(pad.messages[:-1]), *pad.messages[-1:]])}
         return {**end_milestone(pad, failure, spent_on(pad)), "messages": Overwrite([])}
 
-    return _ReactNode(react, milestone)
+    return _ReactNode(react, run_milestone)
 
 
 class _ReactNode(RunnableLambda[Any, Any]):
-    """A `RunnableLambda`, because in those LangGraph finds the graph inside, but without a trace of its own."""
+    """A `RunnableLambda`, because LangGraph finds the subgraph in one, but without a trace of its own."""
 
     def __init__(self, react: Runnable[Any, Any], steps: Callable[[Any, RunnableConfig], Steps[Any]]) -> None:
         super().__init__(lambda _: react, name="react")
@@ -67,13 +76,7 @@ class _ReactNode(RunnableLambda[Any, Any]):
         return await adrive(self._steps(input, config or {}))
 
 
-def _prompt(pad: Scratchpad) -> list[BaseMessage]:
-    """The milestone's prompt, with ids, or each write of the loop would add it again."""
-    messages = prompts.executor_messages(pad.brief, pad.context.executor_instructions)
-    return [message.model_copy(update={"id": new_id()}) for message in messages]
-
-
 def _message_for(error: Exception) -> AIMessage:
     if isinstance(error, GraphRecursionError):
-        return raised_message("limit", "no steps of LangGraph's are left for it")
+        return raised_message("limit", "it has no LangGraph steps left")
     return raised_message(classify_error(error), describe_error(error))

@@ -1,4 +1,4 @@
-"""The report: whether a milestone is done, judged by what was reported against what was done."""
+"""The report: whether a milestone is done, judged by comparing what it reports with what it did."""
 
 import json
 
@@ -7,28 +7,26 @@ from pydantic import ValidationError
 
 from plan_execute.agent import prompts
 from plan_execute.agent.build import Build
+from plan_execute.agent.codes import FailureCode
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.events import make_log_entry, now
 from plan_execute.agent.executor.brief import ExecutorState
 from plan_execute.agent.executor.receipts import unknown_outcomes
-from plan_execute.agent.executor.scratchpad import (
-    Scratchpad,
-    raised_failure,
-)
+from plan_execute.agent.executor.scratchpad import Scratchpad, raised_failure
 from plan_execute.agent.failures import MEANINGS, classify_error
 from plan_execute.agent.llm.models import BEYOND_COMPACT, find_model, is_compact
 from plan_execute.agent.llm.structured_output import Dialogue, Question, describe_no_reply, question_options
 from plan_execute.agent.llm.usage import measured
 from plan_execute.agent.schemas import Verification
-from plan_execute.agent.state import ExecutorOutput, Failure, FailureCode, Milestone, Spent
+from plan_execute.agent.state import ExecutorOutput, Failure, Milestone, Spent
 from plan_execute.agent.truncation import truncate_middle
 
 ARGS_LIMIT = 200
-"""Most characters of a call's arguments in a reason."""
+"""Most characters of a call's arguments in the message of a failure."""
 
 
 def judge_report(state: ExecutorState, build: Build) -> Dialogue[ExecutorOutput]:
-    """End a milestone whose report kept all rules, as the verifier judges it."""
+    """End a milestone whose report passed all rules, as the verifier judges it."""
     pad = Scratchpad(state, build)
     spent = spent_on(pad)
     failure = yield from measured("verifier", pad.context, _verify(pad), spent)
@@ -36,17 +34,20 @@ def judge_report(state: ExecutorState, build: Build) -> Dialogue[ExecutorOutput]
 
 
 def spent_on(pad: Scratchpad) -> Spent:
-    """What a milestone cost so far."""
+    """Return what a milestone has cost so far."""
     return Spent(usage=pad.tally["usage"], seconds=pad.tally["seconds"])
 
 
 def end_milestone(pad: Scratchpad, failure: Failure | None, spent: Spent) -> ExecutorOutput:
-    """Write what came of a milestone.
+    """Write the outcome of a milestone.
 
     Args:
         pad: Its scratchpad, with the report where there is one.
         failure: Why it is not done; None if it is.
         spent: What it cost.
+
+    Returns:
+        The output of the executor.
     """
     brief, report, calls = pad.brief, pad.report, pad.tally["calls"]
     milestone = Milestone(
@@ -96,23 +97,23 @@ def judge_by_rules(pad: Scratchpad) -> Failure | None:
         rejected = last.additional_kwargs.get("rejected") if isinstance(last, AIMessage) else None
         code = "limit" if limit and not rejected else "no_report"
         return _failure(code, rejected or (last.text if last is not None else ""), evidence)
-    said = report["missing"] or report["result"]
-    # What a report of failure is down to: the last call, if it failed.
+    detail = report["missing"] or report["result"]
+    # A report of failure is put down to the last call, if that failed.
     by_tools = (calls[-1]["code"] or "failed") if calls and not calls[-1]["ok"] else "failed"
     if report["status"] == "failed" and not report["missing"]:
-        return _failure("limit" if limit and by_tools == "failed" else by_tools, said, evidence)
+        return _failure("limit" if limit and by_tools == "failed" else by_tools, detail, evidence)
     if report["status"] in {"failed", "blocked"}:
         code = by_tools if by_tools in {"not_found", "permission", "transient"} else "missing"
-        return _failure(code, said, evidence)
+        return _failure(code, detail, evidence)
     if report["missing"]:
         return _failure("missing", report["missing"], evidence)
     if pad.brief["tools"] and not pad.has_evidence:
-        return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", said, evidence)
+        return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", detail, evidence)
     return None
 
 
 def _verify(pad: Scratchpad) -> Dialogue[Failure | None]:
-    """Let the verifier judge `done_when` against the evidence; whatever keeps it from saying yes is a no."""
+    """Let the verifier judge `done_when` by the evidence; a milestone that it cannot verify is not done."""
     context, result = pad.context, pad.report["result"] if pad.report else ""
     try:
         model = yield from find_model("verifier", context)
@@ -130,16 +131,16 @@ def _verify(pad: Scratchpad) -> Dialogue[Failure | None]:
         code: FailureCode = "model_unavailable" if unusable else "unverified"
         return _failure(code, describe_no_reply("verifier", model, reply.error), "")
     try:
-        verdict = Verification.model_validate(reply.data)
+        verification = Verification.model_validate(reply.data)
     except ValidationError:
-        return _failure("unverified", "the verifier gave no verdict", "")
-    return None if verdict.done else _failure("unverified", verdict.reason, result)
+        return _failure("unverified", "the verifier gave no usable answer", "")
+    return None if verification.done else _failure("unverified", verification.reason, result)
 
 
-def _failure(code: FailureCode, said: str, evidence: str, retry_after: float | None = None) -> Failure:
+def _failure(code: FailureCode, detail: str, evidence: str, retry_after: float | None = None) -> Failure:
     message = MEANINGS[code]
-    if said:
-        message += f": {truncate_middle(said, prompts.DIGEST_LIMIT)}"
+    if detail:
+        message += f": {truncate_middle(detail, prompts.DIGEST_LIMIT)}"
     return Failure(
         code=code, message=message, evidence=truncate_middle(evidence, prompts.RESULT_LIMIT), retry_after=retry_after
     )

@@ -1,7 +1,7 @@
-"""The scratchpad: the ReAct loop of one milestone, and what it has come to so far.
+"""The scratchpad: the state of one milestone's ReAct loop, its messages and a tally of what it has used so far.
 
-What limits a milestone and what bears out its report is counted beside the messages, which other middleware may
-shorten; all of it is state, so it holds across a resume.
+The tally, on which limits and evidence depend, is counted apart from the messages, which other middleware may shorten.
+All of it is state, so it survives a resume.
 """
 
 import math
@@ -11,13 +11,14 @@ from typing import Annotated, Any, NotRequired, Required
 from langchain.agents import AgentState
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import PrivateStateAttr
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolCall
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolCall, ToolMessage
 from langgraph.channels import DeltaChannel
 from langgraph.graph.message import add_messages
 from langgraph.managed.is_last_step import RemainingStepsManager
 from typing_extensions import TypedDict
 
 from plan_execute.agent.build import Build
+from plan_execute.agent.codes import FailureCode
 from plan_execute.agent.context import Price
 from plan_execute.agent.llm.usage import count_call, crossed_budget
 from plan_execute.agent.prompts import RESULT_LIMIT
@@ -26,7 +27,6 @@ from plan_execute.agent.state import (
     SNAPSHOT_FREQUENCY,
     Brief,
     Effect,
-    FailureCode,
     RoleUsage,
     RunSoFar,
     Spent,
@@ -36,15 +36,15 @@ from plan_execute.agent.state import (
 )
 
 REPORT = MilestoneReport.__name__
-"""Name of the tool an executor reports with."""
+"""Name of the tool with which an executor reports."""
 STEPS_FOR_TURN = 4
-"""LangGraph steps a ReAct loop needs for a turn, its tools and the last report, hooks of middleware aside."""
+"""LangGraph steps that a ReAct loop needs for a turn, its tools and the last report, without middleware hooks."""
 HOOKS = {"before_agent": 1, "before_model": 1, "after_model": 2, "after_agent": 1}
-"""How often each hook that is a step of its own comes in them."""
+"""How many of these steps each middleware hook adds."""
 
 
 def extend_messages(messages: Sequence[AnyMessage], writes: Sequence[Any]) -> list[AnyMessage]:
-    """LangGraph's `add_messages`, write by write."""
+    """Apply LangGraph's `add_messages`, write by write."""
     merged = list(messages)
     for write in writes:
         merged = add_messages(merged, write)  # type: ignore[assignment, arg-type]  # typed for message-likes
@@ -52,23 +52,23 @@ def extend_messages(messages: Sequence[AnyMessage], writes: Sequence[Any]) -> li
 
 
 class Tally(TypedDict, total=False):
-    """What a ReAct loop has come to: `turns` are model calls, `seconds` those of its model and tool calls."""
+    """What a ReAct loop has used: `turns` are model calls, `seconds` those spent in model and tool calls."""
 
     turns: int
     calls: list[ToolCallRecord]
-    """Every tool call that was answered, in order, reports aside."""
+    """Every tool call that has a result, in order, without reports."""
     kept: dict[str, str]
-    """Tool results that were shown only in part, whole, by reference."""
+    """The whole text of truncated tool results, by reference."""
     usage: dict[str, RoleUsage]
     seconds: float
 
 
 NO_TALLY = Tally(turns=0, calls=[], kept={}, usage={}, seconds=0.0)
-"""That of a milestone that has done nothing."""
+"""The tally of a milestone that has not started."""
 
 
 def add_tallies(tally: Tally, writes: Sequence[Tally]) -> Tally:
-    """Sum tallies up."""
+    """Sum tallies."""
     total: Tally = {**NO_TALLY, **tally}
     for part in writes:
         total["turns"] += part.get("turns", 0)
@@ -83,7 +83,7 @@ def add_tallies(tally: Tally, writes: Sequence[Tally]) -> Tally:
 
 
 class ScratchpadState(AgentState[Any]):
-    """The state of a ReAct loop: its brief, its messages, and the tally its guard keeps."""
+    """The state of a ReAct loop: its brief, its messages, and the tally that the middleware writes."""
 
     messages: Required[
         Annotated[list[AnyMessage], DeltaChannel(extend_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)]
@@ -95,45 +95,45 @@ class ScratchpadState(AgentState[Any]):
 
 
 def tally_of(state: Mapping[str, Any]) -> Tally:
-    """The tally so far, with nothing missing."""
+    """Return the tally so far, with all fields."""
     return {**NO_TALLY, **state.get("tally", {})}
 
 
 class Scratchpad:
-    """A scratchpad as a hook finds it, with the settings it is held to."""
+    """A scratchpad as a middleware hook reads it, with the settings in force."""
 
     def __init__(self, state: Mapping[str, Any], build: Build) -> None:
-        """Read the state of a ReAct loop, or of the executor around it; settings are resolved here, once a hook."""
+        """Read the state of a ReAct loop or of the executor around it, and resolve the settings, once for each hook."""
         self.state = state
         self.brief: Brief = state["brief"]
+        self.tally: Tally = {**NO_TALLY, **state.get("tally", {})}
         self.messages: Sequence[AnyMessage] = state["messages"]
         self.report: dict[str, Any] | None = state.get("structured_response")
         self.run: RunSoFar | None = state.get("run") or None
         self.context = build.context(self.run["settings"] if self.run else None)
-        self.tally: Tally = {**NO_TALLY, **state.get("tally", {})}
         self.seconds_spent = (self.run["seconds"] if self.run else 0.0) + self.tally["seconds"]
-        """How long the run has worked, this milestone included."""
+        """Seconds that the run has worked, this milestone included."""
         self.seconds_left = self.context.milestone_timeout - self.tally["seconds"]
-        """What is left of the milestone's time."""
+        """Seconds left for the milestone."""
         budget = self.context.budget.seconds
         self.run_seconds_left = math.inf if budget is None else max(budget - self.seconds_spent, 0.0)
-        """What is left of the run's budget of seconds."""
-        cut = {key: text for key, text in self.brief.get("inputs", {}).items() if len(text) > RESULT_LIMIT}
-        self.readable_texts = cut | self.tally["kept"]
-        """The long texts a model was shown only in part, by reference: cut tool results, and those it depends on."""
+        """Seconds left of the run's budget."""
+        inputs = {key: text for key, text in self.brief.get("inputs", {}).items() if len(text) > RESULT_LIMIT}
+        self.truncated_texts = inputs | self.tally["kept"]
+        """The whole texts that the model was shown truncated, by reference: inputs and tool results."""
 
     @property
     def effects(self) -> Mapping[str, Effect]:
-        """What was done to the world before this attempt, by `receipts.call_key`."""
+        """Effects on the world before this attempt, by `receipts.call_key`."""
         return self.run["effects"] if self.run else {}
 
     @property
     def has_evidence(self) -> bool:
-        """Whether a granted tool has answered successfully."""
+        """Whether a call of a granted tool has succeeded."""
         return any(call["ok"] and call["tool"] in self.brief["tools"] for call in self.tally["calls"])
 
     def limit_reached(self, steps: int = STEPS_FOR_TURN) -> str | None:
-        """Name what leaves nothing to the model but to report, in words; None while there is room.
+        """Name the limit that leaves the model nothing to do but to report; None while none is reached.
 
         Args:
             steps: LangGraph steps that a turn and the last report need.
@@ -151,23 +151,39 @@ class Scratchpad:
 
 
 def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
-    """The tool calls of the last AI message."""
+    """Return the tool calls of the last AI message."""
     last = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
     return last.tool_calls if last is not None else []
 
 
+def index_of_call(calls: Sequence[ToolCall], call: ToolCall) -> int:
+    """Return the position of a call among the calls of its AI message."""
+    return next((i for i, other in enumerate(calls) if other["id"] == call["id"]), 0)
+
+
+def tool_message(call: ToolCall, text: str, code: FailureCode | None = None) -> ToolMessage:
+    """Make the result of a call whose tool is not called; with a `code`, the class of failure, it is an error."""
+    return ToolMessage(
+        text,
+        tool_call_id=call["id"],
+        name=call["name"],
+        status="error" if code else "success",
+        additional_kwargs={"failure": code} if code else {},
+    )
+
+
 def usage_of(messages: Sequence[BaseMessage], prices: Mapping[str, Price]) -> dict[str, RoleUsage]:
-    """What the model calls behind these messages cost."""
+    """Count what the model calls behind these messages cost."""
     usage: dict[str, RoleUsage] = {}
     for message in messages:
-        if isinstance(message, AIMessage) and not _is_no_call(message):
+        if isinstance(message, AIMessage) and _is_model_call(message):
             counted = count_call("executor", None, message, prices)
             usage = add_usage(usage, counted) if usage else counted
     return usage
 
 
 def steps_for_turn(middleware: Sequence[AgentMiddleware[Any, Any]]) -> int:
-    """LangGraph steps a ReAct loop needs for a turn, its tools and the last report, with this middleware."""
+    """Count the LangGraph steps that a loop with this middleware needs for a turn, its tools and the last report."""
     hooked = (
         times
         for own in map(type, middleware)
@@ -178,7 +194,7 @@ def steps_for_turn(middleware: Sequence[AgentMiddleware[Any, Any]]) -> int:
 
 
 def raised_failure(messages: Sequence[AnyMessage]) -> tuple[FailureCode, str, float | None] | None:
-    """Class and text of what the model's last call raised, if it did, and the seconds to wait before the next."""
+    """Read what the last model call raised: class of failure, text, seconds to wait; None if it raised nothing."""
     last = messages[-1] if messages else None
     if isinstance(last, AIMessage) and (raised := last.additional_kwargs.get("raised")):
         return raised["code"], raised["message"], raised["wait"]
@@ -186,10 +202,10 @@ def raised_failure(messages: Sequence[AnyMessage]) -> tuple[FailureCode, str, fl
 
 
 def raised_message(code: FailureCode, message: str, wait: float | None = None) -> AIMessage:
-    """Stands in the scratchpad for a reply that never came."""
+    """Make the message that stands in the scratchpad for a model call that raised."""
     return AIMessage("", additional_kwargs={"raised": {"code": code, "message": message, "wait": wait}})
 
 
-def _is_no_call(message: AIMessage) -> bool:
-    """Whether a message stands for a reply that never came, or one for which no model had to be asked."""
-    return "raised" in message.additional_kwargs or bool(message.response_metadata.get("unasked"))
+def _is_model_call(message: AIMessage) -> bool:
+    """Tell whether a message is the reply of a model: not one that raised, or that needed no model."""
+    return "raised" not in message.additional_kwargs and not message.response_metadata.get("unasked")

@@ -1,4 +1,4 @@
-"""What a tool answered, or what is answered in its place: cut, kept whole, recorded, and told to who listens."""
+"""Tool results: truncated for the model, stored whole, recorded in the tally, and sent as events."""
 
 import asyncio
 import time
@@ -13,50 +13,73 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from plan_execute.agent import prompts
+from plan_execute.agent.codes import EventType, FailureCode
 from plan_execute.agent.events import emit, now
 from plan_execute.agent.executor.approval import CallDecision
-from plan_execute.agent.executor.receipts import OUTCOME_UNKNOWN, has_effect, idempotency_key, is_at_most_once
+from plan_execute.agent.executor.receipts import (
+    OUTCOME_UNKNOWN,
+    has_effect,
+    idempotency_key,
+    is_at_most_once,
+    results_in,
+)
 from plan_execute.agent.executor.scratchpad import (
     ScratchpadState,
     Tally,
+    index_of_call,
     pending_calls,
     tally_of,
+    tool_message,
 )
 from plan_execute.agent.failures import classify_tool_error, describe_error, error_text, leaves_outcome_unknown
 from plan_execute.agent.llm.calls import CallAbandonedError
-from plan_execute.agent.state import FailureCode, ToolCallRecord, new_id
+from plan_execute.agent.state import ToolCallRecord, new_id
 from plan_execute.agent.truncation import SHOWN_LIMIT, read_reference, sanitize, truncate_middle
 
 ERROR_LIMIT = 500
 """Most characters of a tool's error that the model is shown."""
 
 
-def tool_result_update(ruling: CallDecision, answer: ToolMessage | Command[Any], began: float) -> Command[Any]:
-    """Take what a tool answered: a long result is cut and kept whole, and who listens is told."""
-    request = ruling.request
-    message, more = _unpacked(request.tool_call, answer)
-    text, kept = ruling.note + sanitize(message.text), {}
+def tool_result_update(decision: CallDecision, result: ToolMessage | Command[Any], began: float) -> Command[Any]:
+    """Truncate a tool's result, store it whole, send its event, and make the state update.
+
+    Args:
+        decision: The call that was made.
+        result: What the tool returned.
+        began: When the call was made, by `time.monotonic`.
+    """
+    request = decision.request
+    message, more = _unpack(request.tool_call, result)
+    text, kept = decision.note + sanitize(message.text), {}
     if len(text) > SHOWN_LIMIT:
         reference = _next_reference(request)
         kept = {reference: text}
         text = truncate_middle(text, SHOWN_LIMIT, reference)
-    elif not isinstance(message.content, str) and not ruling.note:
+    elif not isinstance(message.content, str) and not decision.note:
         text = message.content  # type: ignore[assignment]  # blocks, such as pictures
     message = message.model_copy(update={"content": text, "artifact": None})
-    emit_tool_finished(request, message.model_copy(update={"content": message.text.removeprefix(ruling.note)}))
-    return tool_call_update(ruling, message, began, kept=kept, more=more)
+    emit_tool_finished(request, message.model_copy(update={"content": message.text.removeprefix(decision.note)}))
+    return tool_call_update(decision, message, began, kept=kept, more=more)
 
 
 def tool_call_update(
-    ruling: CallDecision,
+    decision: CallDecision,
     message: ToolMessage,
     began: float,
     *,
     kept: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Command[Any]:
-    """The state update for an answered call: its message, its record, the time it took."""
-    call, tool, ok = ruling.request.tool_call, ruling.request.tool, message.status != "error"
+    """Make the state update for a call that has a result: its message, its record, its seconds.
+
+    Args:
+        decision: The call.
+        message: Its result.
+        began: When it was made, by `time.monotonic`.
+        kept: The whole text of a truncated result, by reference.
+        more: What the tool writes to state keys of other middleware.
+    """
+    call, tool, ok = decision.request.tool_call, decision.request.tool, message.status != "error"
     seconds = time.monotonic() - began
     record = ToolCallRecord(
         tool=call["name"],
@@ -69,11 +92,11 @@ def tool_call_update(
         error=None if ok else truncate_middle(message.text, ERROR_LIMIT),
     )
     if has_effect(tool):
-        record["key"] = idempotency_key(ruling.request)
+        record["key"] = idempotency_key(decision.request)
         if ok:
             record["answer"] = truncate_middle(message.text, prompts.RESULT_LIMIT)
-    if ruling.verdict:
-        record["verdict"] = ruling.verdict
+    if decision.type:
+        record["verdict"] = decision.type
     message = message.model_copy(update={"id": new_id()})
     tally = Tally(calls=[record], seconds=seconds)
     if kept:
@@ -81,82 +104,69 @@ def tool_call_update(
     return Command(update={**(more or {}), "messages": [message], "tally": tally})
 
 
-def answer_reader(call: ToolCall, texts: dict[str, str]) -> ToolMessage:
-    """Answer for the reader of long texts."""
+def reader_result(call: ToolCall, texts: Mapping[str, str]) -> ToolMessage:
+    """Read on in one of these truncated texts, which are given whole, by reference."""
     try:
         offset = int(call["args"].get("offset") or 0)
         text = read_reference(texts, str(call["args"].get("reference")), offset)
     except (ToolException, ValueError, TypeError) as error:
         return refused_result(call, str(error), "bad_arguments")
-    return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
+    return tool_message(call, text)
 
 
 def emit_tool_finished(request: ToolCallRequest, message: ToolMessage) -> None:
-    """Tell who listens what came of a call."""
+    """Send the event of a call that has a result."""
     result = truncate_middle(message.text, prompts.DIGEST_LIMIT)
     emit({**tool_event("tool_finished", request), "ok": message.status != "error", "result": result})
 
 
-def tool_event(kind: str, request: ToolCallRequest) -> dict[str, Any]:
-    """What every event of a tool call says."""
-    brief = request.state["brief"]
+def tool_event(kind: EventType, request: ToolCallRequest) -> dict[str, Any]:
+    """Make what every event of a tool call has."""
+    brief, call = request.state["brief"], request.tool_call
     place = {"revision": brief.get("revision", 0), "milestone": brief["id"]}
-    call = request.tool_call
     return {"type": kind, "at": now(), **place, "tool": call["name"], "call": call["id"]}
 
 
 def error_result(request: ToolCallRequest, error: Exception) -> ToolMessage:
-    """Make of what a tool raised an answer that the model can act on."""
-    call = request.tool_call
-    if is_at_most_once(request.tool) and (isinstance(error, CallAbandonedError) or leaves_outcome_unknown(error)):
-        text = f"No answer ({describe_error(error)}); whether the call had an effect is unknown. It is not made again."
+    """Turn what a tool raised into a result that the model can act on."""
+    call, abandoned = request.tool_call, isinstance(error, CallAbandonedError)
+    if is_at_most_once(request.tool) and (abandoned or leaves_outcome_unknown(error)):
+        text = f"No result ({describe_error(error)}); whether the call had an effect is unknown. It is not made again."
         return refused_result(call, text, OUTCOME_UNKNOWN)
-    if isinstance(error, CallAbandonedError):
-        return refused_result(
-            call, "No answer in the time there was; whether the call had an effect is unknown.", "timeout"
-        )
-    said = error_text(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
-    return refused_result(call, said, classify_tool_error(error))
+    if abandoned:
+        return refused_result(call, "No result in time; whether the call had an effect is unknown.", "timeout")
+    text = error_text(error) if isinstance(error, ToolException) else describe_error(error, ERROR_LIMIT)
+    return refused_result(call, text, classify_tool_error(error))
 
 
 def refused_result(call: ToolCall, text: str, code: FailureCode) -> ToolMessage:
-    """An answer that says why there is none."""
-    return ToolMessage(
-        truncate_middle(sanitize(text), ERROR_LIMIT),
-        tool_call_id=call["id"],
-        name=call["name"],
-        status="error",
-        additional_kwargs={"failure": code},
-    )
+    """Make the error of a call that has no result."""
+    return tool_message(call, truncate_middle(sanitize(text), ERROR_LIMIT), code)
 
 
-def _unpacked(call: ToolCall, answer: ToolMessage | Command[Any]) -> tuple[ToolMessage, dict[str, Any]]:
-    """The message in a tool's answer, and what else a `Command` writes for other middleware.
+def _unpack(call: ToolCall, result: ToolMessage | Command[Any]) -> tuple[ToolMessage, dict[str, Any]]:
+    """Return the message in a tool's result, and what a `Command` writes to state keys of other middleware.
 
-    A milestone is left by its report only: where a command would go is ignored, and the guard's own keys are its own.
+    Only a report ends a milestone, so a command's `goto` is ignored; so are its writes to our own keys.
     """
-    if isinstance(answer, ToolMessage):
-        return answer, {}
-    update = answer.update if isinstance(answer.update, dict) else {}
+    if isinstance(result, ToolMessage):
+        return result, {}
+    update = result.update if isinstance(result.update, dict) else {}
     more = {key: value for key, value in update.items() if key not in ScratchpadState.__annotations__}
-    said = [m for m in update.get("messages", ()) if isinstance(m, ToolMessage) and m.tool_call_id == call["id"]]
-    message = said[0] if said else ToolMessage("Done.", tool_call_id=call["id"], name=call["name"])
-    return message, more
+    return next(iter(results_in(result, call["id"])), tool_message(call, "Done.")), more
 
 
 def _next_reference(request: ToolCallRequest) -> str:
-    """A name for a long result: its place among the milestone's tool calls."""
-    state, call = request.state, request.tool_call
-    batch = pending_calls(state["messages"])
-    place = next((i for i, other in enumerate(batch) if other["id"] == call["id"]), 0)
-    return f"r{len(tally_of(state)['calls']) + place + 1}"
+    """Name a long result by the number of its call among the milestone's."""
+    state = request.state
+    return f"r{len(tally_of(state)['calls']) + index_of_call(pending_calls(state['messages']), request.tool_call) + 1}"
 
 
 def as_react_tool(tool: BaseTool) -> BaseTool:
     """Make a tool fit for a ReAct loop that ends with a report.
 
-    Its answer always goes back to the model, whatever its `return_direct` says, and one that exists only as a coroutine
-    can be called from sync code too, on a loop of its own.
+    Its result always goes back to the model, whatever its `return_direct` says. One that exists only as a coroutine can
+    be called from sync code too, on an event loop of its own.
     """
     tool = tool.model_copy(update={"return_direct": False})
     if not isinstance(tool, StructuredTool) or tool.func is not None or tool.coroutine is None:

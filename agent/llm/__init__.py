@@ -1,1 +1,1 @@
-"""How a model is found, asked, read and paid."""
+"""How a model is found, called, read and paid for."""

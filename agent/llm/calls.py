@@ -1,7 +1,6 @@
-"""Calls: behaviour written once for sync and async code, whose calls are abandoned when their time is up.
+"""Behaviour written once for sync and async code: generators that yield calls, and drivers that make them in time.
 
-What decides is a generator that yields its calls and waits; a driver makes them. The idea is that of protocol libraries
-without input and output ("sans-io"): what is decided is kept apart from how it waits.
+The idea is that of "sans-io" protocol libraries: what is decided is separate from how the calls are made and awaited.
 """
 
 import asyncio
@@ -14,21 +13,21 @@ from typing import Any, NamedTuple, TypeVar, cast
 T = TypeVar("T")
 
 GRACE = 1.0
-"""Seconds that a cancelled call has for tidying up."""
+"""Seconds that a cancelled call has to clean up."""
 
 
 class Call(NamedTuple):
-    """One call; its result is sent back into the generator, and what it raises is raised there."""
+    """One call; its result is sent to the generator, and what it raises is raised in the generator."""
 
     run: Callable[[], Any]
     arun: Callable[[], Awaitable[Any]] | None = None
-    """The same as a coroutine; None for a call that blocks and has none: async code makes it in a thread."""
+    """The same call as a coroutine; None for one that only blocks, which async code makes in a thread."""
     seconds: float | None = None
-    """How long to wait for it; None for as long as it takes."""
+    """Seconds to wait for it; None for no limit."""
 
 
 class Wait(NamedTuple):
-    """So many seconds before going on."""
+    """A pause of so many seconds."""
 
     seconds: float
 
@@ -39,8 +38,8 @@ Steps = Generator[Call | Wait, Any, T]
 def drive(steps: Steps[T]) -> T:
     """Make the calls of a generator in sync code and return what it returns.
 
-    What a call raises is raised in the generator, also what stops the graph (`GraphBubbleUp`, such as an interrupt),
-    which a generator lets through.
+    What a call raises is raised in the generator, which must let through what stops the graph: `GraphBubbleUp`, for
+    example an interrupt.
     """
     try:
         step = next(steps)
@@ -51,7 +50,7 @@ def drive(steps: Steps[T]) -> T:
                     time.sleep(step.seconds)
                 else:
                     result = step.run() if step.seconds is None else call_within(step.seconds, step.run)
-            except Exception as error:  # noqa: BLE001 - the generator decides what it means
+            except Exception as error:  # noqa: BLE001 - raised in the generator
                 step = steps.throw(error)
             else:
                 step = steps.send(result)
@@ -60,7 +59,7 @@ def drive(steps: Steps[T]) -> T:
 
 
 async def adrive(steps: Steps[T]) -> T:
-    """Do what `drive` does, in async code."""
+    """Make the calls of a generator in async code and return what it returns; see `drive`."""
     try:
         step = next(steps)
         while True:
@@ -74,7 +73,7 @@ async def adrive(steps: Steps[T]) -> T:
                     result = await step.arun()
                 else:
                     result = await acall_within(step.seconds, step.arun())
-            except SystemExit:  # from a task it would end the event loop
+            except SystemExit:  # in a task it would end the event loop
                 step = steps.throw(CallEndedError("SystemExit"))
             except Exception as error:  # noqa: BLE001 - see `drive`
                 step = steps.throw(error)
@@ -85,18 +84,18 @@ async def adrive(steps: Steps[T]) -> T:
 
 
 class CallAbandonedError(TimeoutError):
-    """The time for a call ran out; it may still be running, and whether it had an effect is unknown."""
+    """A call ran out of time; it may still be running, and whether it had an effect is unknown."""
 
 
 class CallEndedError(RuntimeError):
-    """A call raised what would end its whole process or task, such as SystemExit."""
+    """A call raised what would end its process or task, such as SystemExit."""
 
 
 def call_within(seconds: float, call: Callable[[], T]) -> T:
-    """Make a sync call on a thread of its own and wait for it at most so long.
+    """Make a sync call in a thread of its own and wait at most so many seconds.
 
     Raises:
-        CallAbandonedError: It took longer; the thread is left to itself and keeps no process alive.
+        CallAbandonedError: It took longer; its daemon thread goes on.
         CallEndedError: It raised SystemExit or the like.
     """
     outcome: list[T] = []
@@ -105,9 +104,9 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             outcome.append(context.run(call))
-        except Exception as error:  # noqa: BLE001 - handed over to the caller's thread
+        except Exception as error:  # noqa: BLE001 - raised in the caller's thread
             raised.append(error)
-        except BaseException as error:  # noqa: BLE001 - what ends a process or a task ends this call and no more
+        except BaseException as error:  # noqa: BLE001 - it ends this call only
             raised.append(CallEndedError(type(error).__name__))
 
     context = copy_context()
@@ -122,21 +121,23 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
 
 
 async def acall_within(seconds: float, call: Awaitable[T]) -> T:
-    """Await a call at most so long; it is cancelled then, and left to itself if it does not let itself be cancelled.
+    """Await a call for at most so many seconds, then cancel it; one that resists is left running.
 
     Raises:
         CallAbandonedError: It took longer.
-        CallEndedError: It raised SystemExit or the like; being cancelled from outside stays a cancellation.
+        CallEndedError: It raised SystemExit or the like; a cancellation from outside stays one.
     """
 
     async def run() -> T:
         try:
             return await call
-        except SystemExit:  # from a task it would end the loop
+        except SystemExit:  # in a task it would end the event loop
             raise CallEndedError("SystemExit") from None
 
     task = asyncio.ensure_future(run())
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # or asyncio warns that nobody looked
+    task.add_done_callback(
+        lambda ended: ended.cancelled() or ended.exception()
+    )  # or asyncio warns that it was never retrieved
     try:
         done, _ = await asyncio.wait({task}, timeout=max(seconds, 0))
     except asyncio.CancelledError:
@@ -151,6 +152,6 @@ async def acall_within(seconds: float, call: Awaitable[T]) -> T:
 
 
 async def _cancel(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and give it the time to tidy up."""
+    """Cancel a task and give it time to clean up."""
     task.cancel()
     await asyncio.wait({task}, timeout=GRACE)

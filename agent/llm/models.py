@@ -1,4 +1,4 @@
-"""From a role to its chat model: by name, by instance, or by what is there when nothing is named."""
+"""The chat model of a role: by name, by instance, or by what is available when no role names one."""
 
 import importlib.util
 import os
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
+from plan_execute.agent.codes import Role
 from plan_execute.agent.context import Context, ModelSpec, check_model_name
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.llm.calls import Call, drive
-from plan_execute.agent.state import Role
 
 if TYPE_CHECKING:
     from plan_execute.agent.small_models.compact import CompactForms
@@ -27,11 +27,9 @@ BEYOND_COMPACT = {
     "verifier": "A model in compact form, such as 'local:smollm2', cannot judge whether work is done: "
     "name another verifier_model, or leave verify at its default.",
 }
-"""By role, what a model in compact form is not asked for, because it would make something up."""
-
-
+"""By role, why a model in compact form cannot serve: it would make something up."""
 MOST_LOADED = 32
-"""How many models are kept."""
+"""Most loaded models that are cached."""
 _loaded: dict[tuple[str | None, ...], BaseChatModel] = {}
 _SOURCES: Mapping[Role, tuple[str, ...]] = {
     "planner": ("planner_model", "executor_model"),
@@ -39,14 +37,14 @@ _SOURCES: Mapping[Role, tuple[str, ...]] = {
     "synthesizer": ("synthesizer_model", "planner_model", "executor_model"),
     "verifier": ("verifier_model", "executor_model", "planner_model"),
 }
-"""The settings that name the model of a role, the first one that is set wins."""
+"""The settings that name the model of a role; the first one that is set wins."""
 
 
 def find_model(role: Role, context: Context) -> Generator[Call, Any, BaseChatModel]:
     """Find the model of a role; loading one is a call, because it reads files.
 
-    A role that names none takes the planner's (the planner: the executor's); if no role names one, an OpenAI key in the
-    environment selects a heavy and a light model of that provider, else the bundled model serves all.
+    A role that names no model takes the planner's (the planner: the executor's). If no role names one, an OpenAI key in
+    the environment selects a heavy and a light model of that provider, else the bundled model serves all.
 
     Args:
         role: The role.
@@ -67,14 +65,14 @@ def find_model(role: Role, context: Context) -> Generator[Call, Any, BaseChatMod
 
 
 def find_other_models(context: Context, *, structured: bool) -> Generator[Call, Any, None]:
-    """See that all roles but the planner have models, before the first call is paid for.
+    """Check that the roles other than the planner have models, before the first call is paid for.
 
     Args:
         context: The run's settings.
-        structured: Whether the answer is to take a form of the user's.
+        structured: Whether the graph has a `response_format`.
 
     Raises:
-        ModelError: One cannot be had, or cannot do what this run wants of it.
+        ModelError: One cannot be loaded, or cannot do what this run needs.
     """
     yield from find_model("executor", context)
     synthesizer = yield from find_model("synthesizer", context)
@@ -114,17 +112,17 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
 
 
 def is_compact(model: BaseChatModel) -> bool:
-    """Tell whether a model asks for the compact forms: `metadata={"compact": True}` on any chat model."""
+    """Tell whether a model needs the compact forms: `metadata={"compact": True}` on any chat model."""
     return bool((model.metadata or {}).get("compact"))
 
 
 def _key(name: str) -> tuple[str | None, ...]:
-    """What a loaded model depends on: its name, and the environment it was loaded in."""
+    """Return what a loaded model depends on: its name, and the environment it was loaded in."""
     return name, os.environ.get("OPENAI_API_KEY"), _base_url()
 
 
 def compact_forms(model: BaseChatModel) -> "CompactForms | None":
-    """Return what each role does for a small model; None for a model that fills in the full schemas.
+    """Return the compact forms for a small model; None for a model that fills in the full schemas.
 
     This and `load_model` are the only ways into `agent/small_models`, which a run with big models never imports.
     """
@@ -141,7 +139,7 @@ def _load(name: str, **options: Any) -> BaseChatModel:
         from plan_execute.agent.small_models.chat_model import LocalChatModel
         from plan_execute.agent.small_models.engine import find_weights, needs_runtime
 
-        find_weights(model)  # they are loaded on the first call, but an error should come now
+        find_weights(model)  # loaded on the first call, but an error should be raised now
         if not importlib.util.find_spec("xllamacpp"):
             raise ModelError(needs_runtime(name))
         return LocalChatModel(model=model, **options)
@@ -163,7 +161,7 @@ def _load(name: str, **options: Any) -> BaseChatModel:
         loaded: BaseChatModel = init_chat_model(model, model_provider=provider, **options)
     except ImportError as error:
         raise ModelError(f"Model {name!r} needs a package that is not installed: {_first_line(error)}") from error
-    except Exception as error:  # providers raise errors of their own when a key is missing; each becomes a sentence
+    except Exception as error:  # providers raise errors of their own when a key is missing
         raise ModelError(f"Model {name!r} cannot be used: {_first_line(error)}") from error
     return loaded
 

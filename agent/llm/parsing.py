@@ -1,4 +1,4 @@
-"""One reply of a chat model, and how a filled-in schema is read off it."""
+"""The reply of a chat model, and how the filled-in schema is parsed from it."""
 
 import json
 import re
@@ -15,37 +15,37 @@ from pydantic import BaseModel, ValidationError
 from plan_execute.agent.failures import describe_error
 
 REPAIR_LIMIT = 200_000
-"""Most characters that are repaired: the time it takes grows faster than the text."""
+"""Most characters of JSON that are repaired: the time it takes grows faster than the text."""
 CUT_OFF = frozenset({"length", "max_tokens", "model_length", "content_filter"})
-"""How providers say that a reply is not whole."""
+"""Finish reasons by which providers say that a reply is incomplete."""
 WRAPPERS = 2
-"""How many objects, one in another, may stand around the data."""
+"""How many objects, one inside another, may wrap the data."""
 CALLED = ("name", "tool", "tool_name", "action")
 ARGUMENTS = frozenset({"arguments", "args", "parameters", "input", "tool_input", "action_input"})
-"""Under which keys a call that is written out in words has its tool, and its arguments."""
+"""Keys under which a tool call that is written as text has its tool, and its arguments."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back; at most one of `data` and `error` is there."""
+    """What a model call came back with; at most one of `data` and `error` is set."""
 
     data: dict[str, Any] | None = None
-    """The filled-in schema before validation; None when the reply held none."""
+    """The filled-in schema before validation; None when the reply has none."""
     message: AIMessage | None = None
-    """The raw reply, with its usage; None when the model gave only the data or nothing."""
+    """The raw reply, with its usage; None when the model returned only the data, or nothing."""
     error: Exception | None = None
-    """What the model's call raised."""
+    """What the model call raised."""
     objection: str = ""
-    """What is wrong with a reply that came but holds no data, in a sentence."""
+    """What is wrong with a reply without data, in a sentence."""
 
     @property
     def advice(self) -> str:
-        """What the model can do about the objection, where that is not plain from it."""
+        """What the model should do about the objection, where the objection does not say so."""
         return "Be brief." if self.message is not None and _ending(self.message) in CUT_OFF else ""
 
     @property
     def text(self) -> str:
-        """What the model said, for quoting it: text, arguments of a call, or a refusal; empty when it said nothing."""
+        """The reply as text, to quote it: its text, the arguments of its calls, or a refusal; may be empty."""
         if self.message is None or self.message.text:
             return self.message.text if self.message else ""
         calls = [json.dumps(call["args"], ensure_ascii=False) for call in self.message.tool_calls]
@@ -54,15 +54,20 @@ class Reply:
 
 
 def read_reply(output: Any, schema: type[BaseModel] | dict[str, Any]) -> Reply:
-    """Make a reply of what a call gave: `{"raw", "parsed"}`, a message, the bare data, or an exception."""
+    """Make a reply of what a model call returned or raised.
+
+    Args:
+        output: `{"raw", "parsed"}`, a message, the bare data, or an exception.
+        schema: The schema to fill in.
+    """
     parsed = None
     if isinstance(output, Mapping) and "raw" in output and "parsed" in output:
         output, parsed = output["raw"], _plain(output["parsed"])
     if isinstance(output, Exception):
-        message = _thrown_away(output)
+        message = _discarded_reply(output)
         if message is None and not isinstance(output, ValidationError | OutputParserException):
             return Reply(error=output)
-        objection = f"It cannot be read: {describe_error(output)}"
+        objection = f"It cannot be parsed: {describe_error(output)}"
     else:
         message, objection = output if isinstance(output, AIMessage) else None, ""
     if message is None:
@@ -70,25 +75,25 @@ def read_reply(output: Any, schema: type[BaseModel] | dict[str, Any]) -> Reply:
         return Reply(data=plain, objection=objection or ("" if plain else "It is empty."))
     data = read_data(message, schema)
     if data is None and not message.text and not message.tool_calls:
-        # A parser of somebody's own found it elsewhere; of text, LangChain's takes the part of a cut-off reply for all.
+        # A custom parser found it elsewhere; in text, LangChain's parser would accept part of a truncated reply.
         data = parsed
     return Reply(data=data, message=message, objection="" if data is not None else _objection(message, schema))
 
 
 def read_data(message: AIMessage, schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any] | None:
-    """Find the filled-in schema in a raw reply: in a tool call's arguments, else in the text, repaired if need be.
+    """Find the filled-in schema in a raw reply: in the arguments of a tool call, else in the text, repaired if needed.
 
-    What has no field of the schema, or is the call of another tool, is something else. Of a reply that was cut off only
-    what is whole counts: repair would pass a part off as everything.
+    An object without any field of the schema, or the call of another tool, is not the data. Truncated replies are not
+    repaired: that would make a part look like the whole.
     """
     form = json_schema_of(schema)
     fields = form.get("properties", {}).keys()
-    found = _candidates(message, form.get("title", ""))
-    return next((item for item in found if not fields or item.keys() & fields), None)
+    candidates = _candidates(message, form.get("title", ""))
+    return next((item for item in candidates if not fields or item.keys() & fields), None)
 
 
 def json_schema_of(schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a class, not to be changed, or the schema itself."""
+    """Return the JSON schema of a class, cached and not to be changed, or the schema itself."""
     return schema if isinstance(schema, dict) else _json_schema(schema)
 
 
@@ -97,8 +102,8 @@ def _json_schema(schema: type[BaseModel]) -> dict[str, Any]:
     return schema.model_json_schema()
 
 
-def _thrown_away(error: Exception) -> AIMessage | None:
-    """The reply that OpenAI's client keeps in the exception it raises for one that was cut off."""
+def _discarded_reply(error: Exception) -> AIMessage | None:
+    """Restore the reply from the exception that OpenAI's client raises for a truncated one."""
     completion: Any = getattr(error, "completion", None)
     if not getattr(completion, "choices", None):
         return None
@@ -112,47 +117,46 @@ def _thrown_away(error: Exception) -> AIMessage | None:
 
 
 def _candidates(message: AIMessage, title: str) -> Iterator[dict[str, Any]]:
-    """Every object in a reply that may be the data, those inside another one after it."""
+    """Yield every object in a reply that may be the data, an outer one before those inside it."""
     cut_off = _ending(message) in CUT_OFF
-    found: list[Any] = [] if cut_off else [c["args"] for c in message.tool_calls if _is_called(c["name"], title)]
-    broken = [c["args"] or "" for c in message.invalid_tool_calls if _is_called(c["name"], title)]
-    said = re.sub(r"<think>.*?</think>", "", message.text, flags=re.DOTALL)
-    for text in [*broken, said]:
-        found.append(_first_whole(text))
-        # An odd number of quotes means that it breaks off inside a text, which repair would pass off as whole.
+    objects: list[Any] = [] if cut_off else [c["args"] for c in message.tool_calls if _is_called(c["name"], title)]
+    invalid = [c["args"] or "" for c in message.invalid_tool_calls if _is_called(c["name"], title)]
+    prose = re.sub(r"<think>.*?</think>", "", message.text, flags=re.DOTALL)
+    for text in [*invalid, prose]:
+        objects.append(_first_object(text))
+        # With an odd number of quotes the text breaks off inside a string, which repair would make look complete.
         if "{" in text and not cut_off and text.count('"') % 2 == text.count('\\"') % 2:
-            repaired = _repaired(text[text.index("{") :])
-            found += repaired if isinstance(repaired, list) else [repaired]
-    # A schema in a wrapper, and that in another one; or a call in words.
+            repaired = _repair(text[text.index("{") :])
+            objects += repaired if isinstance(repaired, list) else [repaired]
     for _ in range(1 + WRAPPERS):
-        outer = [item for item in found if isinstance(item, dict) and item]
+        outer = [item for item in objects if isinstance(item, dict) and item]
         yield from outer
-        found = [value for item in outer if _is_called(_name(item), title) for value in item.values()]
+        objects = [value for item in outer if _is_called(_called_name(item), title) for value in item.values()]
 
 
 def _is_called(name: str | None, title: str) -> bool:
-    """Whether a call is meant for the schema of this title; what bears no name may be."""
+    """Tell whether a call is meant for the schema of this title; one without a name may be."""
     if not name or not title:
         return True
-    said, meant = (re.sub(r"[\W_]", "", word).casefold() for word in (name.rpartition(".")[2], title))
-    return said == meant
+    called, expected = (re.sub(r"[\W_]", "", word).casefold() for word in (name.rpartition(".")[2], title))
+    return called == expected
 
 
-def _name(item: dict[str, Any]) -> str | None:
-    """The tool an object calls, if it is a call in words."""
+def _called_name(item: dict[str, Any]) -> str | None:
+    """Return the tool that an object calls, if it is a tool call written as text."""
     names = (item[key] for key in CALLED if isinstance(item.get(key), str))
     return next(names, None) if ARGUMENTS & item.keys() else None
 
 
-def _first_whole(text: str) -> Any:
+def _first_object(text: str) -> Any:
     try:
         return json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
     except (ValueError, RecursionError):
         return None
 
 
-def _repaired(text: str) -> Any:
-    """What repair makes of a text; nothing of one too long or nested too deeply to be an honest mistake."""
+def _repair(text: str) -> Any:
+    """Repair JSON; None for a text that is too long, or nested too deeply."""
     if len(text) > REPAIR_LIMIT:
         return None
     try:
@@ -162,7 +166,7 @@ def _repaired(text: str) -> Any:
 
 
 def _ending(message: AIMessage) -> str:
-    """Why the model stopped, in its provider's word, small letters."""
+    """Return the finish reason of the provider, in lower case; empty if it gives none."""
     metadata = message.response_metadata
     return str(
         next((metadata[key] for key in ("finish_reason", "stop_reason", "done_reason") if key in metadata), "")
@@ -170,18 +174,18 @@ def _ending(message: AIMessage) -> str:
 
 
 def _objection(message: AIMessage, schema: type[BaseModel] | dict[str, Any]) -> str:
-    """What is wrong with a reply in which no data was found."""
+    """Say what is wrong with a reply in which no data was found."""
     if refusal := message.additional_kwargs.get("refusal"):
         return f"It is a refusal: {refusal}"
     ending = _ending(message)
     if ending in CUT_OFF:
-        return f"It was cut off ({ending})."
+        return f"It was truncated ({ending})."
     title = json_schema_of(schema).get("title", "")
     if not message.tool_calls:
-        return f"It holds no complete JSON object of the schema {title!r}."
+        return f"It has no complete JSON object of the schema {title!r}."
     name = message.tool_calls[0]["name"]
     if _is_called(name, title):
-        return f"It calls {name!r} with nothing that belongs into that schema."
+        return f"It calls {name!r} with no field of that schema."
     return f"It calls {name!r} instead of filling in the schema {title!r}."
 
 

@@ -1,7 +1,7 @@
-"""One question to a chat model, whose answer is a filled-in schema.
+"""Structured output: a question to a chat model, answered by a filled-in schema.
 
-What a role asks is written once, as a generator that yields questions and receives replies; `ask` and `aask` put them
-to the model in sync and async code.
+What a role asks is written once, as a generator that yields questions and receives replies; `ask` and `aask` call the
+model in sync and async code.
 """
 
 import re
@@ -20,31 +20,31 @@ from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
+from plan_execute.agent.codes import Role
 from plan_execute.agent.context import Context
 from plan_execute.agent.failures import classify_error, describe_error, http_status, retry_after, retry_delay
 from plan_execute.agent.llm.calls import Call, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.parsing import Reply, json_schema_of, read_reply
 from plan_execute.agent.prompts import in_words
-from plan_execute.agent.state import Role
 
 T = TypeVar("T")
 
 Method = Literal["json_schema", "function_calling", "prompt"]
-"""How a schema is asked for: the provider's native JSON schema, a tool to call, or in words with repair."""
+"""How a schema is asked for: the provider's native JSON schema, a tool to call, or in the prompt with repair."""
 
 METHODS: tuple[Method, ...] = get_args(Method)
-"""In the order of what a provider guarantees."""
+"""Ordered by what they guarantee, the most first."""
 
 FINAL_CALL_SECONDS = 60.0
-"""Seconds that a model has for what it says last, when a run's budget of seconds is used up."""
+"""Seconds that the last model call has when the run's budget of seconds is used up."""
 
 _refused: dict[int, set[Method]] = {}
-"""By the id of a model, since models have no hash."""
+"""Methods refused so far by the id of a model, because models are not hashable."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is sent: messages, and the schema to fill in."""
+    """What a model is asked: messages, and the schema to fill in."""
 
     model: BaseChatModel
     messages: Sequence[BaseMessage]
@@ -53,27 +53,32 @@ class Question:
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments for `with_structured_output`."""
     method: Method | Literal["auto"] = "auto"
-    """How the schema is asked for; `auto` is the best that the model's profile promises and its server takes."""
+    """How the schema is asked for; `auto` is the best that the model's profile promises and its server accepts."""
     seconds: float | None = None
-    """How long to wait for a reply, bytes that trickle in or not: a client times out only between two of them."""
+    """Seconds to wait for the whole reply; a client's own timeout starts again with each byte."""
 
 
 Dialogue = Generator[Question | Call, Any, T]
-"""Yields questions, each of which is answered by a `Reply`, and calls, such as loading a model."""
+"""Yields questions, each of which receives a `Reply`, and calls, such as loading a model."""
 
 
 def ask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
-    """Put the questions of a dialogue in sync code and return what it returns."""
+    """Ask the questions of a dialogue in sync code and return what it returns."""
     return drive(_steps(dialogue, config))
 
 
 async def aask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T:
-    """Put the questions of a dialogue in async code and return what it returns."""
+    """Ask the questions of a dialogue in async code and return what it returns."""
     return await adrive(_steps(dialogue, config))
 
 
 def question_options(context: Context, spent: float) -> dict[str, Any]:
-    """How the questions of a run that has worked for so many seconds are put: by which method, with how much time."""
+    """Return the `method` and the `seconds` of a question.
+
+    Args:
+        context: The run's settings.
+        spent: Seconds that the run has worked so far.
+    """
     seconds = context.milestone_timeout
     if context.budget.seconds is not None:
         seconds = min(seconds, max(context.budget.seconds - spent, FINAL_CALL_SECONDS))
@@ -81,38 +86,37 @@ def question_options(context: Context, spent: float) -> dict[str, Any]:
 
 
 def as_reply(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
-    """What a dialogue comes to as one reply; what it raises is the reply's error."""
+    """Return the result of a dialogue as a reply; what it raises is the reply's error."""
     try:
         return Reply(data=(yield from dialogue))
     except GraphBubbleUp:
         raise
-    except Exception as error:  # noqa: BLE001 - whoever asked decides what it means
+    except Exception as error:  # noqa: BLE001 - the caller decides what it means
         return Reply(error=error)
 
 
 def is_worth_repeating(error: Exception) -> bool:
-    """Whether asking the same again may bring a reply after this error."""
+    """Tell whether asking the same again may get a reply after this error."""
     return not isinstance(error, ContextOverflowError) and classify_error(error) != "model_unavailable"
 
 
 def describe_no_reply(role: Role, model: BaseChatModel, error: Exception) -> str:
-    """Say why the model of a role gave no reply, in a sentence a person can act on."""
+    """Say why the model of a role did not reply, in a sentence a person can act on."""
     if isinstance(error, ContextOverflowError):
         return f"The {role}'s prompt is too long for its model: {describe_error(error)}"
     address = _address(model)
-    happened = "cannot be reached"
-    if _is_rejected(error):
-        happened = "does not take the request"
+    problem = "cannot be reached"
+    if _is_refused(error):
+        problem = "does not accept the request"
     elif classify_error(error) == "unknown":
-        happened = "gave an error"
-    return f"The {role} {happened}{f' at {address}' if address else ''}: {describe_error(error)}"
+        problem = "returned an error"
+    return f"The {role} {problem}{f' at {address}' if address else ''}: {describe_error(error)}"
 
 
 class DialogueNode(Runnable[Any, Any]):
-    """A graph node that asks a model; it runs in `invoke` and `ainvoke` alike.
+    """A graph node that asks a model, in `invoke` and `ainvoke` alike.
 
-    The tag keeps the tokens of what is asked here (JSON, not prose) out of the `messages` stream; a listener, made for
-    the state, hears them.
+    Its tag excludes the tokens of the replies (JSON, not prose) from the `messages` stream; a listener gets them.
     """
 
     def __init__(
@@ -121,7 +125,13 @@ class DialogueNode(Runnable[Any, Any]):
         name: str,
         listener: Callable[[Any], BaseCallbackHandler] | None = None,
     ) -> None:
-        """Take what to ask, given the state."""
+        """Make a node.
+
+        Args:
+            dialogue: What to ask, given the state; it returns the state update.
+            name: The node's.
+            listener: Makes a callback handler that gets the tokens of the replies, given the state.
+        """
         self.dialogue = dialogue
         self.name = name
         self.listener = listener
@@ -140,7 +150,7 @@ class DialogueNode(Runnable[Any, Any]):
 
 
 def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
-    """A dialogue as single calls; what fails for a passing reason is given time before the next question."""
+    """Turn a dialogue into calls, with a pause after a transient failure."""
     refused: set[Method] = set()
     failures = 0
     advance = partial(dialogue.send, None)
@@ -155,7 +165,7 @@ def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
             except Exception as error:  # noqa: BLE001 - the dialogue decides what it means
                 advance = partial(dialogue.throw, error)
             continue
-        reply = yield from _put(item, refused, config)
+        reply = yield from _ask(item, refused, config)
         advance = partial(dialogue.send, reply)
         if reply.error is None or classify_error(reply.error) != "transient":
             failures = 0
@@ -164,17 +174,17 @@ def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
             yield Wait(retry_delay(retry_after(reply.error), failures))
 
 
-def _put(question: Question, refused: set[Method], config: RunnableConfig | None) -> Steps[Reply]:
-    """Put one question; by the next method where the model or its server does not take this one, now or before.
+def _ask(question: Question, refused: set[Method], config: RunnableConfig | None) -> Steps[Reply]:
+    """Ask one question; by the next method where the model or its server refuses this one.
 
-    What is refused counts as no call: the question reached no model.
+    A refusal does not count as a call: the question reached no model.
     """
     reply = Reply()
     methods, known, before = _methods(question), _refused_by(question.model), set(refused)
     for method in [m for m in methods if m not in refused | known] or methods[-1:]:
         try:
             runnable, messages = _runnable(question, method), _messages(question, method)
-        except Exception as error:  # noqa: BLE001 - no model takes every form, and this one was not even asked
+        except Exception as error:  # noqa: BLE001 - whatever it raises, the model has no such method
             reply = Reply(error=error)
             refused.add(method)
             continue
@@ -187,20 +197,20 @@ def _put(question: Question, refused: set[Method], config: RunnableConfig | None
             )
         except GraphBubbleUp:
             raise
-        except Exception as error:  # noqa: BLE001 - a provider may raise anything; it is the outcome
+        except Exception as error:  # noqa: BLE001 - a provider may raise anything
             result = error
         reply = read_reply(result, question.schema)
-        if not _is_rejected(reply.error):
+        if reply.error is None or not _is_refused(reply.error):
             break
         refused.add(method)
     if reply.error is None:
-        # Only now is it certain that the form was refused, not what was said in it.
+        # Only now is it certain that the method was refused, not the messages.
         known |= refused - before
     return reply
 
 
 def _refused_by(model: BaseChatModel) -> set[Method]:
-    """The methods that a model or its server has refused so far; kept as long as the model is."""
+    """Return the methods that a model or its server has refused so far; forgotten with the model."""
     key = id(model)
     if key not in _refused:
         _refused[key] = set()
@@ -209,7 +219,7 @@ def _refused_by(model: BaseChatModel) -> set[Method]:
 
 
 def _methods(question: Question) -> Sequence[Method]:
-    """The method that is set; else from the best that the profile promises down to plain words."""
+    """Return the method that is set; else those from the best that the profile promises down to the prompt."""
     if question.method != "auto":
         return [question.method]
     profile = question.model.profile or {}
@@ -218,9 +228,9 @@ def _methods(question: Question) -> Sequence[Method]:
     return METHODS[2:] if profile.get("tool_calling") is False else METHODS[1:]
 
 
-def _is_rejected(error: Exception | None) -> bool:
-    """Whether a model or its server does not take a question in this form."""
-    if error is None or isinstance(error, ContextOverflowError):
+def _is_refused(error: Exception) -> bool:
+    """Tell whether a model or its server does not accept a question in this form."""
+    if isinstance(error, ContextOverflowError):
         return False
     return isinstance(error, NotImplementedError) or http_status(error) in {400, 422, 501}
 
@@ -228,30 +238,30 @@ def _is_rejected(error: Exception | None) -> bool:
 def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
     if method == "prompt":
         return question.model
-    # Not the class: by a class LangChain's clients validate, and a reply that does not fit is lost in an exception;
-    # and its JSON schema would be built anew for each question, which takes milliseconds.
+    # Not the class: LangChain's clients would validate by it, and lose a reply that does not match in an exception;
+    # and they would build its JSON schema for each question, which takes milliseconds.
     schema, options = json_schema_of(question.schema), question.options
     if method == "json_schema":
         schema, options = _strict(schema), {"strict": True, **options}
     try:
         return question.model.with_structured_output(schema, include_raw=True, method=method, **options)
-    except TypeError:  # a model of somebody's own may take fewer words
+    except TypeError:  # a custom model may take fewer arguments
         return question.model.with_structured_output(schema, **options)
 
 
 def _messages(question: Question, method: Method) -> list[BaseMessage]:
-    """The messages; for a model that only has words, the first one also says which form the answer takes."""
+    """Return the messages; for the method `prompt` the first one has the schema, too."""
     messages = list(question.messages)
     if method != "prompt":
         return messages
-    asked = in_words(json_schema_of(question.schema))
+    schema = in_words(json_schema_of(question.schema))
     if messages and isinstance(messages[0], SystemMessage):
-        return [SystemMessage(f"{messages[0].text}\n\n{asked}"), *messages[1:]]
-    return [SystemMessage(asked), *messages]
+        return [SystemMessage(f"{messages[0].text}\n\n{schema}"), *messages[1:]]
+    return [SystemMessage(schema), *messages]
 
 
 def _strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema as strict providers want it: every field required, no others allowed, no defaults."""
+    """Return the schema as strict providers require it: every field required, no others allowed, no defaults."""
     strict: dict[str, Any] = {}
     for key, value in schema.items():
         if key in {"properties", "$defs"}:
@@ -266,7 +276,7 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _address(model: BaseChatModel) -> str | None:
-    """Where a model's server is, without what a URL may hold of a user's name and password."""
+    """Return the URL of a model's server, without user name and password; None if the model has none."""
     for holder in (getattr(model, "root_client", None), model):
         if url := getattr(holder, "base_url", None):
             return re.sub(r"//[^/@]*@", "//", str(url))

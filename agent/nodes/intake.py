@@ -1,4 +1,4 @@
-"""Where every new input enters: the run's keys are reset, its objective and settings fixed."""
+"""The intake node: resets the keys of the run, and fixes its objective and settings."""
 
 from typing import Any
 
@@ -12,24 +12,27 @@ from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.state import SCHEMA_VERSION, RunState
 
-ASKING = ("review", "approve_tools", "ask_user")
-"""The settings by which a person is asked."""
+INTERRUPTING = ("review", "approve_tools", "ask_user")
+"""The settings by which a run is interrupted for a person."""
 
 
 def begin_run(state: RunState, build: Build) -> dict[str, Any]:
-    """Start a run of its own on whatever the thread holds; only the conversation is kept.
+    """Start a new run on the thread; of earlier runs only the conversation remains.
 
-    A resume does not pass here, so a run goes on with the settings it began with.
+    A resume does not pass here, so a run goes on with the settings it started with.
+
+    Returns:
+        The state update: all keys of a run. Not a `RunUpdate`, because `Overwrite` stands in for values.
 
     Raises:
-        ConfigurationError: The settings want a person to be asked, and there is no checkpointer to wait for him.
+        ConfigurationError: The settings may interrupt the run, and there is no checkpointer.
     """
     context = build.context(None)
-    wants = [name for name in ASKING if getattr(context, name) != Context.model_fields[name].default]
-    if wants and not can_interrupt():
+    interrupting = [name for name in INTERRUPTING if getattr(context, name) != Context.model_fields[name].default]
+    if interrupting and not can_interrupt():
         raise ConfigurationError(
-            f"{wants[0]!r} needs a checkpointer, which keeps the run while a person is asked: "
-            "give one to create_plan_execute_agent, or to the graph around it; open_checkpointer() makes one."
+            f"{interrupting[0]!r} needs a checkpointer, which stores the run while it waits for a person: "
+            "pass one to create_plan_execute_agent, or to the host graph; open_checkpointer() makes one."
         )
     objective = next((m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage)), "")
     update: dict[str, Any] = {
@@ -49,7 +52,7 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
         "seconds": Overwrite(0.0),
     }
     if not objective.strip():
-        message = "The request is empty: say what the agent is to do."
+        message = "The request is empty: say what the agent should do."
         ending = finish_run({"messages": []}, "aborted", code="empty_request", message=message)
         update |= ending | {"log": Overwrite(ending["log"])}
     return update

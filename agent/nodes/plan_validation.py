@@ -1,23 +1,21 @@
-"""The rules a plan draft must keep before anything runs, and its adoption under ids of our own."""
+"""Plan validation: the rules a draft must follow before anything runs, and its adoption under ids of our own."""
 
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 from graphlib import CycleError, TopologicalSorter
 
 from plan_execute.agent.schemas import MilestoneDraft, PlanDraft
 from plan_execute.agent.state import Milestone, Requirement
+from plan_execute.agent.truncation import fold
 
 MOST_OBJECTIONS = 20
 """Most objections to a draft that are listed."""
 
 ALIKE = 0.5
-"""From which ratio of `difflib` on two texts are taken for one requirement in other words."""
-
-
+"""From this `difflib` ratio on, two texts count as the same requirement in other words."""
 _Named = dict[str, tuple[MilestoneDraft, list[str]]]
-"""The milestones of a draft by name, each with the names that it depends on."""
+"""The milestones of a draft by name, each with the names it depends on."""
 
 
 def validate_draft(
@@ -28,7 +26,7 @@ def validate_draft(
     requirements: Sequence[Requirement] = (),
     finished: Mapping[str, Milestone] | None = None,
 ) -> list[str]:
-    """Find everything that keeps a draft from being run, each in one sentence fit for the planner.
+    """Find everything that is wrong with a draft, each in one sentence for the planner.
 
     Args:
         draft: What the planner filled in.
@@ -38,7 +36,7 @@ def validate_draft(
         finished: Completed milestones of earlier revisions, by id; they count as coverage and may be depended on.
 
     Returns:
-        The objections, empty for a draft that may run; of very many the first ones.
+        The objections, empty for a draft that may run; at most `MOST_OBJECTIONS`, and how many more there are.
     """
     finished = finished or {}
     named, repeated = _name_milestones(draft)
@@ -61,9 +59,15 @@ def adopt_draft(
 ) -> tuple[dict[str, Milestone], list[Requirement]]:
     """Turn a valid draft into milestones with ids of our own and the run's requirements.
 
-    Ids count on through all revisions, so a draft that numbers from 1 again collides with nothing. In `depends_on` a
-    name means the draft's milestone if one bears it, else a finished one. A milestone that is finished already, with
-    the same goal and tools, is that one and does not come back.
+    Ids are counted through all revisions, so a draft that counts from 1 again causes no collision. In `depends_on` a
+    name means the draft's milestone of that name, else a finished one. A milestone with the goal and tools of a
+    finished one is that one, and does not run again.
+
+    Args:
+        draft: A draft without objections.
+        revision: The number of the plan.
+        known: All milestones so far, by id.
+        requirements: Those frozen by the first plan.
 
     Returns:
         The new milestones in plan order, all pending, and all requirements: the frozen ones, then what was added.
@@ -103,19 +107,19 @@ def adopt_draft(
 
 
 def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple[list[Requirement], dict[int, int]]:
-    """Keep the frozen requirements as they are and number what a draft adds after them.
+    """Leave the frozen requirements unchanged, and number those that a draft adds after them.
 
-    A later draft may repeat, reword or drop what is frozen without effect; of what it adds, only what one of its
-    milestones covers counts, since a rewording is covered by the old number.
+    A later draft may repeat, reword or drop frozen requirements without effect. It adds only those that one of its
+    milestones covers, because it covers a reworded one by the old number.
 
     Returns:
         All requirements, and the number of each added one by the number under which the draft covers it.
     """
-    texts = [_folded(requirement["text"]) for requirement in frozen]
+    texts = [fold(requirement["text"]) for requirement in frozen]
     if frozen and _repeats(texts, draft.requirements):
         added = draft.requirements[len(frozen) :]
     else:
-        added = [text for text in draft.requirements if not frozen or (text.strip() and _folded(text) not in texts)]
+        added = [text for text in draft.requirements if not frozen or (text.strip() and fold(text) not in texts)]
     merged, numbers = list(frozen), {}
     covered = {number for milestone in draft.milestones for number in milestone.covers}
     for drafted, text in enumerate(added, start=len(frozen) + 1):
@@ -126,8 +130,8 @@ def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple
 
 
 def _repeats(texts: Sequence[str], drafted: Sequence[str]) -> bool:
-    """Whether a draft lists all requirements again, in their order, as they were or in other words."""
-    pairs = zip(texts, map(_folded, drafted), strict=False)
+    """Tell whether a draft lists all requirements again, in order, unchanged or in other words."""
+    pairs = zip(texts, map(fold, drafted), strict=False)
     return len(drafted) >= len(texts) and all(SequenceMatcher(None, *pair).ratio() >= ALIKE for pair in pairs)
 
 
@@ -171,7 +175,7 @@ def _reference_objections(
         if ref == name:
             objections.append(f"Milestone {name!r} depends on itself.")
         elif ref in repeated:
-            objections.append(f"Milestone {name!r} depends on {ref!r}, an id several milestones bear: make ids unique.")
+            objections.append(f"Milestone {name!r} depends on {ref!r}, the id of several milestones: make ids unique.")
         elif ref not in named and _finished_id(ref, finished) is None:
             objections.append(f"Milestone {name!r} depends on {ref!r}, which is not in the plan.")
     return objections
@@ -182,7 +186,7 @@ def _cycle_objections(named: _Named) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        return [f"The dependencies go round in a circle: {' -> '.join(error.args[1])}."]
+        return [f"The dependencies form a cycle: {' -> '.join(error.args[1])}."]
     return []
 
 
@@ -205,46 +209,46 @@ def _coverage_objections(
 
 
 def _name_milestones(draft: PlanDraft) -> tuple[_Named, set[str]]:
-    """Name the milestones of a draft, and read what each depends on.
+    """Give each milestone of a draft a unique name, and resolve what it depends on.
 
-    A milestone is called by its id, or by its position; of a repeated id only the first keeps it. In what a milestone
-    depends on, a number that is no id counts as a position.
+    The name is the milestone's id, or its position; only the first of several with one id has it as name. In
+    `depends_on`, a number that is not an id counts as a position.
 
     Returns:
-        The milestones, and the ids that several of them bear.
+        The milestones, and the ids that several of them have.
     """
     names: list[str] = []
-    taken, repeated = set[str](), set[str]()
+    used, repeated = set[str](), set[str]()
     for position, milestone in enumerate(draft.milestones, start=1):
         name = milestone.id.strip() or f"m{position}"
-        if name in taken:
+        if name in used:
             repeated.add(name)
-        while name in taken:
+        while name in used:
             name = f"{name}#{position}"
-        taken.add(name)
+        used.add(name)
         names.append(name)
     by_position = {str(position): name for position, name in enumerate(names, start=1)}
     named = {}
     for name, milestone in zip(names, draft.milestones, strict=True):
         refs = map(str.strip, milestone.depends_on)
-        named[name] = milestone, [ref if ref in taken else by_position.get(ref, ref) for ref in refs]
+        named[name] = milestone, [ref if ref in used else by_position.get(ref, ref) for ref in refs]
     return named, repeated
 
 
 def _own_ids(named: _Named, known: Mapping[str, Milestone]) -> dict[str, str]:
-    """Our id for each name of the draft: a new one, or that of the finished milestone it repeats."""
+    """Map each name of the draft to our id: a new one, or that of the finished milestone it repeats."""
     finished = {_identity(m["goal"], m["tools"]): key for key, m in known.items() if m["status"] == "completed"}
     own: dict[str, str] = {}
-    fresh = len(known)
+    count = len(known)
     for name, (milestone, _) in named.items():
         repeated = finished.get(_identity(milestone.goal, milestone.tools))
-        fresh += repeated is None
-        own[name] = repeated or f"m{fresh}"
+        count += repeated is None
+        own[name] = repeated or f"m{count}"
     return own
 
 
 def _identity(goal: str, tools: Sequence[str]) -> tuple[str, frozenset[str]]:
-    return _folded(goal), frozenset(tools)
+    return fold(goal), frozenset(tools)
 
 
 def _resolve(ref: str, own: Mapping[str, str], known: Mapping[str, Milestone]) -> str:
@@ -267,7 +271,3 @@ def _is_json_object(text: str) -> bool:
         return isinstance(json.loads(text or "{}"), dict)
     except ValueError:
         return False
-
-
-def _folded(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().rstrip(".").casefold()

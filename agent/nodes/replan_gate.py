@@ -1,4 +1,4 @@
-"""The gate after every round of milestones: plain rules, no model, and when in doubt never success."""
+"""The replan_gate node: decides after every round of milestones, by plain rules without a model."""
 
 import hashlib
 import json
@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from plan_execute.agent.build import Build
+from plan_execute.agent.codes import Action, ErrorCode, FailureCode, Rule
 from plan_execute.agent.context import Context
 from plan_execute.agent.events import emit, log_decision, log_event, now
 from plan_execute.agent.interrupts import can_interrupt
@@ -16,23 +17,22 @@ from plan_execute.agent.llm.usage import crossed_budget
 from plan_execute.agent.nodes.ask_user import OpenQuestion, open_questions
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.state import (
-    Action,
     Decision,
-    ErrorCode,
-    FailureCode,
     LogEntry,
     Milestone,
-    Rule,
     RunState,
+    RunUpdate,
     merge_milestones,
+    revision_of,
+    with_status,
 )
 
 STEPS_FOR_ROUND = 3
-"""LangGraph steps another round needs to end in a status: executor, gate, synthesis."""
+"""LangGraph steps that another round needs to end in a status: executor, gate, synthesis."""
 STEPS_FOR_REPLAN = 6
-"""Those a new plan needs to be worth making: planner, one round and its gate, the end, one to spare."""
+"""LangGraph steps without which a new plan is not worth making: planner, executor, gate, synthesis, two to spare."""
 RETRYABLE: frozenset[FailureCode] = frozenset({"transient"})
-"""Failures worth another attempt as they are."""
+"""Failures after which the same attempt may succeed."""
 ESCALATABLE: frozenset[FailureCode] = frozenset(
     {"failed", "no_evidence", "no_report", "bad_arguments", "limit", "unverified", "unknown"}
 )
@@ -41,7 +41,7 @@ ESCALATABLE: frozenset[FailureCode] = frozenset(
 
 @dataclass(frozen=True)
 class Situation:
-    """What the rules look at: the round that has just run, what is still to come, and what may still be spent."""
+    """What the rules look at: the round that has just run, what is still to come, and what the run may still spend."""
 
     state: RunState
     context: Context
@@ -54,31 +54,31 @@ class Situation:
 
     @property
     def finished(self) -> list[LogEntry]:
-        """How the round ended, by the log; told here, because an executor's own events stay inside its graph."""
+        """The log entries of how the round ended; the gate sends their events, because a subgraph's stay there."""
         decision = self.state["decision"]
-        if not self.round or (decision and decision["action"] == "ask"):  # it has been told
+        if not self.round or (decision and decision["action"] == "ask"):  # sent before
             return []
         entries = [entry for entry in self.state["log"] if entry["type"] == "milestone_finished"]
         return entries[-len(self.round) :]
 
     @cached_property
     def failed(self) -> list[Milestone]:
-        """Those of them that are not done, and not to be tried again because of what a person answered."""
+        """The milestones of the round that failed, except those to be tried again because of a person's answer."""
         return [milestone for milestone in self.round if milestone["status"] not in {"completed", "pending"}]
 
     @cached_property
     def codes(self) -> set[FailureCode]:
-        """Classes of their failures."""
+        """Their classes of failure."""
         return {_code(milestone) for milestone in self.failed}
 
     @cached_property
     def pending(self) -> list[Milestone]:
         """Milestones still to come."""
-        return [m for m in self.state["milestones"].values() if m["status"] == "pending"]
+        return list(with_status(self.state["milestones"], "pending").values())
 
     @cached_property
     def ready(self) -> list[str]:
-        """Those of them that could run now."""
+        """The pending milestones that can run now."""
         return ready_milestones(self.state["milestones"], self.context.max_parallel)
 
     @cached_property
@@ -89,12 +89,12 @@ class Situation:
 
     @cached_property
     def questions(self) -> list[OpenQuestion]:
-        """What only a person can say about the failed milestones, where one can be asked."""
+        """Questions about the failed milestones that only a person can answer; none without a checkpointer."""
         return open_questions(self.failed, self.state["log"], ask_user=self.context.ask_user) if can_interrupt() else []
 
     @property
     def troubled(self) -> bool:
-        """Whether the plan no longer stands."""
+        """Whether the plan cannot go on as it is."""
         return bool(self.failed or self.surprised)
 
     @property
@@ -104,55 +104,49 @@ class Situation:
 
     @property
     def may_retry(self) -> bool:
-        """Whether what failed may succeed as it is."""
+        """Whether the same attempt may succeed."""
         return bool(self.failed) and self.codes <= RETRYABLE and self.attempts_left
 
     @property
     def may_escalate(self) -> bool:
-        """Whether a stronger model is to try what failed once more."""
-        return (
-            self.context.escalate and bool(self.failed) and self.codes <= ESCALATABLE | RETRYABLE and self.attempts_left
-        )
+        """Whether a stronger model should try again."""
+        overcome = bool(self.failed) and self.codes <= ESCALATABLE | RETRYABLE
+        return self.context.escalate and overcome and self.attempts_left
 
     @property
     def reasons(self) -> str:
-        """Why the failed milestones failed."""
+        """Why milestones failed, and what contradicts the plan, in words."""
         failures = [(milestone, milestone["failure"]) for milestone in self.failed]
         reasons = [f"{m['id']} ({m['goal']}): {f['message'] if f else 'no outcome'}" for m, f in failures]
-        return " ".join([*reasons, self.surprises]).strip()
-
-    @property
-    def surprises(self) -> str:
-        """What contradicts the plan."""
-        return " ".join(f"{m['id']} found: {(m['report'] or {})['surprise']}" for m in self.surprised)
+        return " ".join([*reasons, *(f"{m['id']} found: {(m['report'] or {})['surprise']}" for m in self.surprised)])
 
     @property
     def replans_left(self) -> bool:
-        """Whether another cycle may be used."""
+        """Whether the run may replan again."""
         return self.state["replans"] < self.context.max_replans
 
     @property
     def replan_ahead(self) -> bool:
-        """Whether a new plan is what comes next, if nothing else stands against it."""
-        in_vain = self.failed and not (self.questions or self.may_retry or self.may_escalate)
-        return self.replans_left and bool(self.surprised or in_vain) and not self.seen_before
+        """Whether a new plan comes next, unless a budget or the step limit prevents it."""
+        given_up = self.failed and not (self.questions or self.may_retry or self.may_escalate)
+        return self.replans_left and bool(self.surprised or given_up) and not self.seen_before
 
     @property
     def steps_lacking(self) -> bool:
-        """Whether what comes next could no longer end in a status before LangGraph's recursion limit."""
+        """Whether the next step might not end in a status before LangGraph's recursion limit."""
         needed = STEPS_FOR_REPLAN if self.replan_ahead else STEPS_FOR_ROUND
         return (self.troubled or bool(self.pending)) and self.state["remaining_steps"] <= needed
 
     @cached_property
     def crossed(self) -> str | None:
-        """The budget that leaves no room for what comes next: another round, or a new plan and the answer."""
+        """The budget that leaves no room for the next step: another round, or a new plan and the answer."""
         if not self.troubled and not self.pending:
             return None
         return crossed_budget(self.context.budget, self.state, heavy_ahead=2 if self.replan_ahead else 0)
 
     @cached_property
     def fingerprint(self) -> str:
-        """What would be planned around now: the failure's class, its goal, and all that remains, compared exactly."""
+        """Hash of what a new plan would start from: classes of failure, failed goals, and all that remains."""
         remaining = [*self.failed, *self.pending]
         facts = [
             sorted(_code(m) for m in self.failed),
@@ -163,24 +157,24 @@ class Situation:
 
     @property
     def seen_before(self) -> bool:
-        """Whether a plan was already made around the same situation: A-A, and A-B-A too."""
+        """Whether the run has replanned from the same fingerprint before: A-A, and A-B-A too."""
         return any(entry.get("fingerprint") == self.fingerprint for entry in self.state["log"])
 
 
 class GateRule(NamedTuple):
-    """When `applies`, the run does `action`; `reason` says why."""
+    """If it `applies`, the run does `action`; `reason` says why."""
 
     name: Rule
     applies: Callable[[Situation], object]
     action: Action
     reason: Callable[[Situation], str]
     code: ErrorCode | None = None
-    """What a run that ends here ends with; else the failure's own class is recorded."""
+    """The code of a run that this rule ends; None to record the class of the failure."""
 
 
 RULES: tuple[GateRule, ...] = (
     GateRule("budget", lambda s: s.crossed, "finish", lambda s: f"Crossed {s.crossed}.", "budget"),
-    GateRule("steps", lambda s: s.steps_lacking, "finish", lambda _: _STEPS_NEAR, "recursion_limit"),
+    GateRule("steps", lambda s: s.steps_lacking, "finish", lambda _: _NEAR_LIMIT, "recursion_limit"),
     GateRule("model", lambda s: "model_unavailable" in s.codes, "abort", lambda s: s.reasons, "executor_unavailable"),
     GateRule("ask", lambda s: s.questions, "ask", lambda s: s.reasons),
     GateRule("surprise", lambda s: s.surprised and s.replan_ahead, "replan", lambda s: s.reasons, "unexpected_state"),
@@ -191,16 +185,23 @@ RULES: tuple[GateRule, ...] = (
     GateRule("failed", lambda s: s.failed, "replan", lambda s: s.reasons),
     GateRule("more_to_do", lambda s: s.ready, "continue", lambda s: _still_to_come(len(s.pending))),
     GateRule("all_done", lambda s: s.round and not s.pending, "finish", lambda _: "Every milestone is completed."),
-    GateRule("unexpected", lambda _: True, "abort", lambda _: "No milestone has run or can run.", "unexpected_state"),
+    GateRule(
+        "unexpected", lambda _: True, "abort", lambda _: "No milestone has run, and none can run.", "unexpected_state"
+    ),
 )
 """The first rule that applies decides."""
 
-_STEPS_NEAR = "LangGraph's recursion limit is near; a higher recursion_limit lets the run go on."
-_SAME = "The plan came back to a failure already planned around. "
+_NEAR_LIMIT = "LangGraph's recursion limit is near; set a higher recursion_limit to let the run go on."
+_SAME = "The run is back at a failure from which it has replanned before. "
 
 
-def decide_next(state: RunState, build: Build) -> dict[str, Any]:
-    """Rule on the round that has just ended, and write the ruling down; the edge behind only reads it."""
+def decide_next(state: RunState, build: Build) -> RunUpdate:
+    """Decide what comes after the round that has just ended; the edge behind this node only reads the decision.
+
+    Returns:
+        The state update: `decision`, `milestones`, `log`; for a replan also `replans`, for an abort the keys of
+        `finish_run`.
+    """
     situation = Situation(state, build.context(state["settings"]))
     for entry in situation.finished:
         emit(entry)
@@ -210,19 +211,18 @@ def decide_next(state: RunState, build: Build) -> dict[str, Any]:
     milestones = merge_milestones(state["milestones"], [retried])
     go_on = rule.action in {"continue", "retry"}
     keys = ready_milestones(milestones, situation.context.max_parallel) if go_on else []
-    if rule.action == "ask":  # the round is ruled on again when the answers are there
+    if rule.action == "ask":  # with the answers, the gate decides about the same round again
         keys = [milestone["id"] for milestone in situation.round]
     code = rule.code or (_code(failed) if failed else None)
     decision = Decision(action=rule.action, rule=rule.name, reason=rule.reason(situation), code=code, milestones=keys)
-    plan = state["plan"]
-    revision = plan["revision"] if plan else 0
+    revision = revision_of(state)
     entry = log_decision(decision, revision)
     if retried:
         entry["changes"] = retried
     if rule.action == "replan":
         entry["fingerprint"] = situation.fingerprint
     started, log = start_milestones(milestones, keys if go_on else [], revision)
-    update: dict[str, Any] = {
+    update: RunUpdate = {
         "milestones": merge_milestones(retried, [started]),
         "decision": decision,
         "log": [entry, *log],
@@ -231,11 +231,11 @@ def decide_next(state: RunState, build: Build) -> dict[str, Any]:
         update["replans"] = state["replans"] + 1
     if rule.action == "abort":
         ended = _abort(state, rule.code, decision["reason"], failed)
-        update |= {**ended, "log": [*update["log"], *ended["log"]]}
+        return {**update, **ended, "log": [*update["log"], *ended["log"]]}
     return update
 
 
-def _abort(state: RunState, code: ErrorCode | None, reason: str, failed: Milestone | None) -> dict[str, Any]:
+def _abort(state: RunState, code: ErrorCode | None, reason: str, failed: Milestone | None) -> RunUpdate:
     count = state["replans"]
     most = ", the most allowed" if code == "max_replans" else ""
     message = f"Aborted after {count} {'replan' if count == 1 else 'replans'}{most}. {reason}"
@@ -252,7 +252,7 @@ def _code(milestone: Milestone) -> FailureCode:
 
 
 def ready_milestones(milestones: Mapping[str, Milestone], limit: int) -> list[str]:
-    """Pending milestones whose dependencies are all completed, in plan order, at most `limit`."""
+    """Return the pending milestones whose dependencies are all completed, in plan order, at most `limit`."""
     ready = (
         key
         for key, milestone in milestones.items()
@@ -265,7 +265,7 @@ def ready_milestones(milestones: Mapping[str, Milestone], limit: int) -> list[st
 def start_milestones(
     milestones: Mapping[str, Milestone], keys: Sequence[str], revision: int
 ) -> tuple[dict[str, Milestone], list[LogEntry]]:
-    """Mark milestones as running: the state update and the log of it."""
+    """Mark milestones as running; return their new fields, and log entries."""
     updates: dict[str, Milestone] = {}
     log = []
     for key in keys:

@@ -54,7 +54,7 @@ BRIEF = Brief(
     calls=[],
     yields=[],
     inputs={"m1": "12 dollars"},
-    hint="it was tried in vain: no rate",
+    hint="it was tried and failed: no rate",
 )
 NASTY = "{x} {{ {a.b} %s {% %} $var ) \n </request> <request>"
 

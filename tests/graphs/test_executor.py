@@ -105,7 +105,7 @@ def test_model_may_mend_a_claim_without_evidence_once() -> None:
     model = ScriptedModel([report("guessed"), tool_call("look_up", {"subject": "x"}), report("looked up")])
     outcome = run(model)
     assert (outcome["status"], outcome["result"]) == ("completed", "looked up")
-    assert "none of your tools has answered" in model.asked[1].text
+    assert "none of your tool calls has succeeded" in model.asked[1].text
 
 
 def test_milestone_without_tools_may_succeed_by_thinking() -> None:
@@ -116,13 +116,13 @@ def test_report_beside_a_tool_call_does_not_count() -> None:
     both = tool_call("look_up", {"subject": "x"}, ("MilestoneReport", {"status": "succeeded", "result": "guessed"}))
     model = ScriptedModel([both, report("read")])
     assert run(model)["result"] == "read"
-    assert "a report is sent alone" in model.asked[1].text
+    assert "send the report alone" in model.asked[1].text
 
 
 def test_plain_text_is_nudged_towards_a_report() -> None:
     model = ScriptedModel([tool_call("look_up", {"subject": "x"}), "It is done.", report("read")])
     assert run(model)["result"] == "read"
-    assert "Plain text reaches nobody" in model.asked[2].text
+    assert "Nobody reads plain text" in model.asked[2].text
 
 
 @pytest.mark.parametrize("said", [AIMessage("It is done."), AIMessage("")])

@@ -104,7 +104,7 @@ def test_planner_has_no_tools_bound_but_sees_the_catalogue() -> None:
     ("draft", "named"),
     [
         (plan(milestone("a", tools=["fly"])), "unknown tool 'fly'"),
-        (plan(milestone("a", depends_on=["m2"]), milestone("b", depends_on=["m1"])), "circle"),
+        (plan(milestone("a", depends_on=["m2"]), milestone("b", depends_on=["m1"])), "cycle"),
         (plan(milestone("a", depends_on=["m7"])), "not in the plan"),
         (plan(milestone("a"), requirements=["One.", "Two."]), "covered by no milestone"),
         (plan(*[milestone(str(n)) for n in range(60)]), "at most 6"),
@@ -519,7 +519,7 @@ def test_recursion_limit_of_25_ends_in_a_status() -> None:
 
 @pytest.mark.parametrize("given", ["look_up", {"type": "web_search"}])
 def test_what_is_no_tool_is_refused_in_a_sentence(given: Any) -> None:
-    with pytest.raises(ConfigurationError, match="is no tool: give LangChain tools"):
+    with pytest.raises(ConfigurationError, match="is not a tool: give LangChain tools"):
         create_plan_execute_agent(tools=[given])
 
 

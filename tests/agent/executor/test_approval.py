@@ -217,7 +217,7 @@ def test_rejected_call_is_not_made_and_the_model_hears_why(checkpointer: BaseChe
     session.go(ASKED)
     output = session.answer("reject", message="He is paid already.")
     assert session.paid == []
-    assert "refused it: He is paid already." in session.light.asked[1].messages[-1].text
+    assert "rejected it: He is paid already." in session.light.asked[1].messages[-1].text
     assert output["status"] == "aborted"
     (call,) = output["milestones"]["m1"]["tool_calls"]
     assert (call["ok"], call["code"], call["verdict"]) == (False, "permission", "reject")

@@ -85,7 +85,7 @@ def test_same_plan_and_same_failure_end_before_the_replans_are_used_up() -> None
     output = run(planner, ScriptedModel(vain), max_replans=9)
     assert (output["status"], output["error"]["code"], output["error"]["replans"]) == ("aborted", "no_progress", 1)
     assert len(planner.asked) == 2
-    assert "already planned around" in output["error"]["message"]
+    assert "from which it has replanned before" in output["error"]["message"]
 
 
 def test_going_back_and_forth_between_two_plans_ends_too() -> None:
@@ -533,7 +533,7 @@ def test_prompts_do_not_grow_with_the_work_finished(count: int) -> None:
     output = run(planner, executor, max_milestones=50)
     assert output["status"] == "completed"
     assert max(len(asked.text) for asked in executor.asked) < 3_000 + prompts.RESULT_LIMIT
-    replanner = next(asked for asked in planner.asked if "has run into trouble" in asked.text)
+    replanner = next(asked for asked in planner.asked if "The plan below cannot continue" in asked.text)
     assert len(replanner.text) < prompts.PROGRESS_LIMIT + 12_000
 
 

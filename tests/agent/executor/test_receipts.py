@@ -114,7 +114,7 @@ async def test_call_that_was_under_way_is_not_repeated_and_the_run_asks(threads_
     assert post.sent == ["x"]
     (action,) = waiting["__interrupt__"][0].value["action_requests"]
     assert (action["name"], action["args"]) == ("repeat_call", {"tool": "send", "args": {"subject": "x"}})
-    assert "nobody knows whether it was done" in action["description"]
+    assert "it is unknown whether it was done" in action["description"]
     (call,) = waiting["milestones"]["m1"]["tool_calls"]
     assert (call["ok"], call["code"], call["effect"]) == (False, "outcome_unknown", True)
 
@@ -330,9 +330,7 @@ def test_what_was_done_is_told_with_its_answer_however_often() -> None:
     agent.invoke(ASKED)
     assert sent == ["x"]
     told = light.asked[-1].messages[-1].text
-    assert told == (
-        "Already done: this very call succeeded earlier in this run, so it is not repeated. Its answer was:\nsent"
-    )
+    assert told == ("Already done: this very call succeeded earlier in this run. Its result was:\nsent")
 
 
 def test_two_milestones_of_a_plan_may_mean_to_do_the_same() -> None:

@@ -101,12 +101,12 @@ async def test_schema_is_found_in(said: AIMessage) -> None:
         (tool_call("launch", {"rocket": 1}), "calls 'launch' instead of filling in the schema 'Synthesis'"),
         (tool_call("launch", FILLED), "calls 'launch' instead of filling in the schema 'Synthesis'"),
         (tool_call("launch", {"args": FILLED}), "calls 'launch' instead"),
-        (tool_call("Synthesis", {"rocket": 1}), "calls 'Synthesis' with nothing that belongs into that schema"),
+        (tool_call("Synthesis", {"rocket": 1}), "calls 'Synthesis' with no field of that schema"),
         (AIMessage(json.dumps({"name": "launch", "arguments": FILLED})), "no complete JSON"),
         (AIMessage(json.dumps({"function": {"tool": "launch", "args": FILLED}})), "no complete JSON"),
-        (AIMessage('{"answer": "4", "requ', response_metadata={"finish_reason": "length"}), "cut off (length)"),
-        (AIMessage('{"answer": "4"', response_metadata={"stop_reason": "max_tokens"}), "cut off (max_tokens)"),
-        (AIMessage('{"answer": "4"', response_metadata={"finish_reason": "MAX_TOKENS"}), "cut off (max_tokens)"),
+        (AIMessage('{"answer": "4", "requ', response_metadata={"finish_reason": "length"}), "truncated (length)"),
+        (AIMessage('{"answer": "4"', response_metadata={"stop_reason": "max_tokens"}), "truncated (max_tokens)"),
+        (AIMessage('{"answer": "4"', response_metadata={"finish_reason": "MAX_TOKENS"}), "truncated (max_tokens)"),
         (AIMessage("", additional_kwargs={"refusal": "That is not nice."}), "refusal: That is not nice."),
     ],
 )
@@ -119,7 +119,7 @@ async def test_reply_without_the_schema_gives_no_data_but_an_objection(said: AIM
 def test_objection_to_a_cut_off_reply_leaves_the_advice_apart() -> None:
     said = AIMessage('{"answer": "4', response_metadata={"finish_reason": "length"})
     reply = ask(once(ScriptedModel([said])))
-    assert (reply.objection, reply.advice) == ("It was cut off (length).", "Be brief.")
+    assert (reply.objection, reply.advice) == ("It was truncated (length).", "Be brief.")
 
 
 def test_what_was_said_can_be_quoted_whatever_form_it_had() -> None:
@@ -267,7 +267,7 @@ def test_parsed_data_counts_where_the_raw_reply_is_empty_but_not_in_place_of_a_c
         (ConnectionError("down"), "The planner cannot be reached at http://127.0.0.1:9/v1/: ConnectionError: down"),
         (
             RejectedError(400),
-            "The planner does not take the request at http://127.0.0.1:9/v1/: RejectedError: status 400",
+            "The planner does not accept the request at http://127.0.0.1:9/v1/: RejectedError: status 400",
         ),
         (ContextOverflowError("9 > 8"), "The planner's prompt is too long for its model: ContextOverflowError: 9 > 8"),
     ],

@@ -428,7 +428,7 @@ CUT_OFF = AIMessage('{"answer": "4', response_metadata={"finish_reason": "length
 def test_what_is_meant_for_the_model_is_not_said_to_the_user(planner: ScriptedModel, code: str) -> None:
     output = run(planner)
     assert output["error"]["code"] == code
-    assert "It was cut off (length)." in output["error"]["message"]
+    assert "It was truncated (length)." in output["error"]["message"]
     assert "Be brief. Fill in the" in planner.asked[-1].text
     for said in (output["error"]["message"], output["messages"][-1].text):
         assert not any(word in said for word in ("rief", "Fill in", "Send the whole"))
@@ -449,7 +449,7 @@ class Served(ScriptedModel):
     ("error", "said", "attempts"),
     [
         (ContextOverflowError("9 > 8"), "prompt is too long for its model", 1),
-        (ValueError("down"), "gave an error at http://127.0.0.1:9/v1: ValueError: down", 2),
+        (ValueError("down"), "returned an error at http://127.0.0.1:9/v1: ValueError: down", 2),
     ],
 )
 def test_silence_is_explained(error: Exception, said: str, attempts: int) -> None:
@@ -495,7 +495,7 @@ def test_answer_that_never_fits_the_json_schema_ends_in_a_typed_partial(response
 
 @pytest.mark.parametrize("form", [{"type": "objekt"}, {"$ref": "#/$defs/nowhere"}, {"pattern": "("}])
 def test_response_format_that_is_no_json_schema_is_refused_at_once(form: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="`response_format` is no valid JSON schema"):
+    with pytest.raises(ConfigurationError, match="`response_format` is not a valid JSON schema"):
         create_plan_execute_agent(response_format=form)
 
 

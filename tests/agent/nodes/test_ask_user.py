@@ -105,7 +105,7 @@ def test_each_attempt_is_told_once_although_the_round_is_ruled_on_again(checkpoi
 def test_planner_knows_whether_the_user_is_asked(checkpointer: BaseCheckpointSaver[Any], may_ask: bool) -> None:
     session = Session(checkpointer, diligent, ask_user=may_ask)
     session.go(ASKED)
-    assert ("What only the user can tell is asked of him" in session.planner.asked[0].text) == may_ask
+    assert ("the user is asked for it" in session.planner.asked[0].text) == may_ask
 
 
 def test_question_and_answer_stand_in_the_log(checkpointer: BaseCheckpointSaver[Any]) -> None:

@@ -32,7 +32,7 @@ def test_valid_draft_meets_no_objection() -> None:
     ("draft", "said"),
     [
         (plan(milestone("a", tools=["fly"])), "unknown tool 'fly'; the catalogue has: look_up"),
-        (plan(milestone("a", depends_on=["m2"]), milestone("b", depends_on=["m1"])), "round in a circle"),
+        (plan(milestone("a", depends_on=["m2"]), milestone("b", depends_on=["m1"])), "form a cycle"),
         (plan(milestone("a", depends_on=["m1"])), "depends on itself"),
         (plan(milestone("a", depends_on=["m9"])), "'m9', which is not in the plan"),
         (plan(milestone("a"), requirements=["One.", "Two."]), "Requirement 2 ('Two.') is covered by no milestone"),

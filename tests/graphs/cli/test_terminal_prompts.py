@@ -175,7 +175,7 @@ def test_what_cannot_be_read_is_opened_again_with_the_reason(editor: Editor) -> 
     session = Session("e")
     first, second = editor()
     assert first.startswith("# Change the plan")
-    assert second.startswith("# This will not do: this is not YAML: ")
+    assert second.startswith("# Invalid answer: this is not YAML: ")
     assert second.count("# Correct it") == 1
     assert "strategy: [Step" in second
     assert session.status == 0
@@ -206,7 +206,7 @@ def test_plan_that_will_not_do_and_is_left_so_is_asked_about_again(editor: Edito
 def test_file_that_is_no_plan_is_opened_again(left: str, editor: Editor) -> None:
     editor(f"text = '{left}'", "text = ''")
     session = Session("e", "a")
-    assert editor()[1].startswith("# This will not do: ")
+    assert editor()[1].startswith("# Invalid answer: ")
     assert session.status == 0
 
 
@@ -304,7 +304,7 @@ def test_call_is_edited_in_the_editor_until_it_will_do(editor: Editor) -> None:
     session = Waiting(paying, "e", approve_tools=["pay"])
     first, second = editor()
     assert first.startswith("# Change the arguments")
-    assert second.startswith("# This will not do: dollars: Input should be a valid integer")
+    assert second.startswith("# Invalid answer: dollars: Input should be a valid integer")
     assert "dollars: many" in second
     assert "paid 5 to a" in session.said
 
@@ -344,7 +344,7 @@ def test_refused_call_tells_its_reason() -> None:
         max_replans=0,
     )
     assert session.status == 1
-    assert "refused it: Too much." in session.said
+    assert "rejected it: Too much." in session.said
 
 
 @pytest.mark.parametrize(("answer", "status"), [("He is a plumber.", 0), ("", 1)])
@@ -378,7 +378,7 @@ def test_call_of_unknown_outcome_is_settled(answers: tuple[str, ...], paid: int)
             )
 
     session = Slow(paying, *answers)
-    assert "called 'pay', which changes the world, and got no answer" in session.said
+    assert "called 'pay', which changes the world, and got no result" in session.said
     assert "pay(payee=a, dollars=10)" in session.said
     assert len(calls) == paid
     assert session.status == (1 if answers[0] == "l" else 0)
