@@ -22,7 +22,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from plan_execute.agent.build import Build, Node, make_build
 from plan_execute.agent.context import Context, make_context
-from plan_execute.agent.executor.brief import ExecutorState, complete_brief
+from plan_execute.agent.executor.brief import ExecutorState, complete_brief, is_complete
 from plan_execute.agent.executor.middleware import ExecutorMiddleware
 from plan_execute.agent.executor.react import as_react_node
 from plan_execute.agent.executor.receipts import ReceiptMiddleware
@@ -91,7 +91,7 @@ def build_executor(
 
 def route_start(state: ExecutorState) -> Literal["brief", "react"]:
     """To the loop with the brief of a milestone of a plan; one written by hand is completed first."""
-    return "react" if state.get("run") else "brief"
+    return "react" if is_complete(state) else "brief"
 
 
 def route_after_react(state: ExecutorState) -> Literal["report", "__end__"]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from langgraph.types import Overwrite
 from pydantic import TypeAdapter, ValidationError
 
 from plan_execute.agent.errors import ConfigurationError, validation_problems
@@ -10,7 +11,12 @@ from plan_execute.agent.executor.scratchpad import ScratchpadState
 from plan_execute.agent.failures import retry_delay
 from plan_execute.agent.state import Brief, ExecutorOutput, RunSoFar, RunState
 
+BLANK = Brief(
+    id="m1", goal="", done_when="", pitfalls=[], tools=[], calls=[], yields=[], inputs={}, revision=0, attempt=1
+)
+"""What a brief that says nothing means."""
 _BRIEF = TypeAdapter(Brief)
+_RUN_KEYS = RunSoFar.__required_keys__
 
 
 class ExecutorState(ScratchpadState, ExecutorOutput):
@@ -51,6 +57,9 @@ def complete_brief(state: ExecutorState) -> dict[str, Any]:
         ConfigurationError: The input is not a brief; one sentence says what is wrong with it.
     """
     given: object = state.get("brief")
+    if (run := state.get("run")) and not run.keys() >= _RUN_KEYS:
+        names = ", ".join(sorted(_RUN_KEYS))
+        raise ConfigurationError(f"'run' is incomplete: expected all of {names}; leave it out for a brief on its own.")
     try:
         brief = _BRIEF.validate_python(given)
     except ValidationError as error:
@@ -61,10 +70,15 @@ def complete_brief(state: ExecutorState) -> dict[str, Any]:
         ) from None
     if not brief["goal"].strip():
         raise ConfigurationError("'brief.goal' is empty: say what the milestone should achieve.")
-    blank = Brief(
-        id="m1", goal="", done_when="", pitfalls=[], tools=[], calls=[], yields=[], inputs={}, revision=0, attempt=1
-    )
-    return {"brief": {**blank, **brief}}
+    # A thread of the executor's own may have carried out another brief before.
+    begun = {"messages": Overwrite([]), "tally": Overwrite({}), "structured_response": None}
+    return {"brief": {**BLANK, **brief}, **begun}
+
+
+def is_complete(state: ExecutorState) -> bool:
+    """Whether a brief comes with everything: with the run it belongs to, as that of a milestone of a plan does."""
+    brief, run = state.get("brief"), state.get("run")
+    return isinstance(brief, dict) and brief.keys() >= BLANK.keys() and bool(run and run.keys() >= _RUN_KEYS)
 
 
 def run_so_far(state: RunState, key: str) -> RunSoFar:

@@ -32,7 +32,7 @@ from plan_execute.agent.executor.scratchpad import (
     tool_message,
 )
 from plan_execute.agent.failures import classify_tool_error, describe_error, error_text, leaves_outcome_unknown
-from plan_execute.agent.llm.calls import CallAbandonedError
+from plan_execute.agent.llm.calls import CallAbandonedError, CallEndedError
 from plan_execute.agent.state import ToolCallRecord, new_id
 from plan_execute.agent.truncation import SHOWN_LIMIT, read_reference, sanitize, truncate_middle
 
@@ -130,7 +130,9 @@ def tool_event(kind: EventType, request: ToolCallRequest) -> dict[str, Any]:
 def error_result(request: ToolCallRequest, error: Exception) -> ToolMessage:
     """Turn what a tool raised into a result that the model can act on."""
     call, abandoned = request.tool_call, isinstance(error, CallAbandonedError)
-    if is_at_most_once(request.tool) and (abandoned or leaves_outcome_unknown(error)):
+    if is_at_most_once(request.tool) and (
+        abandoned or isinstance(error, CallEndedError) or leaves_outcome_unknown(error)
+    ):
         text = f"No result ({describe_error(error)}); whether the call had an effect is unknown. It is not made again."
         return refused_result(call, text, OUTCOME_UNKNOWN)
     if abandoned:

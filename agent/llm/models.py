@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import threading
 from collections.abc import Generator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ BEYOND_COMPACT = {
 MOST_LOADED = 32
 """Most loaded models that are cached."""
 _loaded: dict[tuple[str | None, ...], BaseChatModel] = {}
+_loading = threading.Lock()
 _SOURCES: Mapping[Role, tuple[str, ...]] = {
     "planner": ("planner_model", "executor_model"),
     "executor": ("executor_model", "planner_model"),
@@ -104,11 +106,14 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
     if options:
         return _load(name, **options)
     key = _key(name)
-    if key not in _loaded:
-        _loaded[key] = _load(name)
+    if loaded := _loaded.get(key):
+        return loaded
+    loaded = _load(name)
+    with _loading:
+        _loaded[key] = loaded
         while len(_loaded) > MOST_LOADED:
-            _loaded.pop(next(iter(_loaded)))
-    return _loaded[key]
+            del _loaded[next(iter(_loaded))]
+    return loaded
 
 
 def is_compact(model: BaseChatModel) -> bool:

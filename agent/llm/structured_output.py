@@ -152,7 +152,7 @@ class DialogueNode(Runnable[Any, Any]):
 def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
     """Turn a dialogue into calls, with a pause after a transient failure."""
     refused: set[Method] = set()
-    failures = 0
+    failures, pause = 0, 0.0
     advance = partial(dialogue.send, None)
     while True:
         try:
@@ -165,13 +165,15 @@ def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
             except Exception as error:  # noqa: BLE001 - the dialogue decides what it means
                 advance = partial(dialogue.throw, error)
             continue
+        if pause:
+            yield Wait(pause)
         reply = yield from _ask(item, refused, config)
         advance = partial(dialogue.send, reply)
         if reply.error is None or classify_error(reply.error) != "transient":
-            failures = 0
+            failures, pause = 0, 0.0
         else:
             failures += 1
-            yield Wait(retry_delay(retry_after(reply.error), failures))
+            pause = retry_delay(retry_after(reply.error), failures)
 
 
 def _ask(question: Question, refused: set[Method], config: RunnableConfig | None) -> Steps[Reply]:

@@ -84,7 +84,8 @@ class Progress:
             case "decision":
                 return self._decided(event)
             case "plan_reviewed":
-                self.phase, self.since = "Planning again", time.monotonic()
+                again = event["rule"] == "respond"
+                self.phase, self.since = "Planning again" if again else "Writing the answer", time.monotonic()
         return []
 
     def restore(self, state: RunState) -> None:

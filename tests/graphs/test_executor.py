@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
+from langgraph.checkpoint.memory import InMemorySaver
 
+from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.state import Brief
 from plan_execute.graphs import create_executor
 from tests.fakes import Answer, Asked, ScriptedModel, diligent, report, tool_call
@@ -247,3 +249,32 @@ async def test_coroutine_tool_works_in_async_and_in_sync() -> None:
     assert "fetched x" in model.asked[-1].text
     assert executor.invoke({"brief": brief})["milestones"]["m1"]["status"] == "completed"
     assert "fetched x" in model.asked[-1].text
+
+
+def test_second_brief_on_a_thread_starts_with_nothing_of_the_first() -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.tools == ["Verification"]:
+            return {"done": True, "reason": ""}
+        return diligent(asked)
+
+    light = ScriptedModel(answer)
+    graph = create_executor(light, [look_up], context={"verify": "model"}).builder.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    graph.invoke({"brief": {"goal": "the first", "tools": ["look_up"]}}, config)
+    before = len(light.asked)
+    output = graph.invoke({"brief": {"id": "m2", "goal": "the second", "tools": ["look_up"]}}, config)
+    assert "the second" in light.asked[before].text
+    assert "the first" not in light.asked[before].text
+    assert len(output["milestones"]["m2"]["tool_calls"]) == 1
+
+
+@pytest.mark.parametrize("run", [{"settings": {}}, {"settings": {}, "usage": {}, "seconds": 0.0, "effects": {}}])
+@pytest.mark.parametrize("brief", [{"goal": "x", "tools": ["look_up"]}, "go", None, {"goal": 3}])
+def test_brief_that_comes_with_a_run_is_completed_or_refused_in_a_sentence(run: Any, brief: Any) -> None:
+    graph = create_executor(ScriptedModel(diligent), [look_up])
+    given: Any = {"brief": brief, "run": run}
+    if isinstance(brief, dict) and isinstance(brief["goal"], str) and "usage" in run:
+        assert graph.invoke(given)["milestones"]["m1"]["status"] == "completed"
+        return
+    with pytest.raises(ConfigurationError, match="expected"):
+        graph.invoke(given)

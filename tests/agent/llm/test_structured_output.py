@@ -297,3 +297,10 @@ async def test_what_a_call_raises_is_raised_in_the_dialogue_that_made_it() -> No
         return measured("planner", Context(), dialogue(), Spent(usage={}, seconds=0.0))
 
     assert ask(counted()) == await aask(counted()) == "no such model"
+
+
+def test_nobody_waits_after_the_last_failure() -> None:
+    driven = question._steps(once(ScriptedModel([])), None)
+    assert isinstance(next(driven), Call)
+    with pytest.raises(StopIteration):
+        driven.throw(RejectedError(429))
