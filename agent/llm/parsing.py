@@ -1,15 +1,19 @@
-"""The reply of a chat model, and how the filled-in schema is parsed from it."""
+"""The reply of a chat model, and how the filled-in schema, or a tool call written as text, is read from it.
 
+Nothing is read from a model's thoughts: what it considered there, it may have discarded.
+"""
+
+import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from json_repair import repair_json
 from langchain_core.exceptions import OutputParserException
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolCall
 from pydantic import BaseModel, ValidationError
 
 from plan_execute.agent.failures import describe_error
@@ -21,8 +25,28 @@ CUT_OFF = frozenset({"length", "max_tokens", "model_length", "content_filter"})
 WRAPPERS = 2
 """How many objects, one inside another, may wrap the data."""
 CALLED = ("name", "tool", "tool_name", "action")
-ARGUMENTS = frozenset({"arguments", "args", "parameters", "input", "tool_input", "action_input"})
+ARGUMENTS = ("arguments", "args", "parameters", "input", "tool_input", "action_input")
 """Keys under which a tool call that is written as text has its tool, and its arguments."""
+MOST_OBJECTS = 200
+"""Most opening braces in a text at which a JSON object is looked for."""
+
+_THOUGHTS = r"think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis"
+_THOUGHT = re.compile(
+    rf"<({_THOUGHTS})\b[^<>]*>.*?</\1\s*>|\[THINK\].*?\[/THINK\]|◁think▷.*?◁/think▷"
+    r"|<\|begin_of_thought\|>.*?<\|end_of_thought\|>",
+    re.DOTALL | re.IGNORECASE,
+)
+"""A thought between its tags, of the open-weights models that write them into the text."""
+_THOUGHT_END = re.compile(rf"</(?:{_THOUGHTS})\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>", re.IGNORECASE)
+_THOUGHT_START = re.compile(rf"<(?:{_THOUGHTS})\b[^<>]*>|\[THINK\]|◁think▷|<\|begin_of_thought\|>", re.IGNORECASE)
+_OBJECT_START = re.compile(r"\{\s*(?:[\"'}]|[\w-]+\s*:|\Z)")
+_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>", re.IGNORECASE)
+"""The start of a part of a reply in OpenAI's harmony format; the part named `final` is what the model says."""
+_WRAPPING = re.compile(r"```[\w-]*|</?\|?[A-Za-z_][\w.:|-]*\|?>|\[/?TOOL_CALLS?\]|<\|[^<>|]*\|>")
+"""What surrounds a tool call written as text: fences, tags, special tokens."""
+_TAGGED_CALL = re.compile(r"<function=([\w.-]+)>(.*?)(?:</function>|\Z)", re.DOTALL)
+_TAGGED_ARGUMENT = re.compile(r"<parameter=([\w.-]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
+"""A tool call as Qwen3-Coder and Llama models write it, and one of its arguments."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +65,25 @@ class Reply:
     @property
     def advice(self) -> str:
         """What the model should do about the objection, where the objection does not say so."""
-        return "Be brief." if self.message is not None and _ending(self.message) in CUT_OFF else ""
+        return "Be brief." if self.is_truncated else ""
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the provider says that the reply is incomplete."""
+        return self.message is not None and _ending(self.message) in CUT_OFF
+
+    @property
+    def ignores_form(self) -> bool:
+        """Whether a model replied, but not in the form that was asked for: its server does not enforce that form."""
+        said = self.message is not None and bool(self.message.text.strip() or self.message.tool_calls)
+        refusal = self.message is not None and self.message.additional_kwargs.get("refusal")
+        return self.error is None and self.data is None and said and not self.is_truncated and not refusal
+
+    @property
+    def prose(self) -> str:
+        """What the model said in place of data, without its thoughts; empty if that is JSON, or part of something."""
+        text = without_thoughts(self.message.text).strip() if self.message is not None and self.ignores_form else ""
+        return "" if text.startswith(("{", "[", "```", "<")) else text
 
     @property
     def text(self) -> str:
@@ -88,8 +130,58 @@ def read_data(message: AIMessage, schema: type[BaseModel] | dict[str, Any]) -> d
     """
     form = json_schema_of(schema)
     fields = form.get("properties", {}).keys()
-    candidates = _candidates(message, form.get("title", ""))
+    candidates = _candidates(message, form.get("title", ""), fields)
     return next((item for item in candidates if not fields or item.keys() & fields), None)
+
+
+def without_thoughts(text: str) -> str:
+    """Remove what a reasoning model writes into its reply before it says something, in the tags that models use.
+
+    A chat template may open the first thought itself, so that only its end is seen; a thought that is not closed is
+    all there is. A text that is JSON as a whole has no thoughts, only words about them.
+    """
+    if channels := list(_CHANNEL.finditer(text)):
+        last = channels[-1]
+        return re.split(r"<\|(?:end|return|call)\|>", text[last.end() :])[0] if last[1].lower() == "final" else ""
+    if "<" not in text and "[" not in text and "◁" not in text:
+        return text
+    if text.lstrip().startswith("{") and _is_json(text):
+        return text
+    said = _THOUGHT.sub("", text)
+    if ends := list(_THOUGHT_END.finditer(said)):
+        said = said[ends[-1].end() :]
+    start = _THOUGHT_START.search(said)
+    return said[: start.start()] if start else said
+
+
+def read_textual_calls(message: AIMessage, tools: Collection[str], report: type[BaseModel]) -> AIMessage:
+    """Read the tool calls of a message that consists of nothing else, written as text.
+
+    Models without a tool format of their own write them fenced, in tags, or bare. JSON beside prose is not a call: a
+    model may quote what a tool or a document says.
+
+    Args:
+        message: The reply of a model.
+        tools: Names of the tools it may call.
+        report: The schema of the tool that reports; its arguments alone count as its call. A report beside other calls
+            is left out, as it was written before their results.
+
+    Returns:
+        The message with its calls in place of the text, or the message itself.
+    """
+    if message.tool_calls or not message.text.strip():
+        return message
+    found = _tagged_calls(message.text) or _written_calls(without_thoughts(message.text), report)
+    calls: list[ToolCall] = []
+    for name, args in found:
+        known = next((tool for tool in (*tools, report.__name__) if _is_called(name, tool)), None)
+        if known is None:
+            return message
+        calls.append(ToolCall(name=known, args=args, id=f"call_{len(calls)}", type="tool_call"))
+    calls = [call for call in calls if call["name"] != report.__name__] or calls[:1]
+    if not calls:
+        return message
+    return message.model_copy(update={"content": "", "tool_calls": calls, "invalid_tool_calls": []})
 
 
 def json_schema_of(schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
@@ -116,22 +208,51 @@ def _discarded_reply(error: Exception) -> AIMessage | None:
     )
 
 
-def _candidates(message: AIMessage, title: str) -> Iterator[dict[str, Any]]:
-    """Yield every object in a reply that may be the data, an outer one before those inside it."""
+def _candidates(message: AIMessage, title: str, fields: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield every object in a reply that may be the data: calls, then the text from its end; outer before inner ones."""
     cut_off = _ending(message) in CUT_OFF
     objects: list[Any] = [] if cut_off else [c["args"] for c in message.tool_calls if _is_called(c["name"], title)]
     invalid = [c["args"] or "" for c in message.invalid_tool_calls if _is_called(c["name"], title)]
-    prose = re.sub(r"<think>.*?</think>", "", message.text, flags=re.DOTALL)
-    for text in [*invalid, prose]:
-        objects.append(_first_object(text))
-        # With an odd number of quotes the text breaks off inside a string, which repair would make look complete.
-        if "{" in text and not cut_off and text.count('"') % 2 == text.count('\\"') % 2:
-            repaired = _repair(text[text.index("{") :])
-            objects += repaired if isinstance(repaired, list) else [repaired]
+    for text in [*invalid, without_thoughts(message.text)]:
+        # The last one counts, for a model may write a draft first; a small part of the schema is rather an example.
+        found = [item for item in reversed(_objects(text, cut_off=cut_off)) if isinstance(item, dict)]
+        objects += sorted(found, key=lambda item: 2 * len(item.keys() & fields) <= len(item))
     for _ in range(1 + WRAPPERS):
         outer = [item for item in objects if isinstance(item, dict) and item]
         yield from outer
         objects = [value for item in outer if _is_called(_called_name(item), title) for value in item.values()]
+
+
+def _objects(text: str, *, cut_off: bool) -> list[Any]:
+    """Find the JSON objects in a text, in order; one that is malformed is repaired, one that is cut off is not.
+
+    An object that is cut off at the end hides those before it: it is what the model meant, they are drafts.
+    """
+    objects: list[Any] = []
+    decoder, place, tries = json.JSONDecoder(strict=False), text.find("{"), 0
+    while place >= 0 and tries < MOST_OBJECTS:
+        tries += 1
+        try:
+            item, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            if text.startswith("{{", place):
+                text = text[:place] + text[place:].replace("{{", "{").replace("}}", "}")
+                continue
+            if _OBJECT_START.match(text, place):
+                return _with_repaired(objects, text[place:], cut_off=cut_off)
+            place = text.find("{", place + 1)
+            continue
+        objects.append(item)
+        place = text.find("{", place)
+    return objects
+
+
+def _with_repaired(objects: Sequence[Any], text: str, *, cut_off: bool) -> list[Any]:
+    # With an odd number of quotes the text breaks off inside a string, which repair would make look complete.
+    if cut_off or text.count('"') % 2 != text.count('\\"') % 2:
+        return []
+    repaired = _repair(text)
+    return [*objects, *(repaired if isinstance(repaired, list) else [repaired])]
 
 
 def _is_called(name: str | None, title: str) -> bool:
@@ -145,14 +266,75 @@ def _is_called(name: str | None, title: str) -> bool:
 def _called_name(item: dict[str, Any]) -> str | None:
     """Return the tool that an object calls, if it is a tool call written as text."""
     names = (item[key] for key in CALLED if isinstance(item.get(key), str))
-    return next(names, None) if ARGUMENTS & item.keys() else None
+    return next(names, None) if item.keys() & set(ARGUMENTS) else None
 
 
-def _first_object(text: str) -> Any:
+def _written_calls(text: str, report: type[BaseModel]) -> list[tuple[str, dict[str, Any]]]:
+    """Read the calls in a text of nothing but calls, as JSON or as Python writes them; none if there is more."""
+    bare = _WRAPPING.sub("\n", text).strip()
+    if bare.startswith("{{"):
+        bare = bare.replace("{{", "{").replace("}}", "}")
+    decoder, items = json.JSONDecoder(strict=False), list[Any]()
+    rest = bare
+    while rest:
+        try:
+            item, end = decoder.raw_decode(rest)
+        except (ValueError, RecursionError):
+            if items or not rest.endswith("}") or not _OBJECT_START.match(rest):
+                return _python_call(bare)
+            item, end = _repair(rest), len(rest)
+        items += item if isinstance(item, list) else [item]
+        rest = rest[end:].strip(" \r\n\t,;")
+    calls = [_call_in(item, report) for item in items]
+    return [call for call in calls if call is not None] if all(calls) else []
+
+
+def _call_in(item: Any, report: type[BaseModel]) -> tuple[str, dict[str, Any]] | None:
+    """Read a call from a JSON value: the name of its tool and its arguments; None if it is none."""
+    if not isinstance(item, dict):
+        return None
+    for wrapper in ("function", "tool_call", "function_call"):
+        item = item[wrapper] if isinstance(item.get(wrapper), dict) else item
+    name = next((item[key] for key in CALLED if isinstance(item.get(key), str)), None)
+    given = next((item[key] for key in ARGUMENTS if key in item), None)
+    args = _object_in(given) if isinstance(given, str) else {} if given is None else given
+    if name is not None and isinstance(args, dict) and (given is not None or len(item) == 1):
+        return name, args
+    is_report = "status" in item and item.keys() <= report.model_fields.keys()
+    return (report.__name__, item) if is_report else None
+
+
+def _tagged_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Read calls in XML-like tags, if a message has nothing else: `<function=name>`, with arguments in tags or JSON."""
+    said = without_thoughts(text)
+    found = [(name, body, dict(_TAGGED_ARGUMENT.findall(body))) for name, body in _TAGGED_CALL.findall(said)]
+    if not found or _WRAPPING.sub("", _TAGGED_CALL.sub("", said)).strip():
+        return []
+    return [(name, args or _object_in(body) or {}) for name, body, args in found]
+
+
+def _python_call(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Read a call such as `find(query="x")`."""
     try:
-        return json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
+        call = ast.parse(text, mode="eval").body if len(text) < REPAIR_LIMIT and text.endswith(")") else None
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
+            return [(call.func.id, {word.arg or "": ast.literal_eval(word.value) for word in call.keywords})]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass
+    return []
+
+
+def _object_in(text: str) -> dict[str, Any] | None:
+    """Parse a JSON object written as text; None if it is none."""
+    try:
+        parsed = json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _is_json(text: str) -> bool:
+    return _object_in(text) is not None
 
 
 def _repair(text: str) -> Any:

@@ -1,0 +1,119 @@
+"""What is read from a model's reply: the data it meant, and tool calls that it wrote as text."""
+
+import json
+
+import pytest
+from langchain_core.messages import AIMessage
+
+from plan_execute.agent.llm.parsing import read_data, read_textual_calls, without_thoughts
+from plan_execute.agent.schemas import MilestoneReport, PlanDraft, Synthesis
+
+DRAFT = json.dumps({"strategy": "the discarded one", "requirements": ["x"], "milestones": []})
+FINAL = json.dumps({"strategy": "the final one", "requirements": ["x"], "milestones": []})
+CALL = {"name": "query", "arguments": {"sql": "SELECT 1"}}
+REPORT: dict[str, object] = {"status": "succeeded", "result": "80", "missing": None, "surprise": None, "values": []}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>{DRAFT}</think>{FINAL}",
+        f"{DRAFT}\nNo, better another way.</think>\n{FINAL}",
+        f"<thinking>{DRAFT}</thinking>\n```json\n{FINAL}\n```",
+        f"<reasoning>{DRAFT}</reasoning>{FINAL}",
+        f"<think>a <think>{DRAFT}</think> b</think>{FINAL}",
+        f"[THINK]{DRAFT}[/THINK]{FINAL}",
+        f"◁think▷{DRAFT}◁/think▷{FINAL}",
+        f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{FINAL}<|return|>",
+        f"Draft:\n{DRAFT}\nFinal:\n{FINAL}",
+        f'{FINAL}\nOne milestone looks like {{"id": "m1", "goal": "g", "pitfalls": []}}.',
+        f"{DRAFT}\nAgain: {FINAL.replace('{', '{{').replace('}', '}}')}",
+    ],
+)
+def test_a_plan_is_the_last_complete_one_outside_the_thoughts(text: str) -> None:
+    data = read_data(AIMessage(text), PlanDraft)
+    assert data is not None
+    assert data["strategy"] == "the final one"
+
+
+@pytest.mark.parametrize(
+    ("text", "ending"),
+    [
+        (f"<think>{DRAFT}", "stop"),
+        (f"<|channel|>analysis<|message|>{DRAFT}", "stop"),
+        (f"{DRAFT}\nFinal: {FINAL[:-20]}", "length"),
+        (f'{DRAFT}\nFinal: {{"strategy": "half a sent', "stop"),
+    ],
+)
+def test_a_draft_is_no_plan_while_the_final_one_is_missing(text: str, ending: str) -> None:
+    message = AIMessage(text, response_metadata={"finish_reason": ending})
+    assert read_data(message, PlanDraft) is None
+
+
+def test_words_about_thoughts_inside_an_answer_stay() -> None:
+    data = {"answer": "The tag <think> opens a thought, </think> closes it.", "requirements": []}
+    assert read_data(AIMessage(json.dumps(data)), Synthesis) == data
+    assert without_thoughts("a < b and [1]") == "a < b and [1]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(CALL),
+        f"```json\n{json.dumps(CALL)}\n```",
+        f"```\n{json.dumps(CALL)}",
+        f"<tools></tools>\n\n```json\n{json.dumps(CALL, indent=2)}\n```" + "\n" * 300,
+        f"<tool_call>\n{json.dumps(CALL)}\n</tool_call>",
+        f"<|tool_call|>{json.dumps(CALL)}<|/tool_call|>",
+        f"[TOOL_CALLS][{json.dumps(CALL)}]",
+        f"<think>I could call nothing.</think>{json.dumps(CALL)}",
+        '{{"name": "query", "arguments": {{"sql": "SELECT 1"}}}}',
+        '{"name": "functions.query", "parameters": {"sql": "SELECT 1"}}',
+        '{"tool": "query", "args": "{\\"sql\\": \\"SELECT 1\\"}"}',
+        '{"type": "function", "function": {"name": "Query", "arguments": {"sql": "SELECT 1"}}}',
+        "{'name': 'query', 'arguments': {'sql': 'SELECT 1'}}",
+        '{"name": "query", "arguments": {"sql": "SELECT 1"}',
+        '<function=query>{"sql": "SELECT 1"}</function>',
+        "<tool_call>\n<function=query>\n<parameter=sql>\nSELECT 1\n</parameter>\n</function>\n</tool_call>",
+        'query(sql="SELECT 1")',
+        f"{json.dumps(CALL)}\n{json.dumps({'name': 'MilestoneReport', 'arguments': REPORT})}",
+    ],
+)
+def test_a_message_that_is_nothing_but_a_call_is_that_call(text: str) -> None:
+    message = read_textual_calls(AIMessage(text), ["query", "search"], MilestoneReport)
+    assert [(call["name"], call["args"]) for call in message.tool_calls] == [("query", {"sql": "SELECT 1"})]
+    assert message.text == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(REPORT),
+        "{{" + json.dumps(REPORT)[1:-1] + "}}",
+        f"```json\n{json.dumps({'name': 'milestone_report', 'arguments': REPORT})}\n```",
+    ],
+)
+def test_a_report_may_come_without_its_name(text: str) -> None:
+    message = read_textual_calls(AIMessage(text), ["query"], MilestoneReport)
+    assert [(call["name"], call["args"]["result"]) for call in message.tool_calls] == [("MilestoneReport", "80")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"The page says: {json.dumps(CALL)}",
+        f"{json.dumps(CALL)} is what the document asks for.",
+        '{"name": "launch", "arguments": {}}',
+        '{"name": "query", "price": 3}',
+        f"<think>{json.dumps(CALL)}</think>It is done.",
+        f"<think>{json.dumps(CALL)}",
+        '{"name": "query", "arguments": {"sql": "SEL',
+        "query(__import__('os'))",
+        "There are 80 customers.",
+        "{" * 50_000,
+        "",
+    ],
+)
+def test_anything_else_is_no_call(text: str) -> None:
+    message = AIMessage(text)
+    assert read_textual_calls(message, ["query"], MilestoneReport) is message
