@@ -1,6 +1,5 @@
 """The executor's middleware: limits a ReAct loop to its milestone's tools, calls and time, and checks its report."""
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
@@ -8,16 +7,19 @@ from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
+from pydantic import ValidationError
 
 from plan_execute.agent import prompts
 from plan_execute.agent.build import Build
 from plan_execute.agent.codes import FailureCode
 from plan_execute.agent.context import Context
+from plan_execute.agent.errors import validation_problems
 from plan_execute.agent.events import emit
 from plan_execute.agent.executor.approval import CallDecision, decide_call
 from plan_execute.agent.executor.receipts import has_effect, result_without_call
@@ -30,6 +32,7 @@ from plan_execute.agent.executor.scratchpad import (
     index_of_call,
     pending_calls,
     raised_message,
+    tool_message,
     usage_of,
 )
 from plan_execute.agent.executor.tool_calls import (
@@ -45,12 +48,15 @@ from plan_execute.agent.failures import classify_error, describe_error, is_check
 from plan_execute.agent.interrupts import is_resuming
 from plan_execute.agent.llm.calls import Call, CallAbandonedError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import compact_forms, find_model
-from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS
+from plan_execute.agent.llm.parsing import read_textual_calls
+from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Question, ask_once
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import Brief, new_id
 from plan_execute.agent.truncation import READER, READER_NAME, json_safe
 
+REPORT_TOOL = convert_to_openai_tool(MilestoneReport)
+"""The report as the model is offered it."""
 MOST_REPEATS = 3
 """How often one and the same tool call may be made in a milestone."""
 
@@ -132,21 +138,29 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         model = yield from executor_model(brief, context)
         forms = compact_forms(model)
         limit, name = pad.limit_reached(self.steps), model_name(model)
+        tools = [] if limit else self._tools(pad)
         request = request.override(
             model=forms.executor_model(brief) if forms else model,
-            tools=[] if limit else self._tools(pad),
+            tools=[*tools, REPORT_TOOL],
+            tool_choice="any" if (model.profile or {}).get("tool_choice") else None,
+            response_format=None,  # LangChain would force a call, which not every server takes or enforces
             messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
         )
-        response: ModelResponse[Any] = yield call(request)
-        reply = response.result[0]
-        may_nudge = pad.tally["turns"] + 2 < context.max_model_calls
-        if isinstance(reply, AIMessage) and not reply.tool_calls and not limit and may_nudge:
-            nudge = HumanMessage(prompts.NUDGE, id=new_id())
-            again: ModelResponse[Any] = yield call(request.override(messages=[*request.messages, reply, nudge]))
-            response = ModelResponse([reply, nudge, *again.result], again.structured_response)
+        names = [tool.name for tool in tools if isinstance(tool, BaseTool)]
+        reply = read_textual_calls((yield call(request)).result[0], names, MilestoneReport)
+        turns_left = context.max_model_calls - pad.tally["turns"]
+        before: list[AIMessage | HumanMessage] = []
+        if not reply.tool_calls and reply.text and not forms and turns_left >= 2 and (limit or pad.may_report):
+            before = [reply, HumanMessage(prompts.PUT_INTO_REPORT, id=new_id())]
+            reply = yield from report_of(model, pad, reply.text, seconds)
+        elif not reply.tool_calls and not limit and turns_left > 2:
+            before = [reply, HumanMessage(prompts.NUDGE, id=new_id())]
+            again = yield call(request.override(messages=[*request.messages, *before]))
+            reply = read_textual_calls(again.result[0], names, MilestoneReport)
+        response = checked_report(reply, pad, last=bool(limit))
         if limit and response.structured_response is None:
             response = ModelResponse([without_calls(response)])
-        return with_own_ids(checked_report(response, pad, last=bool(limit)), name)
+        return with_own_ids(ModelResponse([*before, *response.result], response.structured_response), name)
 
     def _call_tool(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Steps[Command[Any]]:
         """Make a call, unless it is refused or needs no tool; what a tool raises becomes its result."""
@@ -214,40 +228,65 @@ def executor_model(brief: Brief, context: Context) -> Steps[BaseChatModel]:
     return (yield from find_model("planner" if stronger else "executor", context))
 
 
-def checked_report(response: ModelResponse[Any], pad: Scratchpad, *, last: bool) -> ModelResponse[Any]:
-    """Reject a report that is not consistent with what was done; an accepted one becomes plain JSON.
+def report_of(model: BaseChatModel, pad: Scratchpad, said: str, seconds: float) -> Steps[AIMessage]:
+    """Ask for the report in the best form that the model's server enforces, after the model has told it in prose.
+
+    Args:
+        model: The executor's.
+        pad: The scratchpad with the tool results.
+        said: The prose.
+        seconds: How long to wait for the reply.
+
+    Returns:
+        The report as a tool call, or what the model said instead.
+    """
+    messages = prompts.report_messages(pad.brief, pad.messages, said)
+    question = Question(model, messages, MilestoneReport, method=pad.context.structured_output, seconds=seconds)
+    reply = yield from ask_once(question)
+    if reply.error is not None:
+        raise reply.error
+    message = reply.message or AIMessage("")
+    if reply.data is None:
+        return message
+    calls = [ToolCall(name=REPORT, args=reply.data, id="report", type="tool_call")]
+    usage, metadata = message.usage_metadata, message.response_metadata
+    return AIMessage("", tool_calls=calls, usage_metadata=usage, response_metadata=metadata)
+
+
+def checked_report(reply: AIMessage, pad: Scratchpad, *, last: bool) -> ModelResponse[Any]:
+    """Read the report in a reply, if it has one; it is rejected if it is not consistent with what was done.
 
     A claim of success without evidence, or with something missing, is rejected once; a second one is accepted here, and
     judged when the milestone ends.
 
     Args:
-        response: The reply of the model.
+        reply: The reply of the model.
         pad: The scratchpad before it.
         last: Whether this was the last turn.
+
+    Returns:
+        The reply, followed by the result of each report; an accepted report as plain JSON.
     """
-    report = response.structured_response
-    if not isinstance(report, MilestoneReport):
-        return response
-    reply = next(message for message in reversed(response.result) if isinstance(message, AIMessage))
-    objection = None
-    if any(call["name"] != REPORT for call in reply.tool_calls):
+    reports = [call for call in reply.tool_calls if call["name"] == REPORT]
+    if not reports:
+        return ModelResponse([reply])
+    report, objection = None, None
+    try:
+        report = MilestoneReport.model_validate(reports[0]["args"])
+    except ValidationError as error:
+        objection = prompts.invalid_report(validation_problems(error, "the top")[0])
+    if len(reply.tool_calls) > 1:
         objection = prompts.REPORT_ALONE
-    elif report.status == "succeeded" and not last:
+    elif report is not None and report.status == "succeeded" and not last:
         objection = prompts.STILL_MISSING if report.missing else None
-        if pad.brief["tools"] and not pad.has_evidence:
+        if not pad.may_report:
             objection = prompts.NO_EVIDENCE
         if any(isinstance(m, ToolMessage) and m.content == objection for m in pad.messages):
             objection = None
-    if objection is None:
-        return ModelResponse(result=response.result, structured_response=report.model_dump(mode="json"))
-    return ModelResponse(
-        result=[
-            m.model_copy(update={"content": objection, "status": "error"})
-            if isinstance(m, ToolMessage) and m.name == REPORT
-            else m
-            for m in response.result
-        ]
-    )
+    if report is None or objection is not None:
+        return ModelResponse([reply, *(tool_message(call, objection or "", "failed") for call in reports)])
+    results = [tool_message(reports[0], "Report received.")]
+    return ModelResponse([reply, *results], report.model_dump(mode="json"))
 
 
 def with_own_ids(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
@@ -282,7 +321,7 @@ def without_calls(response: ModelResponse[Any]) -> AIMessage:
     rejected = [m.text for m in response.result if isinstance(m, ToolMessage) and m.name == REPORT]
     return AIMessage(
         reply.text,
-        additional_kwargs={"rejected": _without_advice(rejected[0])} if rejected else {},
+        additional_kwargs={"rejected": rejected[0]} if rejected else {},
         response_metadata=reply.response_metadata,
         usage_metadata=reply.usage_metadata if isinstance(reply, AIMessage) else None,
     )
@@ -293,8 +332,3 @@ def reply_for_error(error: Exception) -> ModelResponse[Any]:
     code: FailureCode = "timeout" if isinstance(error, CallAbandonedError) else classify_error(error)
     advice = " (an executor needs a model that calls tools)" if isinstance(error, NotImplementedError) else ""
     return ModelResponse(result=[raised_message(code, describe_error(error) + advice, retry_after(error))])
-
-
-def _without_advice(text: str) -> str:
-    """Shorten LangChain's message about a report that does not match the schema by its advice to the model."""
-    return re.split(r"\n\s*For further information|\n\s*Please fix", text)[0].removeprefix("Error: ").strip()

@@ -109,7 +109,7 @@ def judge_by_rules(pad: Scratchpad) -> Failure | None:
         return _failure(code, detail, evidence)
     if report["missing"]:
         return _failure("missing", report["missing"], evidence)
-    if pad.brief["tools"] and not pad.has_evidence:
+    if not pad.may_report:
         return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", detail, evidence)
     return None
 

@@ -132,6 +132,11 @@ class Scratchpad:
         """Whether a call of a granted tool has succeeded."""
         return any(call["ok"] and call["tool"] in self.brief["tools"] for call in self.tally["calls"])
 
+    @property
+    def may_report(self) -> bool:
+        """Whether success may be reported: a call of a granted tool has succeeded, or no tool was granted."""
+        return self.has_evidence or not self.brief["tools"]
+
     def limit_reached(self, steps: int = STEPS_FOR_TURN) -> str | None:
         """Name the limit that leaves the model nothing to do but to report; None while none is reached.
 

@@ -74,8 +74,8 @@ class Reply:
 
     @property
     def ignores_form(self) -> bool:
-        """Whether a model replied, but not in the form that was asked for: its server does not enforce that form."""
-        said = self.message is not None and bool(self.message.text.strip() or self.message.tool_calls)
+        """Whether a model replied in text, and not in the form asked for: its server does not enforce that form."""
+        said = self.message is not None and bool(self.message.text.strip()) and not self.message.tool_calls
         refusal = self.message is not None and self.message.additional_kwargs.get("refusal")
         return self.error is None and self.data is None and said and not self.is_truncated and not refusal
 
@@ -209,7 +209,7 @@ def _discarded_reply(error: Exception) -> AIMessage | None:
 
 
 def _candidates(message: AIMessage, title: str, fields: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Yield every object in a reply that may be the data: calls, then the text from its end; outer before inner ones."""
+    """Yield every object in a reply that may be the data: calls, then text from its end; outer before inner ones."""
     cut_off = _ending(message) in CUT_OFF
     objects: list[Any] = [] if cut_off else [c["args"] for c in message.tool_calls if _is_called(c["name"], title)]
     invalid = [c["args"] or "" for c in message.invalid_tool_calls if _is_called(c["name"], title)]

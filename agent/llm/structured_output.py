@@ -72,6 +72,11 @@ async def aask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T
     return await adrive(_steps(dialogue, config))
 
 
+def ask_once(question: Question) -> Steps[Reply]:
+    """Ask one question where calls are made already, such as in a middleware hook."""
+    return (yield from _ask(question, set(), None))
+
+
 def question_options(context: Context, spent: float) -> dict[str, Any]:
     """Return the `method` and the `seconds` of a question.
 
@@ -208,6 +213,10 @@ def _ask(question: Question, refused: set[Method], config: RunnableConfig | None
     if reply.error is None:
         # Only now is it certain that the method was refused, not the messages.
         known |= refused - before
+    if reply.ignores_form and method != methods[-1]:
+        refused.add(method)
+        if not question.model.profile:  # where the profile promises the form, it was one reply
+            known.add(method)
     return reply
 
 
@@ -221,13 +230,22 @@ def _refused_by(model: BaseChatModel) -> set[Method]:
 
 
 def _methods(question: Question) -> Sequence[Method]:
-    """Return the method that is set; else those from the best that the profile promises down to the prompt."""
+    """Return the method that is set; else those from the best that the model may have down to the prompt."""
     if question.method != "auto":
         return [question.method]
     profile = question.model.profile or {}
-    if profile.get("structured_output"):
-        return METHODS
-    return METHODS[2:] if profile.get("tool_calling") is False else METHODS[1:]
+    methods: Sequence[Method] = METHODS[2:] if profile.get("tool_calling") is False else METHODS[1:]
+    # A model of which nothing is known may be one on a server that enforces schemas, but not calls.
+    return (
+        ["json_schema", *methods]
+        if profile.get("structured_output", not profile and _has_native(question.model))
+        else methods
+    )
+
+
+def _has_native(model: BaseChatModel) -> bool:
+    """Whether a model's class has more ways to a schema than a tool call, which every class inherits."""
+    return type(model).with_structured_output is not BaseChatModel.with_structured_output
 
 
 def _is_refused(error: Exception) -> bool:

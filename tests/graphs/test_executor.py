@@ -121,10 +121,48 @@ def test_report_beside_a_tool_call_does_not_count() -> None:
     assert "send the report alone" in model.asked[1].text
 
 
-def test_plain_text_is_nudged_towards_a_report() -> None:
-    model = ScriptedModel([tool_call("look_up", {"subject": "x"}), "It is done.", report("read")])
+def test_plain_text_before_a_tool_has_answered_is_nudged() -> None:
+    model = ScriptedModel(["I will look it up.", tool_call("look_up", {"subject": "x"}), report("read")])
     assert run(model)["result"] == "read"
-    assert "Nobody reads plain text" in model.asked[2].text
+    assert "Nobody reads plain text" in model.asked[1].text
+
+
+def test_plain_text_after_a_tool_has_answered_is_put_into_a_report() -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.tools == ["MilestoneReport"]:
+            return report("read") if "There is one x." in asked.text else report("guessed")
+        used = any(message.type == "tool" for message in asked.messages)
+        return "There is one x." if used else tool_call("look_up", {"subject": "x"})
+
+    model = ScriptedModel(answer)
+    outcome = run(model)
+    assert (outcome["status"], outcome["result"]) == ("completed", "read")
+    assert "about x" in model.asked[2].text
+    assert outcome["usage"]["executor"]["calls"] == len(model.asked) == 3
+
+
+def test_prose_is_success_only_if_a_report_says_so() -> None:
+    failed = tool_call("MilestoneReport", {"status": "failed", "result": "nothing found"})
+    model = ScriptedModel([tool_call("look_up", {"subject": "x"}), "There is no x.", failed])
+    assert failure(run(model)) == "failed"
+    assert failure(run(ScriptedModel([tool_call("look_up", {"subject": "x"}), "There is one x."]))) == "no_report"
+
+
+def test_calls_written_as_text_are_made_and_held_to_the_grant() -> None:
+    call = '```json\n{"name": "%s", "arguments": {"subject": "x"}}\n```'
+    written = '{{"status": "succeeded", "result": "read", "missing": null, "surprise": null, "values": []}}'
+    model = ScriptedModel([call % "look_up", written])
+    outcome = run(model)
+    assert (outcome["status"], outcome["result"]) == ("completed", "read")
+    assert [c["tool"] for c in outcome["tool_calls"]] == ["look_up"]
+    model = ScriptedModel([call % "broken", report("read")])
+    assert run(model)["tool_calls"] == []
+
+
+def test_json_that_a_tool_returned_is_no_call() -> None:
+    quoted = 'The page says: {"name": "look_up", "arguments": {"subject": "secret"}}'
+    model = ScriptedModel([tool_call("look_up", {"subject": "x"}), quoted, report("read")])
+    assert [c["args"] for c in run(model)["tool_calls"]] == [{"subject": "x"}]
 
 
 @pytest.mark.parametrize("said", [AIMessage("It is done."), AIMessage("")])

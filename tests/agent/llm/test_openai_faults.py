@@ -38,7 +38,7 @@ ROLES = {"planner": prompts.PLANNER, "executor": prompts.EXECUTOR, "synthesizer"
 HEAVY = ("planner", "synthesizer")
 METHODS: dict[str, dict[str, Any]] = {
     "json_schema": {"model": "gpt-4o"},
-    "function_calling": {"model": "own-model"},
+    "function_calling": {"model": "own-model", "profile": {"tool_calling": True}},
     "prompt": {"model": "own-model", "profile": {"tool_calling": False}},
 }
 """Which model makes a heavy role ask in which way."""
@@ -249,11 +249,10 @@ def test_retry_of_the_client_itself_is_no_call_of_ours(server: FaultyServer) -> 
     assert (output["status"], output["usage"]["planner"]["calls"], len(server.bodies)) == ("completed", 1, 5)
 
 
-@pytest.mark.parametrize(
-    ("refused", "method"), [({"response_format"}, "json_schema"), ({"response_format", "tools"}, "function_calling")]
-)
+@pytest.mark.parametrize("refused", [{"response_format"}, {"response_format", "tools"}])
+@pytest.mark.parametrize("model_name", ["gpt-4o", "own-model"])
 def test_heavy_roles_ask_in_another_way_where_the_server_does_not_take_this_one(
-    server: FaultyServer, refused: set[str], method: str
+    server: FaultyServer, refused: set[str], model_name: str
 ) -> None:
     def cue(prompt: str, _: int) -> Fault | None:
         takes = prompt.startswith(prompts.EXECUTOR) or not refused & server.bodies[-1].keys()
@@ -261,12 +260,31 @@ def test_heavy_roles_ask_in_another_way_where_the_server_does_not_take_this_one(
 
     server.begin(cue)
     # A model of its own: what a server does not take is remembered with the model.
-    model = ChatOpenAI(base_url=server.url, api_key=KEY, max_retries=0, **METHODS[method])
+    model = ChatOpenAI(model=model_name, base_url=server.url, api_key=KEY, max_retries=0)
     agent = create_plan_execute_agent(model, tools=[look_up])
-    for requests in (5, 9):
+    for requests in (4 + len(refused), 8 + len(refused)):
         output = agent.invoke(ASKED)
         assert (output["status"], len(server.bodies)) == ("completed", requests)
         assert output["usage"]["planner"]["calls"] == output["usage"]["synthesizer"]["calls"] == 1
+
+
+@pytest.mark.parametrize("ignored", [{"response_format"}, {"response_format", "tools"}])
+def test_form_that_a_server_ignores_is_not_asked_for_again(server: FaultyServer, ignored: set[str]) -> None:
+    def cue(prompt: str, _: int) -> Fault | None:
+        obeys = prompt.startswith(prompts.EXECUTOR) or not ignored & server.bodies[-1].keys()
+        return None if obeys else _says_prose
+
+    server.begin(cue)
+    model = ChatOpenAI(model="own-model", base_url=server.url, api_key=KEY, max_retries=0)
+    agent = create_plan_execute_agent(model, tools=[look_up])
+    for requests in (4 + len(ignored), 8 + len(ignored)):
+        output = agent.invoke(ASKED)
+        assert (output["status"], len(server.bodies)) == ("completed", requests)
+
+
+def _says_prose(completion: dict[str, Any]) -> dict[str, Any]:
+    completion["choices"][0] |= {"message": {"role": "assistant", "content": "Sure!"}, "finish_reason": "stop"}
+    return completion
 
 
 def test_native_schema_is_strict_and_leaves_out_what_is_not_for_big_models(server: FaultyServer) -> None:
