@@ -145,7 +145,12 @@ class FaultyServer:
     def fault_for(self, body: dict[str, Any]) -> Fault | None:
         """What befalls the next request, if it is this one."""
         prompt = _prompt(body)
-        return self.cue(prompt, sum(_prompt(earlier) == prompt for earlier in self.bodies))
+        return self.cue(prompt, self.count(prompt))
+
+    def count(self, prompt: str) -> int:
+        """Count the requests so far of the same role: what asks in words has the schema in its prompt, too."""
+        line = prompt.partition("\n")[0]
+        return sum(_prompt(earlier).partition("\n")[0] == line for earlier in self.bodies)
 
 
 @contextmanager
@@ -157,7 +162,7 @@ def serve_faulty_openai(answer: Callable[[Asked], Answer]) -> Iterator[FaultySer
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             prompt = _prompt(body)
-            number = sum(_prompt(earlier) == prompt for earlier in server.bodies)
+            number = server.count(prompt)
             server.bodies.append(body)
             fault = server.cue(prompt, number)
             completion = _forward(healthy.url, {**body, "stream": False, "stream_options": None})
