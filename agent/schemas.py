@@ -132,7 +132,7 @@ class MilestoneReport(_Lenient):
     result: str = Field(description="What was found or done, with every figure that matters; partial findings too.")
     missing: str | None = Field(description="What information or access is missing, else null.")
     surprise: str | None = Field(description="What contradicts the goal's assumptions, else null.")
-    values: list[ReportedValue] = Field(description="The values the brief asks to yield; else empty.")
+    values: SkipJsonSchema[list[ReportedValue]] = Field(description="The values the brief asks to yield; else empty.")
 
     @field_validator("status", mode="before")
     @classmethod

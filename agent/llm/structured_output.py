@@ -74,7 +74,7 @@ async def aask(dialogue: Dialogue[T], config: RunnableConfig | None = None) -> T
 
 def ask_once(question: Question) -> Steps[Reply]:
     """Ask one question where calls are made already, such as in a middleware hook."""
-    return (yield from _ask(question, set(), None))
+    return (yield from _ask(question, set(), set(), None))
 
 
 def question_options(context: Context, spent: float) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class DialogueNode(Runnable[Any, Any]):
 
 def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
     """Turn a dialogue into calls, with a pause after a transient failure."""
-    refused: set[Method] = set()
+    refused, ignored = set[Method](), set[Method]()
     failures, pause = 0, 0.0
     advance = partial(dialogue.send, None)
     while True:
@@ -172,7 +172,7 @@ def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
             continue
         if pause:
             yield Wait(pause)
-        reply = yield from _ask(item, refused, config)
+        reply = yield from _ask(item, refused, ignored, config)
         advance = partial(dialogue.send, reply)
         if reply.error is None or classify_error(reply.error) != "transient":
             failures, pause = 0, 0.0
@@ -181,8 +181,8 @@ def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
             pause = retry_delay(retry_after(reply.error), failures)
 
 
-def _ask(question: Question, refused: set[Method], config: RunnableConfig | None) -> Steps[Reply]:
-    """Ask one question; by the next method where the model or its server refuses this one.
+def _ask(question: Question, refused: set[Method], ignored: set[Method], config: RunnableConfig | None) -> Steps[Reply]:
+    """Ask one question; by the next method where the model or its server refuses this one, or ignores it.
 
     A refusal does not count as a call: the question reached no model.
     """
@@ -213,10 +213,13 @@ def _ask(question: Question, refused: set[Method], config: RunnableConfig | None
     if reply.error is None:
         # Only now is it certain that the method was refused, not the messages.
         known |= refused - before
-    if reply.ignores_form and method != methods[-1]:
-        refused.add(method)
-        if not question.model.profile:  # where the profile promises the form, it was one reply
-            known.add(method)
+    if reply.ignores_form:
+        # A schema is enforced or ignored; prose in place of a tool call may be a lapse, the first time.
+        if method != methods[-1] and (ignored or method == "json_schema"):
+            refused.add(method)
+            if not question.model.profile:  # where the profile promises the form, it was a lapse, too
+                known.add(method)
+        ignored.add(method)
     return reply
 
 
