@@ -112,6 +112,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
             raise
         except Exception as error:  # noqa: BLE001 - a provider may raise anything
             response = reply_for_error(error)
+        response = ModelResponse(json_safe(response.result), response.structured_response)
         tally = Tally(
             turns=sum(isinstance(message, AIMessage) for message in response.result),
             usage=usage_of(response.result, pad.context.prices),

@@ -34,7 +34,7 @@ from plan_execute.agent.executor.scratchpad import (
 from plan_execute.agent.failures import classify_tool_error, describe_error, error_text, leaves_outcome_unknown
 from plan_execute.agent.llm.calls import CallAbandonedError, CallEndedError, in_thread
 from plan_execute.agent.state import ToolCallRecord, new_id
-from plan_execute.agent.truncation import SHOWN_LIMIT, read_reference, sanitize, truncate_middle
+from plan_execute.agent.truncation import SHOWN_LIMIT, json_safe, read_reference, sanitize, truncate_middle
 
 ERROR_LIMIT = 500
 """Most characters of a tool's error that the model is shown."""
@@ -50,14 +50,15 @@ def tool_result_update(decision: CallDecision, result: ToolMessage | Command[Any
     """
     request = decision.request
     message, more = _unpack(request.tool_call, result)
+    message = json_safe(message.model_copy(update={"artifact": None}))
     text, kept = decision.note + sanitize(message.text), {}
     if len(text) > SHOWN_LIMIT:
         reference = _next_reference(request)
         kept = {reference: text}
         text = truncate_middle(text, SHOWN_LIMIT, reference)
     elif not isinstance(message.content, str) and not decision.note:
-        text = message.content  # type: ignore[assignment]  # blocks, such as pictures
-    message = message.model_copy(update={"content": text, "artifact": None})
+        text = message.content  # blocks, such as pictures
+    message = message.model_copy(update={"content": text})
     emit_tool_finished(request, message.model_copy(update={"content": message.text.removeprefix(decision.note)}))
     return tool_call_update(decision, message, began, kept=kept, more=more)
 
