@@ -88,7 +88,10 @@ def build_executor(
     graph.add_edge("brief", "react")
     graph.add_conditional_edges("react", Node(route_after_react), ["report", END])
     graph.add_edge("report", END)
-    return graph.compile(name=name)
+    executor = graph.compile(name=name)
+    # What a node streams, which `astream_events` makes LangGraph do, it writes to the state around it.
+    executor.stream_channels = list(ExecutorOutput.__annotations__)
+    return executor
 
 
 def route_start(state: ExecutorState) -> Literal["brief", "react"]:
