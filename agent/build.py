@@ -105,7 +105,15 @@ def make_build(
             raise ConfigurationError(f"A tool cannot be called {tool.name!r}: every executor has a tool of that name.")
         if tool.name in catalogue:
             raise ConfigurationError(f"Two tools are called {tool.name!r}: give each tool a name of its own.")
-        catalogue[tool.name] = tool
+        catalogue[tool.name] = _with_properties(tool)
     build = Build(defaults, catalogue, response_format)
     build.check_approvals(defaults)
     return build
+
+
+def _with_properties(tool: BaseTool) -> BaseTool:
+    """Give a JSON schema for the arguments the `properties` that it may leave out, and that every reader expects."""
+    schema = tool.args_schema
+    if not isinstance(schema, dict) or "properties" in schema:
+        return tool
+    return tool.model_copy(update={"args_schema": {"type": "object", "properties": {}, **schema}})

@@ -14,6 +14,8 @@ ModelSpec = str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None
 Granularity = Literal["coarse", "balanced", "fine"]
 
 MODEL_FIELDS = ("planner_model", "executor_model", "synthesizer_model", "verifier_model")
+PASSED_MODELS = "passed_models"
+"""Key in frozen settings of the fields that had a chat model which only the run was given, and not the graph."""
 
 
 def _studio(*nodes: str, prompt: bool = False) -> JsonDict:
@@ -154,14 +156,21 @@ class Context(BaseModel):
         """Override another context by what was set here; fields left at their default override nothing."""
         return other.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
-    def freeze(self) -> dict[str, Any]:
+    def freeze(self, defaults: "Context | None" = None) -> dict[str, Any]:
         """Return the settings as plain JSON for the state, without what was left empty.
 
-        Model instances are left out, because they cannot be stored: the graph has them.
+        Model instances are left out, because they cannot be stored.
+
+        Args:
+            defaults: The graph's, which has its own instances still when the run is resumed; others are named under
+                `PASSED_MODELS`.
         """
-        instances = {name for name in MODEL_FIELDS if isinstance(getattr(self, name), BaseChatModel)}
+        instances = [name for name in MODEL_FIELDS if isinstance(getattr(self, name), BaseChatModel)]
         empty = {name for name in Context.model_fields if getattr(self, name) is None} - self.model_fields_set
-        return self.model_dump(mode="json", exclude=instances | empty)
+        frozen = self.model_dump(mode="json", exclude={*instances, *empty})
+        if passed := [name for name in instances if getattr(self, name) is not getattr(defaults or self, name)]:
+            frozen[PASSED_MODELS] = passed
+        return frozen
 
 
 def make_context(settings: Mapping[str, Any] | Context | None = None, **fields: Any) -> Context:
@@ -181,8 +190,16 @@ def effective_context(defaults: Context, frozen: Mapping[str, Any] | None, passe
         frozen: Those in the state. A model that was an instance is missing here and so remains the graph's; None was
             set on purpose, to lift a limit of the graph's.
         passed: What LangGraph passes as context: a `Context`, None on a resume, or a host's own object (ignored).
+
+    Raises:
+        ConfigurationError: The run began with a chat model that was passed, and now none is.
     """
-    context = defaults
+    context, given = defaults, passed.model_fields_set if isinstance(passed, Context) else frozenset()
+    if missing := next((name for name in (frozen or {}).get(PASSED_MODELS, ()) if name not in given), None):
+        raise ConfigurationError(
+            f"{missing!r} is missing: this run began with a chat model in `context`, which cannot be stored. Resume it "
+            f"with that model, or another one, for example context=Context({missing}=model)."
+        )
     if frozen:
         context = Context(**{name: frozen[name] for name in frozen if name in Context.model_fields}).over(context)
     return passed.over(context) if isinstance(passed, Context) else context

@@ -11,6 +11,7 @@ from langchain_core.tools import ToolException
 from plan_execute.agent.codes import FailureCode
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.interrupts import active_checkpointer
+from plan_execute.agent.truncation import sanitize
 
 MEANINGS: dict[FailureCode, str] = {
     "transient": "the service did not answer this time",
@@ -134,7 +135,7 @@ def describe_error(error: BaseException, limit: int = 300) -> str:
 def error_text(error: BaseException) -> str:
     """Return the message of an exception; empty if its `__str__` raises."""
     try:
-        return str(error)
+        return sanitize(str(error))
     except Exception:  # noqa: BLE001 - a class may have any __str__
         return ""
 

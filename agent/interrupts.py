@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from langchain_core.runnables.config import set_config_context
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.config import get_config
 from langgraph.types import interrupt
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from plan_execute.agent.codes import DecisionType
+from plan_execute.agent.truncation import sanitize
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class HumanDecision(BaseModel):
     """What a person decided, in the shape that LangChain's human-in-the-loop middleware and Agent Chat UI use."""
 
     type: DecisionType
-    message: str = ""
+    message: Annotated[str, AfterValidator(sanitize)] = ""
     edited_action: dict[str, Any] = {}
 
 

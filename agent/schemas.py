@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from plan_execute.agent.truncation import STORED_LIMIT, sanitize
+from plan_execute.agent.truncation import sanitize
 
 YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
 
@@ -202,8 +202,7 @@ def _coerce(value: Any, annotation: Any) -> Any:
     if annotation == str | None and _is_nothing(value):
         return None
     if annotation in (str, str | None):
-        text = value if isinstance(value, str) else _as_text(value)
-        return text if text.isascii() and len(text) <= STORED_LIMIT else sanitize(text)  # most need no sanitizing
+        return sanitize(value if isinstance(value, str) else _as_text(value))
     if get_origin(annotation) is Literal and isinstance(value, str):
         return value.strip().lower()
     return value

@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, Required
 
-from langchain_core.messages import AnyMessage
-from langgraph.channels import DeltaChannel
+from langchain_core.messages import AnyMessage, convert_to_messages
+from langgraph.channels import DeltaChannel, EphemeralValue
 from langgraph.graph.message import add_messages
 from langgraph.managed import RemainingSteps
 from typing_extensions import TypedDict
@@ -21,6 +21,7 @@ from plan_execute.agent.codes import (
     Rule,
     RunStatus,
 )
+from plan_execute.agent.truncation import json_safe
 
 SCHEMA_VERSION = 1
 """Incremented whenever a key changes its meaning, so that a reader of an old checkpoint can tell."""
@@ -254,6 +255,21 @@ class LastWrite(DeltaChannel[Any]):
     def __init__(self, reducer: Any = None, typ: Any = None, *, snapshot_frequency: int = SNAPSHOT_FREQUENCY) -> None:
         """Accept what LangGraph passes when it copies a channel; the reducer and the initial value are fixed."""
         super().__init__(last_write, type(None), snapshot_frequency=snapshot_frequency)
+
+
+class StorableInput(EphemeralValue[Any]):
+    """The input of a graph, which LangGraph stores before any node runs, and which so has to be made safe to store."""
+
+    def update(self, values: Sequence[Any]) -> bool:
+        """Take the input."""
+        return super().update([self._storable(value) for value in values])
+
+    @staticmethod
+    def _storable(value: Any) -> Any:
+        if isinstance(value, dict) and "messages" in value:
+            given = value["messages"]
+            value = {**value, "messages": convert_to_messages(given if isinstance(given, list) else [given])}
+        return json_safe(value)
 
 
 Messages = Annotated[list[AnyMessage], add_messages]

@@ -1,14 +1,21 @@
 """Truncation: a long text becomes a digest with a reference, and a tool reads on from there."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langchain_core.tools import StructuredTool, ToolException
+from langgraph.types import Overwrite
 
 SHOWN_LIMIT = 12_000
 """Most characters of one tool result that a model is shown at once."""
 STORED_LIMIT = 1_000_000
-"""Most characters of one tool result that are stored at all."""
+"""Most characters of one text, such as a tool result, that are stored at all."""
+LARGEST_BLOCK = 7_000_000
+"""Most characters of a picture, a file or the like in a message: 5 MB in base64, the most that providers take."""
+DEEPEST = 100
+"""How deep lists and dicts may be nested."""
 
 
 def truncate_middle(text: str, limit: int, reference: str | None = None) -> str:
@@ -22,9 +29,11 @@ def truncate_middle(text: str, limit: int, reference: str | None = None) -> str:
     return f"{text[:half]}\n[... {note} ...]\n{text[-half:]}"
 
 
-def sanitize(text: str) -> str:
-    """Make any text safe to store and send: invalid Unicode is replaced, more than `STORED_LIMIT` is truncated."""
-    return truncate_middle(text.encode("utf-8", "replace").decode("utf-8"), STORED_LIMIT)
+def sanitize(text: str, limit: int = STORED_LIMIT) -> str:
+    """Make any text safe to store and send: NUL and invalid Unicode are replaced, more than `limit` is truncated."""
+    if text.isascii() and "\0" not in text and len(text) <= limit:
+        return text
+    return truncate_middle(text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?"), limit)
 
 
 def fold(text: str) -> str:
@@ -32,18 +41,62 @@ def fold(text: str) -> str:
     return " ".join(text.split()).rstrip(".").casefold()
 
 
-def json_safe(value: Any) -> Any:
-    """Make plain JSON safe to store: texts are sanitized, integers beyond 64 bits become texts."""
+def json_safe(value: Any, limit: int = STORED_LIMIT, above: tuple[int, ...] = ()) -> Any:
+    """Make any value safe to store on any checkpointer, also the messages in it.
+
+    Texts are sanitized; objects, and integers beyond 64 bits, become texts; pictures and the like that are too large
+    are left out.
+
+    Args:
+        value: The value; it stays as it is, a copy is returned.
+        limit: Most characters of a text.
+        above: The ids of the containers it is in, of which none may hold itself.
+    """
     match value:
         case str():
-            return value if value.isascii() and len(value) <= STORED_LIMIT else sanitize(value)
+            return sanitize(value, limit)
+        case None | bool() | float():
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**63 else str(value)
+        case bytes():
+            return value if len(value) <= limit else f"[{len(value):,} bytes left out]"
+    if id(value) in above or len(above) == DEEPEST:
+        return "..."
+    inside = partial(json_safe, limit=limit, above=(*above, id(value)))
+    match value:
         case dict():
-            return {json_safe(str(key)): json_safe(item) for key, item in value.items()}
-        case list():
-            return [json_safe(item) for item in value]
-        case int() if not -(2**63) <= value < 2**63:
-            return str(value)
-    return value
+            return {inside(key if isinstance(key, str) else _as_text(key)): inside(item) for key, item in value.items()}
+        case tuple():
+            return tuple(map(inside, value))
+        case list() | set() | frozenset():
+            return list(map(inside, value))
+        case Overwrite():
+            return Overwrite(inside(value.value))
+        case BaseMessage():
+            fields = {**value.__dict__, **(value.model_extra or {})}
+            content = fields.pop("content")
+            content = list(map(_storable_block, content)) if isinstance(content, list) else inside(content)
+            return value.model_copy(update={**inside(fields), "content": content})
+    return sanitize(_as_text(value), limit)
+
+
+def _storable_block(block: Any) -> Any:
+    """Make a block of a message safe to store; data of a picture or the like is stored whole or not at all."""
+    kind = block.get("type") or next(iter(block), None) if isinstance(block, dict) else "text"
+    if kind == "text":
+        return json_safe(block)
+    block = json_safe(block, LARGEST_BLOCK)
+    if len(str(block)) > LARGEST_BLOCK:
+        return {"type": "text", "text": f"[{kind} left out: more than {LARGEST_BLOCK:,} characters]"}
+    return block
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a class may have any __str__
+        return type(value).__name__
 
 
 def read_reference(texts: Mapping[str, str], reference: str, offset: int) -> str:

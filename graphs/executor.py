@@ -31,7 +31,7 @@ from plan_execute.agent.executor.scratchpad import ScratchpadState, steps_for_tu
 from plan_execute.agent.executor.tool_calls import as_react_tool
 from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.schemas import MilestoneReport
-from plan_execute.agent.state import ExecutorInput, ExecutorOutput
+from plan_execute.agent.state import ExecutorInput, ExecutorOutput, StorableInput
 from plan_execute.agent.truncation import READER
 
 Executor = CompiledStateGraph[ExecutorState, Context, ExecutorInput, ExecutorOutput]
@@ -60,7 +60,9 @@ def create_executor(
     settings = make_context(context)
     if executor_model is not None:
         settings = make_context(executor_model=executor_model).over(settings)
-    return build_executor(make_build(settings, tools or ()), middleware=middleware, name=name)
+    executor = build_executor(make_build(settings, tools or ()), middleware=middleware, name=name)
+    executor.channels[START] = StorableInput(ExecutorInput)
+    return executor
 
 
 def build_executor(
@@ -86,7 +88,10 @@ def build_executor(
     graph.add_edge("brief", "react")
     graph.add_conditional_edges("react", Node(route_after_react), ["report", END])
     graph.add_edge("report", END)
-    return graph.compile(name=name)
+    executor = graph.compile(name=name)
+    # What a node streams, which `astream_events` makes LangGraph do, it writes to the state around it.
+    executor.stream_channels = list(ExecutorOutput.__annotations__)
+    return executor
 
 
 def route_start(state: ExecutorState) -> Literal["brief", "react"]:

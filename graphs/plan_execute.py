@@ -36,7 +36,7 @@ from plan_execute.agent.nodes.planner import REVIEW_DUE, make_plan
 from plan_execute.agent.nodes.replan_gate import decide_next
 from plan_execute.agent.nodes.review import review_plan
 from plan_execute.agent.nodes.synthesize import synthesis_schema, synthesize
-from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState
+from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState, StorableInput
 from plan_execute.graphs.executor import build_executor
 
 MOST_TASKS = 1_000
@@ -106,6 +106,7 @@ def create_plan_execute_agent(
     graph.add_edge("ask_user", "replan_gate")
     graph.add_conditional_edges("synthesize", Node(route_after_synthesize), ["planner", END])
     compiled = graph.compile(checkpointer=checkpointer, store=store, name=name)
+    compiled.channels[START] = StorableInput(PlanExecuteInput)
     # In sync code LangGraph runs at most as many tasks at once as there are processors, and four more.
     return compiled.with_config(max_concurrency=MOST_TASKS)
 

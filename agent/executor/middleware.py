@@ -47,7 +47,7 @@ from plan_execute.agent.executor.tool_calls import (
 from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, retry_after
 from plan_execute.agent.interrupts import is_resuming
 from plan_execute.agent.llm.calls import Call, CallAbandonedError, Steps, Wait, adrive, drive
-from plan_execute.agent.llm.models import compact_forms, find_model
+from plan_execute.agent.llm.models import compact_forms, find_model, in_threads
 from plan_execute.agent.llm.parsing import read_textual_calls
 from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Question, ask_once
 from plan_execute.agent.llm.usage import model_name
@@ -112,6 +112,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
             raise
         except Exception as error:  # noqa: BLE001 - a provider may raise anything
             response = reply_for_error(error)
+        response = ModelResponse(json_safe(response.result), response.structured_response)
         tally = Tally(
             turns=sum(isinstance(message, AIMessage) for message in response.result),
             usage=usage_of(response.result, pad.context.prices),
@@ -140,7 +141,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         limit, name = pad.limit_reached(self.steps), model_name(model)
         tools = [] if limit else self._tools(pad)
         request = request.override(
-            model=forms.executor_model(brief) if forms else model,
+            model=in_threads(forms.executor_model(brief) if forms else model),
             tools=[*tools, REPORT_TOOL],
             tool_choice="any" if (model.profile or {}).get("tool_choice") else None,
             response_format=None,  # LangChain would force a call, which not every server takes or enforces

@@ -75,6 +75,9 @@ class _ReactNode(RunnableLambda[Any, Any]):
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         return await adrive(self._steps(input, config or {}))
 
+    # Those of `RunnableLambda` would stream the subgraph itself, past the rules that judge its report.
+    stream, astream, transform, atransform = Runnable.stream, Runnable.astream, Runnable.transform, Runnable.atransform
+
 
 def _message_for(error: Exception) -> AIMessage:
     if isinstance(error, GraphRecursionError):

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+import traceback
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial, wraps
 from typing import Any
 
 from langchain_core.messages import ToolCall, ToolMessage
-from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
@@ -32,9 +32,9 @@ from plan_execute.agent.executor.scratchpad import (
     tool_message,
 )
 from plan_execute.agent.failures import classify_tool_error, describe_error, error_text, leaves_outcome_unknown
-from plan_execute.agent.llm.calls import CallAbandonedError, CallEndedError
+from plan_execute.agent.llm.calls import CallAbandonedError, CallEndedError, in_thread
 from plan_execute.agent.state import ToolCallRecord, new_id
-from plan_execute.agent.truncation import SHOWN_LIMIT, read_reference, sanitize, truncate_middle
+from plan_execute.agent.truncation import SHOWN_LIMIT, json_safe, read_reference, sanitize, truncate_middle
 
 ERROR_LIMIT = 500
 """Most characters of a tool's error that the model is shown."""
@@ -50,14 +50,15 @@ def tool_result_update(decision: CallDecision, result: ToolMessage | Command[Any
     """
     request = decision.request
     message, more = _unpack(request.tool_call, result)
+    message = json_safe(message.model_copy(update={"artifact": None}))
     text, kept = decision.note + sanitize(message.text), {}
     if len(text) > SHOWN_LIMIT:
         reference = _next_reference(request)
         kept = {reference: text}
         text = truncate_middle(text, SHOWN_LIMIT, reference)
     elif not isinstance(message.content, str) and not decision.note:
-        text = message.content  # type: ignore[assignment]  # blocks, such as pictures
-    message = message.model_copy(update={"content": text, "artifact": None})
+        text = message.content  # blocks, such as pictures
+    message = message.model_copy(update={"content": text})
     emit_tool_finished(request, message.model_copy(update={"content": message.text.removeprefix(decision.note)}))
     return tool_call_update(decision, message, began, kept=kept, more=more)
 
@@ -165,21 +166,60 @@ def _next_reference(request: ToolCallRequest) -> str:
 
 
 def as_react_tool(tool: BaseTool) -> BaseTool:
-    """Make a tool fit for a ReAct loop that ends with a report.
+    """Make a tool fit for a ReAct loop that ends with a report, in sync and in async code.
 
     Its result always goes back to the model, whatever its `return_direct` says. One that exists only as a coroutine can
-    be called from sync code too, on an event loop of its own.
+    be called in sync code too, on an event loop of its own; one that only blocks is called in async code in a thread of
+    its own.
     """
     tool = tool.model_copy(update={"return_direct": False})
-    if not isinstance(tool, StructuredTool) or tool.func is not None or tool.coroutine is None:
-        return tool
-    coroutine = tool.coroutine
+    tool = tool.model_copy(update={"_arun": _outlived(tool._arun)})
+    return tool.model_copy(update={"invoke": partial(_invoke, tool), "ainvoke": partial(_ainvoke, tool)})
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        async def run() -> Any:
-            return await coroutine(*args, **kwargs)
 
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(copy_context().run, asyncio.run, run()).result()
+def _invoke(tool: BaseTool, *args: Any, **kwargs: Any) -> Any:
+    """Call a tool in sync code, as a coroutine if it is nothing else."""
+    try:
+        return tool.invoke(*args, **kwargs)
+    except NotImplementedError as error:
+        if not (_is_async(tool) and _is_raised_in("_run", error)):
+            raise
+    return asyncio.run(tool.ainvoke(*args, **kwargs))
 
-    return tool.model_copy(update={"func": call})
+
+async def _ainvoke(tool: BaseTool, *args: Any, **kwargs: Any) -> Any:
+    """Call a tool in async code, in a thread if it is no coroutine."""
+    if _is_async(tool):
+        try:
+            return await tool.ainvoke(*args, **kwargs)
+        except NotImplementedError as error:
+            if not _is_raised_in("_arun", error):
+                raise
+    return await in_thread(partial(tool.invoke, *args, **kwargs))
+
+
+def _is_async(tool: BaseTool) -> bool:
+    """Tell whether a tool has an async form of its own; LangChain makes one of any tool, by the loop's threads."""
+    kind: Any = type(tool)
+    if (kind._arun, kind.ainvoke) in {(k._arun, k.ainvoke) for k in (Tool, StructuredTool)}:
+        return getattr(tool, "coroutine", None) is not None
+    return (kind._arun, kind.arun, kind.ainvoke) != (BaseTool._arun, BaseTool.arun, BaseTool.ainvoke)
+
+
+def _is_raised_in(name: str, error: BaseException) -> bool:
+    """Tell whether a function of this name raised an error itself, and nothing that it called."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and frames[-1][0].f_code.co_name == name
+
+
+def _outlived(arun: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Keep a coroutine that raises SystemExit from ending the event loop: LangChain runs it in a task of its own."""
+
+    @wraps(arun)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await arun(*args, **kwargs)
+        except SystemExit:
+            raise CallEndedError("SystemExit") from None
+
+    return run

@@ -7,10 +7,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, NamedTuple, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
+_E = TypeVar("_E", bound=BaseException)
 
 GRACE = 1.0
 """Seconds that a cancelled call has to clean up."""
@@ -21,7 +24,7 @@ class Call(NamedTuple):
 
     run: Callable[[], Any]
     arun: Callable[[], Awaitable[Any]] | None = None
-    """The same call as a coroutine; None for one that only blocks, which async code makes in a thread."""
+    """The same call as a coroutine; None for one that only blocks, which async code makes in a thread of its own."""
     seconds: float | None = None
     """Seconds to wait for it; None for no limit."""
 
@@ -47,11 +50,11 @@ def drive(steps: Steps[T]) -> T:
             try:
                 result: Any = None
                 if isinstance(step, Wait):
-                    time.sleep(step.seconds)
+                    time.sleep(max(step.seconds, 0))
                 else:
                     result = step.run() if step.seconds is None else call_within(step.seconds, step.run)
             except Exception as error:  # noqa: BLE001 - raised in the generator
-                step = steps.throw(error)
+                step = steps.throw(_as_raisable(error))
             else:
                 step = steps.send(result)
     except StopIteration as end:
@@ -66,17 +69,14 @@ async def adrive(steps: Steps[T]) -> T:
             try:
                 result: Any = None
                 if isinstance(step, Wait):
-                    await asyncio.sleep(step.seconds)
-                elif step.arun is None:
-                    result = await asyncio.to_thread(step.run)
-                elif step.seconds is None:
-                    result = await step.arun()
+                    await asyncio.sleep(max(step.seconds, 0))
                 else:
-                    result = await acall_within(step.seconds, step.arun())
+                    made = in_thread(step.run) if step.arun is None else step.arun()
+                    result = await (made if step.seconds is None else acall_within(step.seconds, made))
             except SystemExit:  # in a task it would end the event loop
                 step = steps.throw(CallEndedError("SystemExit"))
             except Exception as error:  # noqa: BLE001 - see `drive`
-                step = steps.throw(error)
+                step = steps.throw(_as_raisable(error))
             else:
                 step = steps.send(result)
     except StopIteration as end:
@@ -97,27 +97,73 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
     Raises:
         CallAbandonedError: It took longer; its daemon thread goes on.
         CallEndedError: It raised SystemExit or the like.
+        KeyboardInterrupt: It raised that, which ends the run as Ctrl-C does.
     """
-    outcome: list[T] = []
-    raised: list[Exception] = []
+    ended = threading.Event()
+    outcome = _start(call, ended.set)
+    if not ended.wait(min(max(seconds, 0), threading.TIMEOUT_MAX)):
+        raise CallAbandonedError(f"abandoned after {seconds:.1f} s")
+    return outcome.result()
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Make a sync call in a thread of its own and await it.
+
+    Not in the event loop's executor, where LangChain runs sync tools and models: calls that hang would fill its few
+    threads, hold up whatever else the loop runs, and keep the program from ending.
+
+    Raises:
+        CallEndedError: It raised SystemExit or the like.
+        KeyboardInterrupt: It raised that.
+    """
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # nobody waits any more: the loop is closed
+            loop.call_soon_threadsafe(ended.set)
+
+    outcome = _start(call, tell)
+    await ended.wait()
+    return outcome.result()
+
+
+@dataclass
+class _Outcome(Generic[T]):
+    """What became of a call in a thread."""
+
+    value: T | None = None
+    error: BaseException | None = None
+
+    def result(self) -> T:
+        """Return what the call returned, or raise what it raised."""
+        if self.error is not None:
+            raise self.error
+        return cast("T", self.value)
+
+
+def _start(call: Callable[[], T], tell: Callable[[], None]) -> _Outcome[T]:
+    """Start a call in a daemon thread, in the caller's context; `tell` is called when the outcome is there."""
+    outcome, context = _Outcome[T](), copy_context()
 
     def run() -> None:
         try:
-            outcome.append(context.run(call))
-        except Exception as error:  # noqa: BLE001 - raised in the caller's thread
-            raised.append(error)
+            outcome.value = context.run(call)
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised where the call was made
+            outcome.error = _as_raisable(error)
         except BaseException as error:  # noqa: BLE001 - it ends this call only
-            raised.append(CallEndedError(type(error).__name__))
+            outcome.error = CallEndedError(type(error).__name__)
+        tell()
 
-    context = copy_context()
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(max(seconds, 0))
-    if raised:
-        raise raised[0]
-    if not outcome:
-        raise CallAbandonedError(f"abandoned after {seconds:.1f} s")
-    return outcome[0]
+    threading.Thread(target=run, daemon=True).start()
+    return outcome
+
+
+def _as_raisable(error: _E) -> _E | RuntimeError:
+    """Return an error that generators and coroutines let through: to them StopIteration means that they are done."""
+    if isinstance(error, StopIteration | StopAsyncIteration):
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 async def acall_within(seconds: float, call: Awaitable[T]) -> T:

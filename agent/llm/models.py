@@ -5,14 +5,15 @@ import os
 import threading
 from collections.abc import Generator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
 
 from plan_execute.agent.codes import Role
 from plan_execute.agent.context import Context, ModelSpec, check_model_name
 from plan_execute.agent.errors import ConfigurationError, ModelError
-from plan_execute.agent.llm.calls import Call, drive
+from plan_execute.agent.llm.calls import Call, drive, in_thread
 
 if TYPE_CHECKING:
     from plan_execute.agent.small_models.compact import CompactForms
@@ -116,6 +117,17 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
     return loaded
 
 
+def is_blocking(model: BaseChatModel) -> bool:
+    """Tell whether a model has no async form of its own; LangChain makes one of any model, by the loop's threads."""
+    kind, base = type(model), BaseChatModel
+    return (kind._agenerate, kind._astream, kind.ainvoke) == (base._agenerate, base._astream, base.ainvoke)
+
+
+def in_threads(model: BaseChatModel) -> BaseChatModel:
+    """Make a model fit for a ReAct loop in async code: one that blocks is called in threads of its own."""
+    return cast("BaseChatModel", _InThread(model)) if is_blocking(model) else model
+
+
 def is_compact(model: BaseChatModel) -> bool:
     """Tell whether a model needs the compact forms: `metadata={"compact": True}` on any chat model."""
     return bool((model.metadata or {}).get("compact"))
@@ -190,3 +202,33 @@ def _base_url() -> str | None:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
+
+
+class _InThread(Runnable[Any, Any]):
+    """A model that blocks, or what was bound to it, awaited in a thread of its own."""
+
+    def __init__(self, model: Any) -> None:
+        """Wrap a chat model, whose other attributes can still be read."""
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        """Read an attribute of the model."""
+        if name.startswith("__"):  # a copy asks before there is a model
+            raise AttributeError(name)
+        return getattr(self._model, name)
+
+    def bind_tools(self, *args: Any, **kwargs: Any) -> "_InThread":
+        """Bind tools to the model."""
+        return _InThread(self._model.bind_tools(*args, **kwargs))
+
+    def bind(self, **kwargs: Any) -> "_InThread":
+        """Bind arguments to the model."""
+        return _InThread(self._model.bind(**kwargs))
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model."""
+        return self._model.invoke(*args, **kwargs)
+
+    async def ainvoke(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model in a thread."""
+        return await in_thread(partial(self._model.invoke, *args, **kwargs))

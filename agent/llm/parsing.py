@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage, ToolCall
 from pydantic import BaseModel, ValidationError
 
 from plan_execute.agent.failures import describe_error
+from plan_execute.agent.truncation import json_safe
 
 REPAIR_LIMIT = 200_000
 """Most characters of JSON that are repaired: the time it takes grows faster than the text."""
@@ -111,7 +112,7 @@ def read_reply(output: Any, schema: type[BaseModel] | dict[str, Any]) -> Reply:
             return Reply(error=output)
         objection = f"It cannot be parsed: {describe_error(output)}"
     else:
-        message, objection = output if isinstance(output, AIMessage) else None, ""
+        message, objection = json_safe(output) if isinstance(output, AIMessage) else None, ""
     if message is None:
         plain = parsed or _plain(output)
         return Reply(data=plain, objection=objection or ("" if plain else "It is empty."))

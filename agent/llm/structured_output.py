@@ -15,15 +15,17 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableParallel, RunnableSequence
 from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
+from plan_execute.agent.build import Node
 from plan_execute.agent.codes import Role
 from plan_execute.agent.context import Context
 from plan_execute.agent.failures import classify_error, describe_error, http_status, retry_after, retry_delay
 from plan_execute.agent.llm.calls import Call, Steps, Wait, adrive, drive
+from plan_execute.agent.llm.models import is_blocking
 from plan_execute.agent.llm.parsing import Reply, json_schema_of, read_reply
 from plan_execute.agent.prompts import in_words
 
@@ -199,7 +201,7 @@ def _ask(question: Question, refused: set[Method], ignored: set[Method], config:
         try:
             result = yield Call(
                 run=partial(runnable.invoke, messages, config),
-                arun=partial(runnable.ainvoke, messages, config),
+                arun=None if is_blocking(question.model) else partial(runnable.ainvoke, messages, config),
                 seconds=question.seconds,
             )
         except GraphBubbleUp:
@@ -267,9 +269,19 @@ def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
     if method == "json_schema":
         schema, options = _strict(schema), {"strict": True, **options}
     try:
-        return question.model.with_structured_output(schema, include_raw=True, method=method, **options)
+        runnable = question.model.with_structured_output(schema, include_raw=True, method=method, **options)
+        return _without_pool(cast("Runnable[Any, Any]", runnable))
     except TypeError:  # a custom model may take fewer arguments
         return question.model.with_structured_output(schema, **options)
+
+
+def _without_pool(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """Let a model be asked in the calling thread: LangChain's own pool waits at the exit for a call that hangs."""
+    if isinstance(runnable, RunnableSequence) and isinstance(runnable.first, RunnableParallel):
+        steps = runnable.first.steps__
+        if steps.keys() == {"raw"}:
+            return RunnableSequence(steps["raw"], Node(lambda raw: {"raw": raw}, "raw"), *runnable.steps[1:])
+    return runnable
 
 
 def _messages(question: Question, method: Method) -> list[BaseMessage]:

@@ -38,7 +38,7 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
     update: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "objective": objective,
-        "settings": context.freeze(),
+        "settings": context.freeze(build.defaults),
         "plan": None,
         "milestones": Overwrite({}),
         "decision": None,

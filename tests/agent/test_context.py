@@ -1,12 +1,21 @@
 """Which settings there are, and which wins."""
 
+from typing import Any
+
 import pytest
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
 
-from plan_execute.agent.context import Context, effective_context, make_context
+from plan_execute.agent.context import MODEL_FIELDS, Context, effective_context, make_context
 from plan_execute.agent.errors import ConfigurationError
+from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
-from tests.fakes import ScriptedModel
+from plan_execute.graphs.plan_execute import PlanExecuteAgent
+from tests.fakes import Answer, Asked, ScriptedModel, heavy, milestone, plan, report, synthesis
+
+ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "Think."}]}
 
 
 def test_every_field_has_a_title_a_description_and_a_default() -> None:
@@ -104,3 +113,47 @@ def test_model_instance_stays_with_the_graph_when_settings_are_frozen() -> None:
     in_force = effective_context(Context(planner_model=model), frozen, None)
     assert in_force.planner_model is model
     assert in_force.executor_model == "openai:x"
+
+
+def run_until_stopped(role: str, context: dict[str, Any]) -> tuple[PlanExecuteAgent, RunnableConfig, ScriptedModel]:
+    """Begin a run whose models are the graph's, but for those passed; it stops for a review."""
+
+    def anything(asked: Asked) -> Answer:
+        return synthesis() if asked.tools == ["Synthesis"] else report()
+
+    own = ScriptedModel(anything)
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("Think.", tools=[]))), own, checkpointer=InMemorySaver(), context={"review": "first"}
+    )
+    config: RunnableConfig = {"configurable": {"thread_id": role}}
+    assert "__interrupt__" in agent.invoke(ASKED, config, context=Context(**context))
+    return agent, config, own
+
+
+@pytest.mark.parametrize("role", MODEL_FIELDS)
+def test_run_is_not_resumed_on_other_models_than_the_instances_it_began_with(role: str) -> None:
+    passed = heavy(plan(milestone("Think.", tools=[]))) if role == "planner_model" else ScriptedModel([report()])
+    agent, config, own = run_until_stopped(role, {role: passed})
+    before = agent.get_state(config)
+    resumes: tuple[Command[Any] | None, ...] = (None, Command(resume={"type": "approve"}))
+    for resume in resumes:
+        for context in (None, Context(max_replans=1)):
+            with pytest.raises(ConfigurationError, match=f"{role!r} is missing.*Resume it with"):
+                agent.invoke(resume, config, context=context)
+    assert agent.get_state(config).values == before.values
+    assert own.asked == []
+    resumed = agent.invoke(Command(resume={"type": "approve"}), config, context=make_context({role: passed}))
+    assert resumed["status"] in {"completed", "partial"}
+
+
+def test_new_request_on_a_thread_needs_no_model_of_an_earlier_run() -> None:
+    agent, config, own = run_until_stopped("executor", {"executor_model": ScriptedModel([report()])})
+    agent.invoke(ASKED, config)
+    assert agent.invoke(Command(resume={"type": "approve"}), config)["status"] == "completed"
+    assert own.asked
+
+
+def test_run_on_the_graphs_own_instances_is_resumed_on_them() -> None:
+    agent, config, own = run_until_stopped("executor", {"max_replans": 1})
+    assert agent.invoke(Command(resume={"type": "approve"}), config)["status"] == "completed"
+    assert own.asked

@@ -2,11 +2,14 @@
 
 import os
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 from syrupy.assertion import SnapshotAssertion
 
@@ -587,3 +590,34 @@ async def test_model_that_cannot_be_loaded_ends_in_a_typed_abort(role: str, code
         assert (output["status"], output["error"]["code"]) == ("aborted", code)
         assert "nowhere.gguf" in output["error"]["message"]
     assert models["planner_model"].asked == []
+
+
+@pytest.mark.parametrize("context", [{}, {"max_parallel": 2}, {"max_parallel": 2, "verify": "model"}])
+async def test_run_whose_events_are_streamed_ends_like_any_other(context: dict[str, Any]) -> None:
+    def light(asked: Asked) -> Answer:
+        return {"done": True, "reason": "seen"} if asked.tools == ["Verification"] else diligent(asked)
+
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a"), milestone("b"))), ScriptedModel(light), [look_up], context=context
+    )
+    output = await agent.ainvoke(ASKED)
+    host = StateGraph(MessagesState)
+    host.add_node("agent", agent)
+    host.add_edge(START, "agent")
+    graphs: list[tuple[Runnable[Any, Any], Iterable[str]]] = [(agent, output), (host.compile(), ["messages"])]
+    for graph, keys in graphs:
+        events = [event async for event in graph.astream_events(ASKED, version="v2") if not event["parent_ids"]]
+        ended = {key: value for key, value in events[-1]["data"]["output"].items() if key in keys}
+        assert [message.text for message in ended["messages"]] == [message.text for message in output["messages"]]
+        assert ended.get("usage", output["usage"]) == output["usage"]
+        assert ended.get("milestones", output["milestones"]).keys() == output["milestones"].keys()
+
+
+async def test_success_claimed_without_evidence_is_none_where_events_are_streamed() -> None:
+    agent = create_plan_execute_agent(
+        heavy(plan(milestone("a"))), ScriptedModel([report("made up")]), [look_up], context={"max_replans": 0}
+    )
+    events = [event async for event in agent.astream_events(ASKED, version="v2") if not event["parent_ids"]]
+    ended = events[-1]["data"]["output"]
+    assert ended["status"] == "aborted"
+    assert ended["milestones"]["m1"]["failure"]["code"] == "no_evidence"
