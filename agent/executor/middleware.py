@@ -148,7 +148,10 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
             messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
         )
         names = [tool.name for tool in tools if isinstance(tool, BaseTool)]
-        reply = read_textual_calls((yield call(request)).result[0], names, MilestoneReport)
+        said = (yield call(request)).result[0]
+        reply = read_textual_calls(said, names, MilestoneReport)
+        if reply is not said and pad.has_made(reply.tool_calls):
+            reply = said  # a weak model begins its report with the calls it has made
         turns_left = context.max_model_calls - pad.tally["turns"]
         before: list[AIMessage | HumanMessage] = []
         if not reply.tool_calls and reply.text and not forms and turns_left >= 2 and (limit or pad.may_report):

@@ -137,6 +137,11 @@ class Scratchpad:
         """Whether success may be reported: a call of a granted tool has succeeded, or no tool was granted."""
         return self.has_evidence or not self.brief["tools"]
 
+    def has_made(self, calls: Sequence[ToolCall]) -> bool:
+        """Whether each of these calls has been made and has succeeded."""
+        made = [(record["tool"], record["args"]) for record in self.tally["calls"] if record["ok"]]
+        return bool(calls) and all((call["name"], call["args"]) in made for call in calls)
+
     def limit_reached(self, steps: int = STEPS_FOR_TURN) -> str | None:
         """Name the limit that leaves the model nothing to do but to report; None while none is reached.
 

@@ -45,6 +45,12 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>", re.IGNORECASE)
 """The start of a part of a reply in OpenAI's harmony format; the part named `final` is what the model says."""
 _WRAPPING = re.compile(r"```[\w-]*|</?\|?[A-Za-z_][\w.:|-]*\|?>|\[/?TOOL_CALLS?\]|<\|[^<>|]*\|>")
 """What surrounds a tool call written as text: fences, tags, special tokens."""
+_MADE_UP = re.compile(
+    r"<(results?|tool_(?:response|result|output)s?|output|observation|response|status|missing|surprise)>"
+    r"(?:.*?</\1>|(?!.*</\1>).*\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What a model writes for the result of a call that it only begins to make, or for the report after it."""
 _TAGGED_CALL = re.compile(r"<function=([\w.-]+)>(.*?)(?:</function>|\Z)", re.DOTALL)
 _TAGGED_ARGUMENT = re.compile(r"<parameter=([\w.-]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
 """A tool call as Qwen3-Coder and Llama models write it, and one of its arguments."""
@@ -159,7 +165,8 @@ def read_textual_calls(message: AIMessage, tools: Collection[str], report: type[
     """Read the tool calls of a message that consists of nothing else, written as text.
 
     Models without a tool format of their own write them fenced, in tags, or bare. JSON beside prose is not a call: a
-    model may quote what a tool or a document says.
+    model may quote what a tool or a document says. What a model writes for the result of its call, in tags or as JSON,
+    it has made up.
 
     Args:
         message: The reply of a model.
@@ -168,13 +175,16 @@ def read_textual_calls(message: AIMessage, tools: Collection[str], report: type[
             is left out, as it was written before their results.
 
     Returns:
-        The message with its calls in place of the text, or the message itself.
+        The message with its calls in place of the text, or the message itself. Of a truncated message, in which a
+        model writes call after call, only the first.
     """
     if message.tool_calls or not message.text.strip():
         return message
-    found = _tagged_calls(message.text) or _written_calls(without_thoughts(message.text), report)
+    said, truncated = without_thoughts(message.text), _ending(message) in CUT_OFF
+    found = _tagged_calls(said) or _written_calls(_MADE_UP.sub("", said), report, truncated=truncated)
+    found = found or _written_calls(said, report, truncated=truncated)
     calls: list[ToolCall] = []
-    for name, args in found:
+    for name, args in found[:1] if truncated else found:
         known = next((tool for tool in (*tools, report.__name__) if _is_called(name, tool)), None)
         if known is None:
             return message
@@ -270,8 +280,11 @@ def _called_name(item: dict[str, Any]) -> str | None:
     return next(names, None) if item.keys() & set(ARGUMENTS) else None
 
 
-def _written_calls(text: str, report: type[BaseModel]) -> list[tuple[str, dict[str, Any]]]:
-    """Read the calls in a text of nothing but calls, as JSON or as Python writes them; none if there is more."""
+def _written_calls(text: str, report: type[BaseModel], *, truncated: bool) -> list[tuple[str, dict[str, Any]]]:
+    """Read the calls in a text of nothing but calls, as JSON or as Python writes them; none if there is more.
+
+    Other JSON after a call does not count. Of a truncated text, what is complete counts.
+    """
     bare = _WRAPPING.sub("\n", text).strip()
     if bare.startswith("{{"):
         bare = bare.replace("{{", "{").replace("}}", "}")
@@ -281,13 +294,15 @@ def _written_calls(text: str, report: type[BaseModel]) -> list[tuple[str, dict[s
         try:
             item, end = decoder.raw_decode(rest)
         except (ValueError, RecursionError):
-            if items or not rest.endswith("}") or not _OBJECT_START.match(rest):
+            if truncated and items:
+                break
+            if items or truncated or not rest.endswith("}") or not _OBJECT_START.match(rest):
                 return _python_call(bare)
             item, end = _repair(rest), len(rest)
         items += item if isinstance(item, list) else [item]
         rest = rest[end:].strip(" \r\n\t,;")
     calls = [_call_in(item, report) for item in items]
-    return [call for call in calls if call is not None] if all(calls) else []
+    return [call for call in calls if call is not None] if calls and calls[0] is not None else []
 
 
 def _call_in(item: Any, report: type[BaseModel]) -> tuple[str, dict[str, Any]] | None:
@@ -307,9 +322,8 @@ def _call_in(item: Any, report: type[BaseModel]) -> tuple[str, dict[str, Any]] |
 
 def _tagged_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
     """Read calls in XML-like tags, if a message has nothing else: `<function=name>`, with arguments in tags or JSON."""
-    said = without_thoughts(text)
-    found = [(name, body, dict(_TAGGED_ARGUMENT.findall(body))) for name, body in _TAGGED_CALL.findall(said)]
-    if not found or _WRAPPING.sub("", _TAGGED_CALL.sub("", said)).strip():
+    found = [(name, body, dict(_TAGGED_ARGUMENT.findall(body))) for name, body in _TAGGED_CALL.findall(text)]
+    if not found or _WRAPPING.sub("", _TAGGED_CALL.sub("", text)).strip():
         return []
     return [(name, args or _object_in(body) or {}) for name, body, args in found]
 

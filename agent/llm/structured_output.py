@@ -37,6 +37,10 @@ Method = Literal["json_schema", "function_calling", "prompt"]
 METHODS: tuple[Method, ...] = get_args(Method)
 """Ordered by what they guarantee, the most first."""
 
+LONGEST_TEXT = 4_000
+LONGEST_LIST = 20
+"""Most characters of a text, and items of a list, where a server may enforce any schema."""
+
 FINAL_CALL_SECONDS = 60.0
 """Seconds that the last model call has when the run's budget of seconds is used up."""
 
@@ -267,7 +271,9 @@ def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
     # and they would build its JSON schema for each question, which takes milliseconds.
     schema, options = json_schema_of(question.schema), question.options
     if method == "json_schema":
-        schema, options = _strict(schema), {"strict": True, **options}
+        # Servers that enforce any schema, but are strict about none, serve models of which nothing is known.
+        strict = bool(question.model.profile)
+        schema, options = _strict(schema) if strict else _bounded(_strict(schema)), {"strict": strict, **options}
     try:
         runnable = question.model.with_structured_output(schema, include_raw=True, method=method, **options)
         return _without_pool(cast("Runnable[Any, Any]", runnable))
@@ -308,6 +314,34 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
     if "properties" in strict:
         strict |= {"required": list(strict["properties"]), "additionalProperties": False}
     return strict
+
+
+def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with limits on texts and lists, which weak models write on and on, and without any need for null.
+
+    What the caller asks for in a form of his own stays as it is.
+    """
+    bounded: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in {"properties", "$defs"}:
+            bounded[key] = {
+                name: form if name == "structured_response" else _bounded(form) for name, form in value.items()
+            }
+        elif isinstance(value, list):
+            bounded[key] = [_bounded(item) if isinstance(item, dict) else item for item in value]
+        else:
+            bounded[key] = _bounded(value) if isinstance(value, dict) else value
+    if "properties" in bounded:
+        bounded["required"] = [name for name, form in bounded["properties"].items() if not _is_nullable(form)]
+    if schema.get("type") == "string" and "enum" not in schema:
+        bounded.setdefault("maxLength", LONGEST_TEXT)
+    if schema.get("type") == "array":
+        bounded.setdefault("maxItems", LONGEST_LIST)
+    return bounded
+
+
+def _is_nullable(schema: dict[str, Any]) -> bool:
+    return any(option.get("type") == "null" for option in schema.get("anyOf", ()))
 
 
 def _address(model: BaseChatModel) -> str | None:

@@ -77,6 +77,9 @@ def test_words_about_thoughts_inside_an_answer_stay() -> None:
         "<tool_call>\n<function=query>\n<parameter=sql>\nSELECT 1\n</parameter>\n</function>\n</tool_call>",
         'query(sql="SELECT 1")',
         f"{json.dumps(CALL)}\n{json.dumps({'name': 'MilestoneReport', 'arguments': REPORT})}",
+        f'{json.dumps(CALL)}\n{{"customers": 50}}',
+        f"<tools>\n{json.dumps(CALL)}\n</tools>\n<result>\n50\n</result>\n<missing>\nnull\n</missing>\n</tools>",
+        f"<tool_call>{json.dumps(CALL)}</tool_call>\n<tool_response>\nThere are 50 customers.",
     ],
 )
 def test_a_message_that_is_nothing_but_a_call_is_that_call(text: str) -> None:
@@ -91,6 +94,7 @@ def test_a_message_that_is_nothing_but_a_call_is_that_call(text: str) -> None:
         json.dumps(REPORT),
         "{{" + json.dumps(REPORT)[1:-1] + "}}",
         f"```json\n{json.dumps({'name': 'milestone_report', 'arguments': REPORT})}\n```",
+        f"<result>\n80\n</result>\n<MilestoneReport>\n{json.dumps(REPORT)}\n</MilestoneReport>",
     ],
 )
 def test_a_report_may_come_without_its_name(text: str) -> None:
@@ -98,11 +102,20 @@ def test_a_report_may_come_without_its_name(text: str) -> None:
     assert [(call["name"], call["args"]["result"]) for call in message.tool_calls] == [("MilestoneReport", "80")]
 
 
+@pytest.mark.parametrize("rest", [json.dumps(CALL)[:-9], f"{json.dumps(CALL)}\n" * 9, "<result>There are"])
+def test_first_of_endless_calls_counts(rest: str) -> None:
+    said = AIMessage(f"<tools>\n{json.dumps(CALL)}\n{rest}", response_metadata={"finish_reason": "length"})
+    message = read_textual_calls(said, ["query"], MilestoneReport)
+    assert [(call["name"], call["args"]) for call in message.tool_calls] == [("query", {"sql": "SELECT 1"})]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         f"The page says: {json.dumps(CALL)}",
         f"{json.dumps(CALL)} is what the document asks for.",
+        f"<result>{json.dumps(CALL)}</result> is what it says.",
+        f'{{"customers": 50}}\n{json.dumps(CALL)}',
         '{"name": "launch", "arguments": {}}',
         '{"name": "query", "price": 3}',
         f"<think>{json.dumps(CALL)}</think>It is done.",
