@@ -16,7 +16,7 @@ from plan_execute.agent.truncation import json_safe, truncate_middle
 CALL_BLOCKS = frozenset({"tool_use", "function_call", "custom_tool_call", "tool_call", "tool_call_chunk"})
 """Types of the content blocks in which providers' integrations keep a tool call."""
 STAND_IN = "OK."
-"""What an AI message says that said nothing: services refuse an empty one, and a human message next to a tool's."""
+"""What an AI message says that said nothing, or that has to stand before a human message."""
 MALFORMED = "Not run: the arguments are not a JSON object: {}\nSend the call again, with valid JSON."
 _SHOWN_ARGS = 200
 """Most characters of a call's malformed arguments that the model is shown."""
@@ -66,14 +66,14 @@ def sendable(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     """Put messages into a form that the strictest service takes.
 
     Anthropic, Bedrock and Mistral refuse an AI message without text or calls, Mistral a human message right after the
-    result of a tool.
+    result of a tool, and some chat templates of open-weights models one after another human message.
     """
     ordered: list[AnyMessage] = []
     for message in messages:
         if isinstance(message, AIMessage) and not message.tool_calls and not message.text.strip():
             ordered.append(AIMessage(STAND_IN, id=message.id))
             continue
-        if isinstance(message, HumanMessage) and ordered and isinstance(ordered[-1], ToolMessage):
+        if isinstance(message, HumanMessage) and ordered and isinstance(ordered[-1], HumanMessage | ToolMessage):
             ordered.append(AIMessage(STAND_IN))
         ordered.append(message)
     return ordered
