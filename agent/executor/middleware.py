@@ -151,13 +151,13 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         if not forms:
             request = request.override(messages=sendable(request.messages))
         names = [tool.name for tool in tools if isinstance(tool, BaseTool)]
+        before: list[AIMessage | HumanMessage] = []
 
         def read(response: ModelResponse[Any]) -> tuple[AIMessage, list[ToolMessage]]:
             reply = response.result[0]
             assert isinstance(reply, AIMessage)
             return received(read_textual_calls(reply, names, MilestoneReport), [*pad.messages, *before], name)
 
-        before: list[AIMessage | HumanMessage] = []
         reply, malformed = read((yield call(request)))
         turns_left = context.max_model_calls - pad.tally["turns"]
         if not reply.tool_calls and reply.text and not forms and turns_left >= 2 and (limit or pad.may_report):
