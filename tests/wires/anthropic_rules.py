@@ -12,7 +12,7 @@ from pydantic import SecretStr, TypeAdapter
 from tests.wires.serving import (
     Asked,
     Call,
-    Refused,
+    RefusedError,
     Response,
     Says,
     Turn,
@@ -35,6 +35,8 @@ KINDS = {
     500: "api_error",
     529: "overloaded_error",
 }
+BOUNDS = {"integer": ("minimum", "maximum"), "string": ("minLength", "maxLength"), "array": ("maxItems",)}
+"""What structured outputs do not take, by type."""
 _request: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
 
 
@@ -48,7 +50,13 @@ class Anthropic:
 
         def make(model: str, **options: Any) -> Callable[[], BaseChatModel]:
             return lambda: ChatAnthropic(
-                model_name=model, base_url=url, api_key=SecretStr("key"), max_retries=0, timeout=60, stop=None, **options
+                model_name=model,
+                base_url=url,
+                api_key=SecretStr("key"),
+                max_retries=0,
+                timeout=60,
+                stop=None,
+                **options,
             )
 
         thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4096}
@@ -63,40 +71,41 @@ class Anthropic:
 
     def read(self, path: str, body: Mapping[str, Any]) -> Asked:
         """Read a request, or refuse it."""
-        assert path.split("?")[0] == "/v1/messages", path
+        assert path.split("?", maxsplit=1)[0] == "/v1/messages", path
         check_types(_request, {key: value for key, value in body.items() if key != "stream"})
         if unknown := body.keys() - MessageCreateParamsNonStreaming.__annotations__.keys():
-            raise Refused(f"{unknown.pop()}: Extra inputs are not permitted")
+            raise RefusedError(f"{unknown.pop()}: Extra inputs are not permitted")
         turns = [Turn("system", _text(body.get("system", "")))]
         thinks = body.get("thinking", {}).get("type") in {"enabled", "adaptive"}
         choice = body.get("tool_choice", {})
         if thinks and choice.get("type") in {"any", "tool"}:
-            raise Refused("Thinking may not be enabled when tool_choice forces tool use.")
+            raise RefusedError("Thinking may not be enabled when tool_choice forces tool use.")
         if thinks and body["max_tokens"] <= body["thinking"].get("budget_tokens", 0):
-            raise Refused("`max_tokens` must be greater than `thinking.budget_tokens`.")
+            raise RefusedError("`max_tokens` must be greater than `thinking.budget_tokens`.")
         if thinks and body.get("temperature", 1) != 1:
-            raise Refused("`temperature` may only be set to 1 when thinking is enabled.")
+            raise RefusedError("`temperature` may only be set to 1 when thinking is enabled.")
         for tool in body.get("tools", []):
             if tool["input_schema"].get("type") != "object":
-                raise Refused("tools.0.custom.input_schema.type: Field required")
+                raise RefusedError("tools.0.custom.input_schema.type: Field required")
         if schema := (body.get("output_config") or {}).get("format", {}).get("schema"):
             _check_schema(schema)
         messages = body["messages"]
         if messages[0]["role"] != "user":
-            raise Refused('messages: first message must use the "user" role')
+            raise RefusedError('messages: first message must use the "user" role')
         if messages[-1]["role"] != "user":
-            raise Refused(
-                "This model does not support assistant message prefill. "
-                "The conversation must end with a user message."
+            raise RefusedError(
+                "This model does not support assistant message prefill. The conversation must end with a user message."
             )
         for place, message in enumerate(messages):
             turns += self._turns(place, message)
         if any(turn.calls for turn in turns) and not body.get("tools"):
-            raise Refused("Requests which have `tool_use` or `tool_result` blocks in `messages` must define `tools`.")
+            raise RefusedError(
+                "Requests which have `tool_use` or `tool_result` blocks in `messages` must define `tools`."
+            )
         check_pairs(
             turns,
-            unanswered="messages: `tool_use` ids were found without `tool_result` blocks immediately after: {ids}. Each "
-            "`tool_use` block must have a corresponding `tool_result` block in the next message.",
+            unanswered="messages: `tool_use` ids were found without `tool_result` blocks immediately after: {ids}. "
+            "Each `tool_use` block must have a corresponding `tool_result` block in the next message.",
             unasked="messages: unexpected `tool_use_id` found in `tool_result` blocks: {ids}. Each `tool_result` block "
             "must have a corresponding `tool_use` block in the previous message.",
             repeated="messages: `tool_use` ids must be unique",
@@ -110,25 +119,29 @@ class Anthropic:
     def _turns(self, place: int, message: Mapping[str, Any]) -> list[Turn]:
         content, role = message["content"], message["role"]
         if not content:
-            raise Refused(f"messages.{place}: all messages must have non-empty content except for the optional final one")
+            raise RefusedError(
+                f"messages.{place}: all messages must have non-empty content except for the optional final one"
+            )
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         results: list[Turn] = []
         calls: list[str] = []
         for number, block in enumerate(blocks):
             if block["type"] == "text" and not block["text"].strip():
-                raise Refused("messages: text content blocks must contain non-whitespace text")
+                raise RefusedError("messages: text content blocks must contain non-whitespace text")
             if block["type"] == "tool_result":
                 if role != "user" or len(results) < number:
-                    raise Refused(f"messages.{place}: `tool_result` blocks must come first in a user message")
+                    raise RefusedError(f"messages.{place}: `tool_result` blocks must come first in a user message")
                 results.append(Turn("tool", _text(block.get("content", "")), result_of=block["tool_use_id"]))
             if block["type"] == "tool_use":
                 if not ID.match(block["id"]):
-                    raise Refused(f"messages.{place}.content.{number}.tool_use.id: String should match '{ID.pattern}'")
+                    raise RefusedError(
+                        f"messages.{place}.content.{number}.tool_use.id: String should match '{ID.pattern}'"
+                    )
                 calls.append(block["id"])
             if block["type"] == "thinking" and block["signature"] != _signature(block["thinking"]):
-                raise Refused(f"messages.{place}.content.{number}: Invalid `signature` in `thinking` block")
+                raise RefusedError(f"messages.{place}.content.{number}: Invalid `signature` in `thinking` block")
         if role == "assistant" and blocks[-1]["type"] == "thinking":
-            raise Refused(f"messages.{place}: The final block in an assistant message cannot be `thinking`.")
+            raise RefusedError(f"messages.{place}: The final block in an assistant message cannot be `thinking`.")
         text = _text([block for block in blocks if block["type"] == "text"])
         return results + ([Turn(role, text, calls)] if text or calls else [])
 
@@ -141,12 +154,20 @@ class Anthropic:
         if says.text:
             blocks.append({"type": "text", "text": says.text})
         for place, call in enumerate(says.calls):
-            blocks.append({"type": "tool_use", "id": f"toolu_{number:03}{place}", "name": call.tool, "input": call.args})
+            blocks.append(
+                {"type": "tool_use", "id": f"toolu_{number:03}{place}", "name": call.tool, "input": call.args}
+            )
         ending = says.ending or ("tool_use" if says.calls else "end_turn")
         usage = {"input_tokens": 10, "output_tokens": 5}
         message = {
-            **{"id": f"msg_{number}", "type": "message", "role": "assistant", "model": asked.body["model"]},
-            **{"content": blocks, "stop_reason": ending, "stop_sequence": None, "usage": usage},
+            "id": f"msg_{number}",
+            "type": "message",
+            "role": "assistant",
+            "model": asked.body["model"],
+            "content": blocks,
+            "stop_reason": ending,
+            "stop_sequence": None,
+            "usage": usage,
         }
         return _stream(message) if asked.stream else plain(message)
 
@@ -198,12 +219,16 @@ def _check_schema(schema: Any) -> None:
     if not isinstance(schema, dict):
         return
     if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-        raise Refused(
+        raise RefusedError(
             "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
         )
-    for kind, keys in {"integer": ("minimum", "maximum"), "string": ("minLength", "maxLength"), "array": ("maxItems",)}.items():
+    for kind, keys in {
+        "integer": ("minimum", "maximum"),
+        "string": ("minLength", "maxLength"),
+        "array": ("maxItems",),
+    }.items():
         if schema.get("type") == kind and (found := [key for key in keys if key in schema]):
-            raise Refused(f"output_config.format.schema: For '{kind}' type, properties {found} are not supported")
+            raise RefusedError(f"output_config.format.schema: For '{kind}' type, properties {found} are not supported")
     for item in schema.values():
         _check_schema(item)
 
@@ -216,8 +241,8 @@ def _check_thoughts(messages: list[Any]) -> None:
     content = messages[last]["content"]
     kinds = [block["type"] for block in content] if isinstance(content, list) else ["text"]
     if "tool_use" in kinds and kinds[0] not in {"thinking", "redacted_thinking"}:
-        raise Refused(
+        raise RefusedError(
             f"messages.{last}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{kinds[0]}`. When "
-            "`thinking` is enabled, a final `assistant` message must start with a thinking block (preceding the lastmost "
-            "set of `tool_use` and `tool_result` blocks)."
+            "`thinking` is enabled, a final `assistant` message must start with a thinking block (preceding the "
+            "lastmost set of `tool_use` and `tool_result` blocks)."
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
+from itertools import count, repeat
 from typing import Any, Literal, NamedTuple, Protocol
 
 from langchain_core.language_models import BaseChatModel
@@ -70,7 +70,7 @@ class Asked:
         return "\n".join(turn.text for turn in self.turns)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that the service does not take, in the words of the service."""
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -103,7 +103,7 @@ class Service(Protocol):
         """Read a request.
 
         Raises:
-            Refused: The service does not take it.
+            RefusedError: The service does not take it.
         """
         ...
 
@@ -129,9 +129,9 @@ class Server:
 
 
 @contextmanager
-def serve(service: Service, answer: Callable[[Asked], Answer]) -> Iterator[Server]:
-    """Serve on a free port of 127.0.0.1 until the block ends."""
-    numbers, lock = count(1), threading.Lock()
+def serve(service: Service, answer: Callable[[Asked], Answer], *, same_ids: bool = False) -> Iterator[Server]:
+    """Serve on a free port of 127.0.0.1 until the block ends; all answers can have the same ids."""
+    numbers, lock = repeat(0) if same_ids else count(1), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -139,7 +139,7 @@ def serve(service: Service, answer: Callable[[Asked], Answer]) -> Iterator[Serve
             try:
                 with lock:
                     response = self._respond(body)
-            except Refused as refused:
+            except RefusedError as refused:
                 server.refused.append(str(refused))
                 response = service.error(refused.status, str(refused))
             except Exception as error:
@@ -195,7 +195,9 @@ def events(*parts: tuple[str, Mapping[str, Any]] | Mapping[str, Any], end: str =
 
 def plain(body: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
     """Make a response of JSON."""
-    return Response(status, json.dumps(body).encode(), {name.replace("_", "-"): value for name, value in headers.items()})
+    return Response(
+        status, json.dumps(body).encode(), {name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def arguments(call: Call) -> str:
@@ -212,13 +214,13 @@ def check_types(kind: TypeAdapter[Any], body: Any) -> None:
     """Refuse a request that the types of the service's own client do not allow.
 
     Raises:
-        Refused: With the place of the first thing that is wrong.
+        RefusedError: With the place of the first thing that is wrong.
     """
     try:
         _exhaust(kind.validate_python(body))
     except ValidationError as error:
         first = error.errors()[0]
-        raise Refused(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise RefusedError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _exhaust(value: Any) -> None:
@@ -234,21 +236,21 @@ def check_pairs(turns: Sequence[Turn], *, unanswered: str, unasked: str, repeate
     """Refuse calls without a result in the turns that follow, results without a call, and ids that repeat.
 
     Raises:
-        Refused: With one of these messages, `{ids}` filled in.
+        RefusedError: With one of these messages, `{ids}` filled in.
     """
     seen: set[str] = set()
     waiting: list[str] = []
     for turn in turns:
         if turn.role == "tool":
             if turn.result_of not in waiting:
-                raise Refused(unasked.format(ids=turn.result_of))
+                raise RefusedError(unasked.format(ids=turn.result_of))
             waiting.remove(turn.result_of)
             continue
         if waiting:
-            raise Refused(unanswered.format(ids=", ".join(waiting)))
+            raise RefusedError(unanswered.format(ids=", ".join(waiting)))
         if repeated and (again := seen & set(turn.calls) or len(set(turn.calls)) < len(turn.calls)):
-            raise Refused(repeated.format(ids=again))
+            raise RefusedError(repeated.format(ids=again))
         seen |= set(turn.calls)
         waiting = list(turn.calls)
     if waiting:
-        raise Refused(unanswered.format(ids=", ".join(waiting)))
+        raise RefusedError(unanswered.format(ids=", ".join(waiting)))

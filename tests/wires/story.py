@@ -1,11 +1,11 @@
-"""What every service is made to say in turn: a run with parallel calls, an empty reply, a replan, a limit, a synthesis."""
+"""What every service is made to say: parallel calls, an empty reply, a failure, a last turn, prose, a synthesis."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import ToolException, tool
 
 from plan_execute.agent import prompts
@@ -39,7 +39,7 @@ def _look_up(*subjects: str) -> Sequence[Call]:
 
 
 def _report(status: str = "succeeded", result: str = "It is 42.") -> Call:
-    fields = {"missing": None, "surprise": None, "values": []}
+    fields: dict[str, Any] = {"missing": None, "surprise": None, "values": []}
     return Call("MilestoneReport", {"status": status, "result": result, **fields})
 
 
@@ -100,7 +100,7 @@ async def run_async(model: BaseChatModel) -> str:
 def run_create_agent(model: BaseChatModel) -> str:
     """Run LangChain's `create_agent` and say how it ended."""
     try:
-        ended = create_agent(model, [look_up, read_archive]).invoke({"messages": [("user", QUESTION)]})
+        ended = create_agent(model, [look_up, read_archive]).invoke({"messages": [HumanMessage(QUESTION)]})
     except Exception as error:  # noqa: BLE001 - whatever it raises is how it ended
         return type(error).__name__
     last = ended["messages"][-1]

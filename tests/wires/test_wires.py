@@ -1,4 +1,4 @@
-"""A run over the real integration package of each service, in front of a server that refuses what the service refuses."""
+"""A run over the real client of each service, in front of a server that refuses what the service refuses."""
 
 import pytest
 
@@ -24,4 +24,11 @@ def test_run_is_completed_and_no_request_refused(service: Service, variant: str)
 async def test_run_in_async_code_is_completed_and_no_request_refused(service: Service, variant: str) -> None:
     with serve(service, Story()) as server:
         ending = await run_async(service.models(server.url)[variant]())
+    assert (server.refused, server.broken, ending) == ([], [], "completed")
+
+
+@pytest.mark.parametrize(("service", "variant"), MODELS)
+def test_run_is_completed_although_all_ids_are_the_same(service: Service, variant: str) -> None:
+    with serve(service, Story(), same_ids=True) as server:
+        ending = run_sync(service.models(server.url)[variant]())
     assert (server.refused, server.broken, ending) == ([], [], "completed")
