@@ -54,7 +54,7 @@ from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Questio
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import Brief, new_id
-from plan_execute.agent.truncation import READER, READER_NAME
+from plan_execute.agent.truncation import READER, READER_NAME, json_safe
 
 REPORT_TOOL = convert_to_openai_tool(MilestoneReport)
 """The report as the model is offered it."""
