@@ -45,7 +45,7 @@ from plan_execute.agent.executor.tool_calls import (
     tool_event,
     tool_result_update,
 )
-from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, retry_after
+from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, refusal_in, retry_after
 from plan_execute.agent.interrupts import is_resuming
 from plan_execute.agent.llm.calls import Call, CallAbandonedError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import compact_forms, find_model, in_threads
@@ -164,7 +164,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
             before = [reply, HumanMessage(prompts.PUT_INTO_REPORT, id=new_id())]
             report = yield from report_of(model, pad, reply.text, seconds)
             reply, malformed = received(report, [*pad.messages, *before], name)
-        elif not reply.tool_calls and not limit and turns_left > 2:
+        elif not reply.tool_calls and not limit and turns_left > 2 and not refusal_in(reply):
             before = [reply, HumanMessage(prompts.NUDGE, id=new_id())]
             reply, malformed = read((yield call(request.override(messages=sendable([*request.messages, *before])))))
         response = checked_report(reply, malformed, pad, last=bool(limit))
