@@ -56,46 +56,55 @@ _TRANSIENT_NAMES = frozenset(
 """Names that providers, LangChain, requests, aiohttp and botocore give to transient errors."""
 _REFUSAL_NAMES = frozenset({"ModelRefusalError", "ContentFilterFinishReasonError"})
 _STATUS_BY_NAME = {
-    **{"ModelInvalidRequestError": 400, "ModelAuthenticationError": 401, "ModelPermissionDeniedError": 403},
-    **{"ModelNotFoundError": 404, "ModelRateLimitError": 429},
+    "ModelInvalidRequestError": 400,
+    "ModelAuthenticationError": 401,
+    "ModelPermissionDeniedError": 403,
+    "ModelNotFoundError": 404,
+    "ModelRateLimitError": 429,
 }
 """The statuses behind LangChain's own error classes."""
 _ABOUT_CONTENT = frozenset({None, 200, 400, 403, 422})
 _ABOUT_SIZE = frozenset({None, 200, 400, 413, 422, 500})
 """Statuses with which services refuse what was said, and how much."""
 _REFUSED = re.compile(
-    r"content[ _]?(filter|polic|management)|responsible ?ai|usage polic|was flagged|prohibited_content|requires moderation"
-    r"|blocked by (a |the )?(safety|guardrail|content)|guardrail_intervened|safety system",
+    r"content[ _]?(filter|polic|management)|responsible ?ai|usage polic|was flagged|prohibited_content"
+    r"|requires moderation|blocked by (a |the )?(safety|guardrail|content)|guardrail_intervened|safety system",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
-    r"context[ _-]?(length|window|size)|(prompt|input|request)[ _](is |was )?too[ _](long|large)|input tokens? (exceed|count)"
-    r"|too many (input )?tokens|maximum number of tokens|too large for model|exceed model maximum|when context the overflows",
+    r"context[ _-]?(length|window|size)|(prompt|input|request)[ _](is |was )?too[ _](long|large)"
+    r"|input tokens? (exceed|count)|too many (input )?tokens|maximum number of tokens|too large for model"
+    r"|exceed model maximum|when context the overflows",
     re.IGNORECASE,
 )
 _UNUSABLE = re.compile(
-    r"insufficient[ _]quota|credit balance|api[ _]?key (is )?(not valid|invalid|expired)|(invalid|incorrect) api[ _]?key"
+    r"insufficient[ _]quota|credit balance|api[ _]?key (is )?(not valid|invalid|expired)|(invalid"
+    r"|incorrect) api[ _]?key"
     r"|(does not|doesn't|not) support (tool|function)|support tool use|tool choice requires"
     r"|invalid model\b|model identifier|model_(not_found|decommissioned)|on-demand throughput",
     re.IGNORECASE,
 )
 _OVERLOADED = re.compile(
-    r"^(rate_?limit\w*|too_?many_?requests\w*|throttl\w*|overloaded\w*|resource_exhausted|(service)?unavailable\w*|(api|server)_error"
-    r"|internal\w*|deadline_exceeded|model(timeout|notready|streamerror)\w*)$",
+    r"^(rate_?limit\w*|too_?many_?requests\w*|throttl\w*|overloaded\w*|resource_exhausted"
+    r"|(service)?unavailable\w*|(api|server)_error|internal\w*"
+    r"|deadline_exceeded|model(timeout|notready|streamerror)\w*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 """Codes of a service that may answer another time."""
 _BUSY = re.compile(
-    r"too many requests|rate[ _-]?limit(s|ed)? (was |were |is |has been )?(exceeded|reached|hit)|rate[ _-]limited|exceeded (your |the )?"
-    r"(rate|quota)|throttl(ed|ing)|service (is )?(temporarily )?unavailable|bad gateway|gateway time-?out"
+    r"too many requests|rate[ _-]?limit(s|ed)? (was |were |is |has been )?(exceeded|reached|hit)|rate[ _-]limited"
+    r"|exceeded (your |the )?(rate|quota)|throttl(ed|ing)|service (is )?(temporarily )?unavailable|bad gateway"
+    r"|gateway time-?out"
     r"|\b(http|status|error|code)\W{0,3}(code)?\W{0,3}(429|502|503|504|529)\b",
     re.IGNORECASE,
 )
 """What tools say of a service that may answer another time."""
 _WAIT = re.compile(
-    r"(?:(?:try again|retry)\s+(?:in|after)|retrydelay\W+)\s*((?:[\d.]*\d\s*(?:ms|s|m|h)(?:ec\w*|in\w*|our\w*)?\s*)+)",
+    r"(?:(?:try again|retry)\s+(?:in|after)|retrydelay\W+)\s*"
+    r"((?:[\d.]*\d\s*(?:ms|s|m|h)(?:ec\w*|in\w*|our\w*)?\s*)+)",
     re.IGNORECASE,
 )
+"""What services say of how long to wait."""
 _PART = re.compile(r"([\d.]*\d)\s*(ms|s|m|h)", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ENDINGS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
@@ -113,11 +122,15 @@ def classify_error(error: BaseException) -> FailureCode:
     status, said, names = http_status(error), _said(error), _names(error)
     if names & _REFUSAL_NAMES or (status in _ABOUT_CONTENT and _REFUSED.search(said)):
         return "refusal"
-    if "ContextOverflowError" in names or (status in _ABOUT_SIZE and _TOO_LONG.search(said)):
+    if "ContextOverflowError" in names:
+        return "limit"
+    if _OVERLOADED.search(_codes(error)):
+        return "transient"
+    if status in _ABOUT_SIZE and _TOO_LONG.search(said):
         return "limit"
     if _UNUSABLE.search(said) and (status is None or 400 <= status < 500):
         return "model_unavailable"
-    if _is_transient(error) or _OVERLOADED.search(_codes(error)):
+    if _is_transient(error):
         return "transient"
     if status is not None:
         if status in _TRANSIENT_STATUS or 200 <= status < 300:
@@ -288,11 +301,12 @@ def _bodies(error: BaseException) -> Iterator[Any]:
 def _reason(error: BaseException) -> str | None:
     """Find the provider's own words in what it sent; None if it sent none."""
     for body in _bodies(error):
-        while isinstance(body, Mapping):
-            lower = {str(key).lower(): value for key, value in body.items()}
-            body = next((lower[key] for key in ("error", "message", "detail") if lower.get(key)), None)
-        if isinstance(body, str) and body.strip():
-            return sanitize(body)
+        said = body
+        while isinstance(said, Mapping):
+            lower = {str(key).lower(): value for key, value in said.items()}
+            said = next((lower[key] for key in ("error", "message", "detail") if lower.get(key)), None)
+        if isinstance(said, str) and said.strip():
+            return sanitize(said)
     return None
 
 
