@@ -1,13 +1,13 @@
 """The executor's middleware: limits a ReAct loop to its milestone's tools, calls and time, and checks its report."""
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.errors import GraphBubbleUp
@@ -22,6 +22,7 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import validation_problems
 from plan_execute.agent.events import emit
 from plan_execute.agent.executor.approval import CallDecision, decide_call
+from plan_execute.agent.executor.messages import received, sendable
 from plan_execute.agent.executor.receipts import has_effect, result_without_call
 from plan_execute.agent.executor.scratchpad import (
     REPORT,
@@ -44,7 +45,7 @@ from plan_execute.agent.executor.tool_calls import (
     tool_event,
     tool_result_update,
 )
-from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, retry_after
+from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, refusal_in, retry_after
 from plan_execute.agent.interrupts import is_resuming
 from plan_execute.agent.llm.calls import Call, CallAbandonedError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import compact_forms, find_model, in_threads
@@ -147,24 +148,32 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
             response_format=None,  # LangChain would force a call, which not every server takes or enforces
             messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
         )
+        if not forms:
+            request = request.override(messages=sendable(request.messages))
         names = [tool.name for tool in tools if isinstance(tool, BaseTool)]
-        said = (yield call(request)).result[0]
-        reply = read_textual_calls(said, names, MilestoneReport)
-        if reply is not said and pad.has_made(reply.tool_calls):
-            reply = said  # a weak model begins its report with the calls it has made
-        turns_left = context.max_model_calls - pad.tally["turns"]
         before: list[AIMessage | HumanMessage] = []
+
+        def read(response: ModelResponse[Any]) -> tuple[AIMessage, list[ToolMessage]]:
+            reply = response.result[0]
+            assert isinstance(reply, AIMessage)
+            called = read_textual_calls(reply, names, MilestoneReport)
+            if called is not reply and pad.has_made(called.tool_calls):
+                called = reply  # a weak model begins its report with the calls it has made
+            return received(called, [*pad.messages, *before], name)
+
+        reply, malformed = read((yield call(request)))
+        turns_left = context.max_model_calls - pad.tally["turns"]
         if not reply.tool_calls and reply.text and not forms and turns_left >= 2 and (limit or pad.may_report):
             before = [reply, HumanMessage(prompts.PUT_INTO_REPORT, id=new_id())]
-            reply = yield from report_of(model, pad, reply.text, seconds)
-        elif not reply.tool_calls and not limit and turns_left > 2:
+            report = yield from report_of(model, pad, reply.text, seconds)
+            reply, malformed = received(report, [*pad.messages, *before], name)
+        elif not reply.tool_calls and not limit and turns_left > 2 and not refusal_in(reply):
             before = [reply, HumanMessage(prompts.NUDGE, id=new_id())]
-            again = yield call(request.override(messages=[*request.messages, *before]))
-            reply = read_textual_calls(again.result[0], names, MilestoneReport)
-        response = checked_report(reply, pad, last=bool(limit))
+            reply, malformed = read((yield call(request.override(messages=sendable([*request.messages, *before])))))
+        response = checked_report(reply, malformed, pad, last=bool(limit))
         if limit and response.structured_response is None:
             response = ModelResponse([without_calls(response)])
-        return with_own_ids(ModelResponse([*before, *response.result], response.structured_response), name)
+        return ModelResponse([*before, *response.result], response.structured_response)
 
     def _call_tool(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Steps[Command[Any]]:
         """Make a call, unless it is refused or needs no tool; what a tool raises becomes its result."""
@@ -257,7 +266,9 @@ def report_of(model: BaseChatModel, pad: Scratchpad, said: str, seconds: float) 
     return AIMessage("", tool_calls=calls, usage_metadata=usage, response_metadata=metadata)
 
 
-def checked_report(reply: AIMessage, pad: Scratchpad, *, last: bool) -> ModelResponse[Any]:
+def checked_report(
+    reply: AIMessage, malformed: Sequence[ToolMessage], pad: Scratchpad, *, last: bool
+) -> ModelResponse[Any]:
     """Read the report in a reply, if it has one; it is rejected if it is not consistent with what was done.
 
     A claim of success without evidence, or with something missing, is rejected once; a second one is accepted here, and
@@ -265,15 +276,17 @@ def checked_report(reply: AIMessage, pad: Scratchpad, *, last: bool) -> ModelRes
 
     Args:
         reply: The reply of the model.
+        malformed: The results of its malformed calls.
         pad: The scratchpad before it.
         last: Whether this was the last turn.
 
     Returns:
-        The reply, followed by the result of each report; an accepted report as plain JSON.
+        The reply, followed by the results of its malformed calls and of each report; an accepted report as plain JSON.
     """
-    reports = [call for call in reply.tool_calls if call["name"] == REPORT]
+    answered = {result.tool_call_id for result in malformed}
+    reports = [call for call in reply.tool_calls if call["name"] == REPORT and call["id"] not in answered]
     if not reports:
-        return ModelResponse([reply])
+        return ModelResponse([reply, *malformed])
     report, objection = None, None
     try:
         report = MilestoneReport.model_validate(reports[0]["args"])
@@ -288,35 +301,10 @@ def checked_report(reply: AIMessage, pad: Scratchpad, *, last: bool) -> ModelRes
         if any(isinstance(m, ToolMessage) and m.content == objection for m in pad.messages):
             objection = None
     if report is None or objection is not None:
-        return ModelResponse([reply, *(tool_message(call, objection or "", "failed") for call in reports)])
+        rejections = [tool_message(call, objection or "", "failed") for call in reports]
+        return ModelResponse([reply, *malformed, *rejections])
     results = [tool_message(reports[0], "Report received.")]
     return ModelResponse([reply, *results], report.model_dump(mode="json"))
-
-
-def with_own_ids(response: ModelResponse[Any], name: str) -> ModelResponse[Any]:
-    """Give every message and every call a unique id of our own.
-
-    LangGraph replaces a message by another one with its id, and models and servers repeat ids or give none.
-
-    Args:
-        response: The reply of the model.
-        name: The model's, for the metadata of replies that do not name it.
-    """
-    result: list[BaseMessage] = []
-    ids: list[tuple[str | None, str]] = []
-    for message in response.result:
-        if isinstance(message, AIMessage):
-            calls = [{**call, "args": json_safe(call["args"]), "id": new_id()} for call in message.tool_calls]
-            ids = [(old["id"], new["id"]) for old, new in zip(message.tool_calls, calls, strict=True)]
-            metadata = {"model_name": name, **message.response_metadata}
-            update = {"id": new_id(), "tool_calls": calls, "response_metadata": metadata}
-            result.append(message.model_copy(update=update))
-        elif isinstance(message, ToolMessage):
-            new = next((new for old, new in ids if old == message.tool_call_id), message.tool_call_id)
-            result.append(message.model_copy(update={"id": new_id(), "tool_call_id": new}))
-        else:
-            result.append(message)
-    return ModelResponse(result=result, structured_response=response.structured_response)
 
 
 def without_calls(response: ModelResponse[Any]) -> AIMessage:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 from langchain.agents.middleware import AgentMiddleware
-from langchain_core.messages import ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
@@ -18,7 +18,7 @@ from langgraph.types import Command
 from plan_execute.agent.codes import FailureCode
 from plan_execute.agent.context import Context
 from plan_execute.agent.events import now
-from plan_execute.agent.executor.scratchpad import Scratchpad, ScratchpadState, tally_of, tool_message
+from plan_execute.agent.executor.scratchpad import CALLS_KEY, Scratchpad, ScratchpadState, tally_of, tool_message
 from plan_execute.agent.failures import leaves_outcome_unknown
 from plan_execute.agent.interrupts import active_checkpointer
 from plan_execute.agent.llm.calls import Call, Steps, adrive, drive
@@ -115,10 +115,10 @@ def result_without_call(request: ToolCallRequest, pad: Scratchpad) -> ToolMessag
 def idempotency_key(request: ToolCallRequest) -> str:
     """Return the idempotency key of a call, under which a service that can do so carries it out once.
 
-    It is the call's id, which stays the same in any process that makes the call again; or that of an earlier call with
+    It is the call's own, which stays the same in any process that makes the call again; or that of an earlier call with
     the same arguments whose outcome is open, in this attempt or before it.
     """
-    own, key = str(request.tool_call["id"]), _key_of(request)
+    own, key = _own_key(request), _key_of(request)
     run = request.state.get("run")
     effect = run["effects"].get(key) if run else None
     if effect is not None and effect["outcome"] != "done":
@@ -174,16 +174,15 @@ class ReceiptMiddleware(AgentMiddleware[ScratchpadState, Context]):
     ) -> Steps[ToolMessage | Command[Any]]:
         key = idempotency_key(request)
         receipt = _receipt_of(request)
+        call = partial(handler, _with_key(request, key))
         if receipt is None:
-            call = partial(handler, _with_key(request, key))
             return _without_key(request, (yield Call(call, call)), key)
         row = yield receipt.read()
         if row is not None and "failed" not in row.metadata:
             return _result_of(row.metadata, request.tool_call)
         yield receipt.write(begun=now())
-        call = partial(handler, request)
         try:
-            result = yield Call(call, call)
+            result = _without_key(request, (yield Call(call, call)), key)
         except Exception as error:
             if not leaves_outcome_unknown(error):
                 yield receipt.write(failed=now())
@@ -191,7 +190,7 @@ class ReceiptMiddleware(AgentMiddleware[ScratchpadState, Context]):
         message = result if isinstance(result, ToolMessage) else ToolMessage("Done.", tool_call_id="")
         text = truncate_middle(sanitize(message.text), SHOWN_LIMIT)
         yield receipt.write(ended=now(), answer=text, ok=message.status != "error")
-        return cast("ToolMessage | Command[Any]", result)
+        return result
 
 
 class _Receipt(NamedTuple):
@@ -218,7 +217,7 @@ def _receipt_of(request: ToolCallRequest) -> _Receipt | None:
         return None
     call = request.tool_call
     configurable = request.runtime.config["configurable"]
-    place = {"thread_id": configurable["thread_id"], "checkpoint_ns": f"effect:{call['id']}"}
+    place = {"thread_id": configurable["thread_id"], "checkpoint_ns": f"effect:{_own_key(request)}"}
     fields = {
         "milestone": request.state["brief"]["id"],
         "tool": call["name"],
@@ -243,6 +242,14 @@ def _effect_of(call: ToolCallRecord) -> Effect | None:
     outcome: Literal["done", "unknown", "open"]
     outcome = "done" if call["ok"] else "unknown" if call["code"] == OUTCOME_UNKNOWN else "open"
     return Effect(outcome=outcome, answer=call.get("answer", ""), key=call.get("key", ""))
+
+
+def _own_key(request: ToolCallRequest) -> str:
+    """Return what no other call has: the key of its AI message with its id, because services give ids out again."""
+    messages, call = request.state["messages"], str(request.tool_call["id"])
+    last = next((message for message in reversed(messages) if isinstance(message, AIMessage)), None)
+    key = last.response_metadata.get(CALLS_KEY) if last is not None else None
+    return f"{key}-{call}" if key else call  # threads of older releases have ids of our own
 
 
 def _key_of(request: ToolCallRequest) -> str:

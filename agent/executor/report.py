@@ -13,7 +13,7 @@ from plan_execute.agent.events import make_log_entry, now
 from plan_execute.agent.executor.brief import ExecutorState
 from plan_execute.agent.executor.receipts import unknown_outcomes
 from plan_execute.agent.executor.scratchpad import Scratchpad, raised_failure
-from plan_execute.agent.failures import MEANINGS, classify_error
+from plan_execute.agent.failures import MEANINGS, classify_error, refusal_in
 from plan_execute.agent.llm.models import BEYOND_COMPACT, find_model, is_compact
 from plan_execute.agent.llm.structured_output import Dialogue, Question, describe_no_reply, question_options
 from plan_execute.agent.llm.usage import measured
@@ -86,9 +86,9 @@ def judge_by_rules(pad: Scratchpad) -> Failure | None:
     last = messages[-1] if messages else None
     code: FailureCode
     if raised := raised_failure(messages):
-        return _failure(raised[0], raised[1], evidence, raised[2])
-    if isinstance(last, AIMessage) and last.additional_kwargs.get("refusal"):
-        return _failure("refusal", str(last.additional_kwargs["refusal"]), evidence)
+        return _failure(raised[0], raised[1], _findings(pad) if raised[0] == "limit" else evidence, raised[2])
+    if report is None and isinstance(last, AIMessage) and (refusal := refusal_in(last)):
+        return _failure("refusal", refusal, evidence)
     if open_calls := unknown_outcomes(calls):
         named = ", ".join(
             f"{call['tool']}({truncate_middle(json.dumps(call['args']), ARGS_LIMIT)})" for call in open_calls
@@ -137,6 +137,13 @@ def _verify(pad: Scratchpad) -> Dialogue[Failure | None]:
     except ValidationError:
         return _failure("unverified", "the verifier gave no usable answer", "")
     return None if verification.done else _failure("unverified", verification.reason, result)
+
+
+def _findings(pad: Scratchpad) -> str:
+    """Return what the tools returned, shortened, so that a milestone that was too broad leaves what it found."""
+    found = prompts.evidence_of(pad.messages)
+    share = prompts.RESULT_LIMIT // max(len(found), 1)
+    return "\n".join(f"{message.name}: {truncate_middle(message.text, share)}" for message in found)
 
 
 def _failure(code: FailureCode, detail: str, evidence: str, retry_after: float | None = None) -> Failure:

@@ -33,10 +33,13 @@ from plan_execute.agent.state import (
     ToolCallRecord,
     add_usage,
     last_write,
+    new_id,
 )
 
 REPORT = MilestoneReport.__name__
 """Name of the tool with which an executor reports."""
+CALLS_KEY = "calls_key"
+"""Where the metadata of a reply has what no other reply has, to tell its calls from all others of a thread."""
 STEPS_FOR_TURN = 4
 """LangGraph steps that a ReAct loop needs for a turn, its tools and the last report, without middleware hooks."""
 HOOKS = {"before_agent": 1, "before_model": 1, "after_model": 2, "after_agent": 1}
@@ -176,6 +179,7 @@ def tool_message(call: ToolCall, text: str, code: FailureCode | None = None) -> 
     return ToolMessage(
         text,
         tool_call_id=call["id"],
+        id=new_id(),
         name=call["name"],
         status="error" if code else "success",
         additional_kwargs={"failure": code} if code else {},

@@ -31,7 +31,13 @@ from plan_execute.agent.executor.scratchpad import (
     tally_of,
     tool_message,
 )
-from plan_execute.agent.failures import classify_tool_error, describe_error, error_text, leaves_outcome_unknown
+from plan_execute.agent.failures import (
+    classify_tool_error,
+    classify_tool_text,
+    describe_error,
+    error_text,
+    leaves_outcome_unknown,
+)
 from plan_execute.agent.llm.calls import CallAbandonedError, CallEndedError, in_thread
 from plan_execute.agent.state import ToolCallRecord, new_id
 from plan_execute.agent.truncation import SHOWN_LIMIT, json_safe, read_reference, sanitize, truncate_middle
@@ -89,7 +95,9 @@ def tool_call_update(
         effect=has_effect(tool),
         at=now(ago=seconds),
         seconds=round(seconds, 3),
-        code=None if ok else message.additional_kwargs.get("failure", "bad_arguments"),
+        code=None
+        if ok
+        else message.additional_kwargs.get("failure") or classify_tool_text(message.text, "bad_arguments"),
         error=None if ok else truncate_middle(message.text, ERROR_LIMIT),
     )
     if has_effect(tool):

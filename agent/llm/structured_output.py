@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableParallel, RunnableSequence
@@ -108,18 +107,21 @@ def as_reply(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
 
 def is_worth_repeating(error: Exception) -> bool:
     """Tell whether asking the same again may get a reply after this error."""
-    return not isinstance(error, ContextOverflowError) and classify_error(error) != "model_unavailable"
+    return classify_error(error) not in {"model_unavailable", "limit", "refusal"}
 
 
 def describe_no_reply(role: Role, model: BaseChatModel, error: Exception) -> str:
     """Say why the model of a role did not reply, in a sentence a person can act on."""
-    if isinstance(error, ContextOverflowError):
+    code = classify_error(error)
+    if code == "limit":
         return f"The {role}'s prompt is too long for its model: {describe_error(error)}"
     address = _address(model)
     problem = "cannot be reached"
-    if _is_refused(error):
+    if code == "refusal":
+        problem = "refuses what was said"
+    elif _is_refused(error):
         problem = "does not accept the request"
-    elif classify_error(error) == "unknown":
+    elif code == "unknown":
         problem = "returned an error"
     return f"The {role} {problem}{f' at {address}' if address else ''}: {describe_error(error)}"
 
@@ -258,8 +260,8 @@ def _has_native(model: BaseChatModel) -> bool:
 
 
 def _is_refused(error: Exception) -> bool:
-    """Tell whether a model or its server does not accept a question in this form."""
-    if isinstance(error, ContextOverflowError):
+    """Tell whether a model or its server does not accept a question in this form, whatever it says."""
+    if classify_error(error) in {"limit", "refusal"}:
         return False
     return isinstance(error, NotImplementedError) or http_status(error) in {400, 422, 501}
 

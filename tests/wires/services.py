@@ -1,0 +1,6 @@
+"""The services whose rules are written down here."""
+
+from tests.wires.anthropic_rules import Anthropic
+from tests.wires.serving import Service
+
+SERVICES: tuple[Service, ...] = (Anthropic(),)
