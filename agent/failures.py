@@ -80,9 +80,11 @@ _TOO_LONG = re.compile(
 _UNUSABLE = re.compile(
     r"insufficient[ _]quota|credit balance|api[ _]?key (is )?(not valid|invalid|expired)|(invalid"
     r"|incorrect) api[ _]?key"
-    r"|(does not|doesn't|not) support (tool|function)|support tool use|tool choice requires"
     r"|invalid model\b|model identifier|model_(not_found|decommissioned)|on-demand throughput",
     re.IGNORECASE,
+)
+_NO_TOOLS = re.compile(
+    r"(does not|doesn't|not) support (tool|function)|support tool use|tool choice requires", re.IGNORECASE
 )
 _OVERLOADED = re.compile(
     r"^(rate_?limit\w*|too_?many_?requests\w*|throttl\w*|overloaded\w*|resource_exhausted"
@@ -128,7 +130,7 @@ def classify_error(error: BaseException) -> FailureCode:
         return "transient"
     if status in _ABOUT_SIZE and _TOO_LONG.search(said):
         return "limit"
-    if _UNUSABLE.search(said) and (status is None or 400 <= status < 500):
+    if (_UNUSABLE.search(said) or _NO_TOOLS.search(said)) and (status is None or 400 <= status < 500):
         return "model_unavailable"
     if _is_transient(error):
         return "transient"
@@ -165,6 +167,11 @@ def classify_tool_text(text: str, otherwise: FailureCode) -> FailureCode:
     return "transient" if _BUSY.search(text) else otherwise
 
 
+def lacks_tools(error: BaseException) -> bool:
+    """Tell whether a service says that its model takes no tools, which is a matter of the form of a question."""
+    return _NO_TOOLS.search(_said(error)) is not None
+
+
 def refusal_in(message: AIMessage) -> str | None:
     """Say why a reply without text or calls is a refusal, by what its provider says; None if it is none."""
     metadata, words = message.response_metadata, message.additional_kwargs.get("refusal")
@@ -177,11 +184,19 @@ def refusal_in(message: AIMessage) -> str | None:
     feedback = metadata.get("prompt_feedback")
     if isinstance(feedback, Mapping) and (reason := feedback.get("block_reason")):
         return f"the provider blocked the prompt ({getattr(reason, 'name', reason)})"
-    ending = next((metadata[key] for key in _ENDINGS if metadata.get(key)), "")
-    if str(ending).lower() not in _REFUSED_ENDINGS or message.tool_calls:
+    ending = ending_of(message)
+    if ending not in _REFUSED_ENDINGS or message.tool_calls:
         return None
     detail = metadata.get("finish_message")
     return f"the provider stopped the reply ({ending})" + (f": {detail}" if detail else "")
+
+
+def ending_of(message: AIMessage) -> str:
+    """Return why a reply ended, as its provider says it, in lower case; empty if it does not say."""
+    metadata = message.response_metadata
+    details = metadata.get("incomplete_details")  # of OpenAI's Responses API
+    reason = details.get("reason") if isinstance(details, Mapping) else None
+    return str(reason or next((metadata[key] for key in _ENDINGS if metadata.get(key)), "")).lower()
 
 
 def is_checkpointer_error(error: BaseException) -> bool:

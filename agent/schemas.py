@@ -92,10 +92,12 @@ class MilestoneDraft(_Lenient):
         validation_alias=AliasChoices("goal", "description", "task", "title"),
         description="What to achieve, self-contained: the executor sees neither the request nor the rest of the plan.",
     )
-    done_when: str = Field(description="What evidence shows that it is done.")
+    done_when: str = Field(description="What has to be known, or to be seen, so that it is done.")
     pitfalls: list[str] = Field(description="What may go wrong here and how to avoid it.")
     tools: list[str] = Field(description="Names of the tools it needs, from the catalogue; no others will work.")
-    depends_on: list[str] = Field(description="Ids of the milestones whose results it needs; only true dependencies.")
+    depends_on: list[str] = Field(
+        description="Ids of earlier milestones whose results it needs; empty if it needs none."
+    )
     covers: list[int] = Field(description="Numbers of the requirements it contributes to, counted from 1.")
     calls: SkipJsonSchema[list[PinnedCallDraft]] = Field(description="Calls known in advance, in order.")
     yields: SkipJsonSchema[list[YieldDraft]] = Field(description="Typed values it passes on.")

@@ -33,6 +33,8 @@ class Asked:
     """Name of the schema that the answer is to fill in, natively or as its only tool."""
     key: str
     """The key it came with."""
+    form: Mapping[str, Any]
+    """That schema; empty if none is asked for."""
 
     @property
     def text(self) -> str:
@@ -103,10 +105,12 @@ def serve_openai(answer: Callable[[Asked], Answer]) -> Iterator[OpenAIServer]:
 
 def _read(body: Mapping[str, Any], key: str) -> Asked:
     tools = [tool["function"]["name"] for tool in body.get("tools", [])]
-    native = (body.get("response_format") or {}).get("json_schema", {}).get("name")
+    native = (body.get("response_format") or {}).get("json_schema", {})
     forced = body.get("tool_choice")
-    schema = native or (forced["function"]["name"] if isinstance(forced, dict) else None)
-    return Asked(body["model"], body["messages"], tools, schema, key)
+    schema = native.get("name") or (forced["function"]["name"] if isinstance(forced, dict) else None)
+    forms = {tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools", [])}
+    form = native.get("schema") or forms.get(schema, {})
+    return Asked(body["model"], body["messages"], tools, schema, key, form)
 
 
 def _completion(body: Mapping[str, Any], asked: Asked, answer: str | Call | Mapping[str, Any], number: int) -> Any:

@@ -16,12 +16,12 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, ToolCall
 from pydantic import BaseModel, ValidationError
 
-from plan_execute.agent.failures import describe_error
+from plan_execute.agent.failures import describe_error, ending_of, refusal_in
 from plan_execute.agent.truncation import json_safe
 
 REPAIR_LIMIT = 200_000
 """Most characters of JSON that are repaired: the time it takes grows faster than the text."""
-CUT_OFF = frozenset({"length", "max_tokens", "model_length", "content_filter"})
+CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
 """Finish reasons by which providers say that a reply is incomplete."""
 WRAPPERS = 2
 """How many objects, one inside another, may wrap the data."""
@@ -77,14 +77,18 @@ class Reply:
     @property
     def is_truncated(self) -> bool:
         """Whether the provider says that the reply is incomplete."""
-        return self.message is not None and _ending(self.message) in CUT_OFF
+        return self.message is not None and ending_of(self.message) in CUT_OFF
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model or its provider refused to reply; None if it did not."""
+        return refusal_in(self.message) if self.message is not None and self.data is None else None
 
     @property
     def ignores_form(self) -> bool:
         """Whether a model replied in text, and not in the form asked for: its server does not enforce that form."""
         said = self.message is not None and bool(self.message.text.strip()) and not self.message.tool_calls
-        refusal = self.message is not None and self.message.additional_kwargs.get("refusal")
-        return self.error is None and self.data is None and said and not self.is_truncated and not refusal
+        return self.error is None and self.data is None and said and not self.is_truncated and not self.refusal
 
     @property
     def prose(self) -> str:
@@ -99,7 +103,7 @@ class Reply:
             return self.message.text if self.message else ""
         calls = [json.dumps(call["args"], ensure_ascii=False) for call in self.message.tool_calls]
         calls += [call["args"] or "" for call in self.message.invalid_tool_calls]
-        return "\n".join(calls) or str(self.message.additional_kwargs.get("refusal") or "")
+        return "\n".join(calls) or self.refusal or ""
 
 
 def read_reply(output: Any, schema: type[BaseModel] | dict[str, Any]) -> Reply:
@@ -180,7 +184,7 @@ def read_textual_calls(message: AIMessage, tools: Collection[str], report: type[
     """
     if message.tool_calls or not message.text.strip():
         return message
-    said, truncated = without_thoughts(message.text), _ending(message) in CUT_OFF
+    said, truncated = without_thoughts(message.text), ending_of(message) in CUT_OFF
     found = _tagged_calls(said) or _written_calls(_MADE_UP.sub("", said), report, truncated=truncated)
     found = found or _written_calls(said, report, truncated=truncated)
     calls: list[ToolCall] = []
@@ -221,7 +225,7 @@ def _discarded_reply(error: Exception) -> AIMessage | None:
 
 def _candidates(message: AIMessage, title: str, fields: Collection[str]) -> Iterator[dict[str, Any]]:
     """Yield every object in a reply that may be the data: calls, then text from its end; outer before inner ones."""
-    cut_off = _ending(message) in CUT_OFF
+    cut_off = ending_of(message) in CUT_OFF or refusal_in(message) is not None
     objects: list[Any] = [] if cut_off else [c["args"] for c in message.tool_calls if _is_called(c["name"], title)]
     invalid = [c["args"] or "" for c in message.invalid_tool_calls if _is_called(c["name"], title)]
     for text in [*invalid, without_thoughts(message.text)]:
@@ -362,19 +366,11 @@ def _repair(text: str) -> Any:
         return None
 
 
-def _ending(message: AIMessage) -> str:
-    """Return the finish reason of the provider, in lower case; empty if it gives none."""
-    metadata = message.response_metadata
-    return str(
-        next((metadata[key] for key in ("finish_reason", "stop_reason", "done_reason") if key in metadata), "")
-    ).lower()
-
-
 def _objection(message: AIMessage, schema: type[BaseModel] | dict[str, Any]) -> str:
     """Say what is wrong with a reply in which no data was found."""
-    if refusal := message.additional_kwargs.get("refusal"):
+    if refusal := refusal_in(message):
         return f"It is a refusal: {refusal}"
-    ending = _ending(message)
+    ending = ending_of(message)
     if ending in CUT_OFF:
         return f"It was truncated ({ending})."
     title = json_schema_of(schema).get("title", "")

@@ -6,14 +6,15 @@ model in sync and async code.
 
 import re
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.messages import BaseMessage, SystemMessage, merge_message_runs
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableParallel, RunnableSequence
 from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphBubbleUp
@@ -22,7 +23,14 @@ from pydantic import BaseModel
 from plan_execute.agent.build import Node
 from plan_execute.agent.codes import Role
 from plan_execute.agent.context import Context
-from plan_execute.agent.failures import classify_error, describe_error, http_status, retry_after, retry_delay
+from plan_execute.agent.failures import (
+    classify_error,
+    describe_error,
+    http_status,
+    lacks_tools,
+    retry_after,
+    retry_delay,
+)
 from plan_execute.agent.llm.calls import Call, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import is_blocking
 from plan_execute.agent.llm.parsing import Reply, json_schema_of, read_reply
@@ -30,15 +38,24 @@ from plan_execute.agent.prompts import in_words
 
 T = TypeVar("T")
 
+Limits = Mapping[str, Mapping[str, Any] | None]
+"""Further JSON schema keywords for a field by its place, `Class.field`, or `Class.field[]` for its items. A server that
+enforces the schema enforces them. None leaves a field out."""
+
 Method = Literal["json_schema", "function_calling", "prompt"]
 """How a schema is asked for: the provider's native JSON schema, a tool to call, or in the prompt with repair."""
 
 METHODS: tuple[Method, ...] = get_args(Method)
 """Ordered by what they guarantee, the most first."""
 
+BOUNDS = frozenset({"minimum", "maximum", "minItems", "maxItems", "maxLength"})
+"""Limits that not every provider supports in its schemas."""
 LONGEST_TEXT = 4_000
 LONGEST_LIST = 20
 """Most characters of a text, and items of a list, where a server may enforce any schema."""
+
+MOST_NAMES = 200
+"""Most names that a schema may list; providers limit them."""
 
 FINAL_CALL_SECONDS = 60.0
 """Seconds that the last model call has when the run's budget of seconds is used up."""
@@ -57,6 +74,8 @@ class Question:
     """A pydantic class, or a JSON schema with a `title`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments for `with_structured_output`."""
+    limits: Limits = field(default_factory=dict)
+    """What narrows the schema."""
     method: Method | Literal["auto"] = "auto"
     """How the schema is asked for; `auto` is the best that the model's profile promises and its server accepts."""
     seconds: float | None = None
@@ -261,9 +280,10 @@ def _has_native(model: BaseChatModel) -> bool:
 
 def _is_refused(error: Exception) -> bool:
     """Tell whether a model or its server does not accept a question in this form, whatever it says."""
-    if classify_error(error) in {"limit", "refusal"}:
-        return False
-    return isinstance(error, NotImplementedError) or http_status(error) in {400, 422, 501}
+    code = classify_error(error)
+    if isinstance(error, NotImplementedError) or lacks_tools(error):
+        return True
+    return code not in {"limit", "refusal", "model_unavailable"} and http_status(error) in {400, 422, 501}
 
 
 def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
@@ -271,11 +291,12 @@ def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
         return question.model
     # Not the class: LangChain's clients would validate by it, and lose a reply that does not match in an exception;
     # and they would build its JSON schema for each question, which takes milliseconds.
-    schema, options = json_schema_of(question.schema), question.options
+    # Servers that enforce any schema, but are strict about none, serve models of which nothing is known.
+    bounded = method == "json_schema" and not question.model.profile
+    schema, options = _narrowed(question, set() if bounded else BOUNDS), question.options
     if method == "json_schema":
-        # Servers that enforce any schema, but are strict about none, serve models of which nothing is known.
-        strict = bool(question.model.profile)
-        schema, options = _strict(schema) if strict else _bounded(_strict(schema)), {"strict": strict, **options}
+        schema = _bounded(_strict(schema)) if bounded else _strict(schema)
+        options = {"strict": not bounded, **options}
     try:
         runnable = question.model.with_structured_output(schema, include_raw=True, method=method, **options)
         return _without_pool(cast("Runnable[Any, Any]", runnable))
@@ -293,14 +314,36 @@ def _without_pool(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
 
 
 def _messages(question: Question, method: Method) -> list[BaseMessage]:
-    """Return the messages; for the method `prompt` the first one has the schema, too."""
-    messages = list(question.messages)
+    """Return the messages; for the method `prompt` the first one has the schema, too.
+
+    Several of one role in a row become one: the chat templates of some models take no others.
+    """
+    messages = merge_message_runs(question.messages, chunk_separator="\n\n")
     if method != "prompt":
         return messages
-    schema = in_words(json_schema_of(question.schema))
+    schema = in_words(_narrowed(question, BOUNDS | {"enum"}))
     if messages and isinstance(messages[0], SystemMessage):
         return [SystemMessage(f"{messages[0].text}\n\n{schema}"), *messages[1:]]
     return [SystemMessage(schema), *messages]
+
+
+def _narrowed(question: Question, unsupported: Collection[str]) -> dict[str, Any]:
+    """Return the schema of a question with its limits, except for keywords that are not supported."""
+    schema = json_schema_of(question.schema)
+    if not question.limits:
+        return schema
+    schema = deepcopy(schema)
+    classes = {schema["title"]: schema, **schema.get("$defs", {})}
+    for place, keywords in question.limits.items():
+        title, name = place.removesuffix("[]").split(".")
+        owner = classes[title]
+        if keywords is None:
+            del owner["properties"][name]
+            owner["required"] = [field for field in owner["required"] if field != name]
+            continue
+        form = owner["properties"][name]["items"] if place.endswith("[]") else owner["properties"][name]
+        form |= {key: value for key, value in keywords.items() if key not in unsupported}
+    return schema
 
 
 def _strict(schema: dict[str, Any]) -> dict[str, Any]:

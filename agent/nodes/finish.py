@@ -28,6 +28,8 @@ class Problem(NamedTuple):
 
     code: ErrorCode
     message: str
+    prose: str = ""
+    """What the role said instead; its answer, if it is the synthesizer."""
 
 
 def finish_run(

@@ -1,6 +1,7 @@
 """Plan validation: the rules a draft must follow before anything runs, and its adoption under ids of our own."""
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 from graphlib import CycleError, TopologicalSorter
@@ -14,8 +15,58 @@ MOST_OBJECTIONS = 20
 
 ALIKE = 0.5
 """From this `difflib` ratio on, two texts count as the same requirement in other words."""
+_CALL = re.compile(r"\(.*\Z", re.DOTALL)
+_REQUIREMENT = re.compile(r"(?:r|req|requirements?)[\s_#.-]*\d+", re.IGNORECASE)
+"""What follows the name in a call; how a model names a requirement."""
 _Named = dict[str, tuple[MilestoneDraft, list[str]]]
 """The milestones of a draft by name, each with the names it depends on."""
+
+
+def mend_draft(
+    draft: PlanDraft,
+    *,
+    tools: Collection[str],
+    requirements: Sequence[Requirement] = (),
+    finished: Mapping[str, Milestone] | None = None,
+) -> PlanDraft:
+    """Mend what weak models get wrong in the form of a draft, where it is certain what they mean.
+
+    A tool in the form of a call, with a namespace or in other letters is that tool. A dependency with words behind its
+    id is that id; one on a requirement is none. A requirement that does not exist is not covered, and the only
+    milestone of a plan, if it names no requirement, covers all.
+
+    Args:
+        draft: What the planner filled in.
+        tools: Names in the catalogue.
+        requirements: Those frozen by the first plan; empty for a first plan.
+        finished: Completed milestones of earlier revisions, by id.
+
+    Returns:
+        The draft itself, or a mended copy.
+    """
+    merged, numbers = merge_requirements(requirements, draft)
+    existing = {requirement["number"] for requirement in merged} | numbers.keys()
+    texts = {fold(text) for text in [*draft.requirements, *(requirement["text"] for requirement in merged)]}
+    ids = {milestone.id.strip().casefold(): milestone.id.strip() for milestone in draft.milestones}
+    milestones = [
+        milestone.model_copy(
+            update={
+                "tools": [_tool_meant(name, tools) for name in milestone.tools],
+                "calls": [call.model_copy(update={"tool": _tool_meant(call.tool, tools)}) for call in milestone.calls],
+                "depends_on": [
+                    _reference_meant(ref, ids, finished or {})
+                    for ref in map(str.strip, milestone.depends_on)
+                    if ref and not (ref not in ids.values() and (_REQUIREMENT.fullmatch(ref) or fold(ref) in texts))
+                ],
+                "covers": [number for number in milestone.covers if number in existing],
+            }
+        )
+        for milestone in draft.milestones
+    ]
+    if len(milestones) == 1 and not milestones[0].covers:
+        drafted = {number: given for given, number in numbers.items()}
+        milestones[0].covers = [drafted.get(r["number"], r["number"]) for r in merged]
+    return draft.model_copy(update={"milestones": milestones})
 
 
 def validate_draft(
@@ -133,6 +184,25 @@ def _repeats(texts: Sequence[str], drafted: Sequence[str]) -> bool:
     """Tell whether a draft lists all requirements again, in order, unchanged or in other words."""
     pairs = zip(texts, map(fold, drafted), strict=False)
     return len(drafted) >= len(texts) and all(SequenceMatcher(None, *pair).ratio() >= ALIKE for pair in pairs)
+
+
+def _tool_meant(name: str, tools: Collection[str]) -> str:
+    """Return the tool of the catalogue that a name certainly stands for; the name itself if there is none."""
+    if name in tools:
+        return name
+    meant = re.sub(r"[\W_]", "", _CALL.sub("", name).rpartition(".")[2]).casefold()
+    known = [tool for tool in tools if re.sub(r"[\W_]", "", tool).casefold() == meant]
+    return known[0] if len(known) == 1 else name
+
+
+def _reference_meant(ref: str, ids: Mapping[str, str], finished: Mapping[str, Milestone]) -> str:
+    """Return the id with which a reference begins; the reference itself if it begins with none."""
+    if ref in ids.values() or _finished_id(ref, finished) is not None:
+        return ref
+    begin = re.split(r"[\s:,.;()\[\]-]", ref.removeprefix("done:"))[0]
+    if ref.startswith("done:"):
+        return f"done:{begin}" if begin in finished else ref
+    return ids.get(ref.casefold()) or ids.get(begin.casefold()) or (begin if begin in finished else ref)
 
 
 def _size_objections(draft: PlanDraft, max_milestones: int, *, replanning: bool) -> list[str]:

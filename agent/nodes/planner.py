@@ -1,6 +1,7 @@
 """The planner node: turns the objective, or what is left of it, into milestones."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -15,7 +16,9 @@ from plan_execute.agent.events import log_event
 from plan_execute.agent.llm.models import compact_forms, find_model, find_other_models
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
+    MOST_NAMES,
     Dialogue,
+    Limits,
     Question,
     as_reply,
     describe_no_reply,
@@ -24,7 +27,7 @@ from plan_execute.agent.llm.structured_output import (
 )
 from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured, total
 from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, finish_run
-from plan_execute.agent.nodes.plan_validation import adopt_draft, validate_draft
+from plan_execute.agent.nodes.plan_validation import adopt_draft, mend_draft, validate_draft
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import (
@@ -44,6 +47,13 @@ REPAIRS = 2
 """How often a draft may be sent back, or its call repeated, before the run ends without a plan."""
 MOST_PROBLEMS = 5
 """Most places at which a reply does not match the schema that are listed."""
+LEFT_OUT_IF_TRUNCATED: Limits = {
+    "PlanDraft.givens": None,
+    "PlanDraft.unknowns": None,
+    "PlanDraft.pitfalls": None,
+    "MilestoneDraft.pitfalls": None,
+}
+"""What a planner is not asked for after a reply that was truncated."""
 REVIEW_DUE: Rule = "review_due"
 """The rule by which a plan waits for review before its first round."""
 
@@ -83,7 +93,7 @@ def _draft(
     messages = _question_messages(state, build, context)
     repair: list[BaseMessage] = []
     objections: list[str] = []
-    problem = Problem("planner_unavailable", "The planner was not asked.")
+    problem, said, truncated = Problem("planner_unavailable", "The planner was not asked."), "", False
     for attempt in range(1, 2 + REPAIRS):
         most = context.budget.heavy_calls
         if most is not None and heavy_calls(total(state, spent)["usage"]) >= most:
@@ -96,14 +106,15 @@ def _draft(
                 forms.draft_plan(state["objective"], tools, objections=objections, milestones=state["milestones"])
             )
         else:
-            reply = yield Question(
-                model, [*messages, *repair], PlanDraft, **question_options(context, state["seconds"])
-            )
+            limits = {**_limits(state, build, context), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
+            options = question_options(context, state["seconds"])
+            reply = yield Question(model, [*messages, *repair], PlanDraft, limits=limits, **options)
         if reply.error is not None:
             problem = Problem("planner_unavailable", describe_no_reply("planner", model, reply.error))
             if not is_worth_repeating(reply.error):
                 break
             continue
+        truncated = reply.is_truncated
         draft, objections = _read(reply, state, build, context)
         if draft is not None and not objections:
             return draft
@@ -112,10 +123,14 @@ def _draft(
             "plan_unparsable" if draft is None else "plan_invalid",
             f"The planner gave no usable plan in {attempts}: {' '.join(objections)}",
         )
-        text = draft.model_dump_json() if draft else reply.text
-        quoted = AIMessage(truncate_middle(text or "(nothing)", prompts.RESULT_LIMIT))
+        if reply.refusal and attempt > 1:
+            break
+        text = truncate_middle((draft.model_dump_json() if draft else reply.text) or "(nothing)", prompts.RESULT_LIMIT)
         advice = [] if draft else [f"{reply.advice} Fill in the PlanDraft schema.".strip()]
-        repair = [quoted, prompts.objection_message([*objections, *advice])]
+        message = prompts.objection_message([*objections, *advice])
+        # A model that sends the same again copies what it is shown.
+        repair = [message] if text == said else [AIMessage(text), message]
+        said = text
     return problem
 
 
@@ -135,6 +150,21 @@ def _question_messages(state: RunState, build: Build, context: Context) -> list[
     )
 
 
+def _limits(state: RunState, build: Build, context: Context) -> Limits:
+    """Limit a draft to what there is: the tools of the catalogue, ids of milestones."""
+    ids = [f"m{position}" for position in range(1, context.milestone_limit + 1)]
+    finished = [f"done:{key}" for key in with_status(state["milestones"], "completed")]
+    limits: dict[str, dict[str, Any]] = {
+        "PlanDraft.milestones": {"maxItems": context.milestone_limit},
+        "MilestoneDraft.id": {"enum": ids},
+        "MilestoneDraft.depends_on[]": {"enum": [*ids, *finished]},
+        "MilestoneDraft.covers[]": {"minimum": 1},
+    }
+    if 0 < len(build.tools) <= MOST_NAMES:
+        limits["MilestoneDraft.tools[]"] = {"enum": list(build.tools)}
+    return limits if len(ids) + len(finished) <= MOST_NAMES else {}
+
+
 def _read(reply: Reply, state: RunState, build: Build, context: Context) -> tuple[PlanDraft | None, list[str]]:
     """Turn a reply into a draft and what is wrong with it; the draft is None if the reply has none."""
     if reply.data is None:
@@ -145,12 +175,14 @@ def _read(reply: Reply, state: RunState, build: Build, context: Context) -> tupl
         problems = validation_problems(error, "the top")[:MOST_PROBLEMS]
         return None, [f"It does not match the schema at {problem}." for problem in problems]
     plan = state["plan"]
+    requirements, finished = plan["requirements"] if plan else (), with_status(state["milestones"], "completed")
+    draft = mend_draft(draft, tools=build.tools, requirements=requirements, finished=finished)
     return draft, validate_draft(
         draft,
         tools=build.tools,
         max_milestones=context.milestone_limit,
-        requirements=plan["requirements"] if plan else (),
-        finished=with_status(state["milestones"], "completed"),
+        requirements=requirements,
+        finished=finished,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.utils.json_schema import dereference_refs
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, create_model
 
@@ -17,7 +17,9 @@ from plan_execute.agent.failures import describe_error
 from plan_execute.agent.llm.models import compact_forms, find_model
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
+    MOST_NAMES,
     Dialogue,
+    Limits,
     Question,
     describe_no_reply,
     is_worth_repeating,
@@ -49,6 +51,9 @@ from plan_execute.agent.truncation import json_safe, truncate_middle
 
 REPAIRS = 1
 """How often an unusable synthesis is asked for again before the answer is made without a model."""
+
+LEFT_OUT_IF_TRUNCATED: Limits = {"RequirementVerdict.milestones": None, "RequirementVerdict.note": None}
+"""What a synthesizer is not asked for after a reply that was truncated."""
 
 
 def synthesize(state: RunState, build: Build) -> Dialogue[RunUpdate]:
@@ -88,7 +93,7 @@ def synthesis_schema(response_format: Any) -> type[Synthesis]:
 
 
 def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialogue[Synthesis | Problem]:
-    """Ask until a synthesis is usable, or the repairs are used up."""
+    """Ask until a synthesis is usable, or the repairs are used up; of an answer in prose, ask for the verdicts."""
     plan, budget = state["plan"], context.budget.heavy_calls
     schema = synthesis_schema(build.response_format)
     try:
@@ -101,7 +106,7 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
         state["objective"], plan=plan, milestones=state["milestones"], context=context, draft_answer=state["answer"]
     )
     repair: list[BaseMessage] = []
-    problem = Problem("synthesis_failed", "the synthesizer was not asked")
+    problem, prose, truncated = Problem("synthesis_failed", "the synthesizer was not asked"), "", False
     calls_before = heavy_calls(state["usage"])
     for attempt in range(1 + REPAIRS):
         if budget is not None and calls_before + attempt >= budget:
@@ -109,27 +114,49 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
         if forms := compact_forms(model):
             reply = Reply(data=forms.synthesize(plan["requirements"], state["milestones"]))
         else:
-            reply = yield Question(model, [*messages, *repair], schema, **question_options(context, state["seconds"]))
+            limits = {**_limits(plan, state["milestones"]), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
+            limits |= {"Synthesis.answer": None} if prose else {}
+            options = question_options(context, state["seconds"])
+            reply = yield Question(model, [*messages, *repair], schema, limits=limits, **options)
         if reply.error is not None:
             problem = Problem("synthesis_failed", describe_no_reply("synthesizer", model, reply.error))
             if not is_worth_repeating(reply.error):
                 break
             continue
-        synthesis, objection = _read(reply, schema)
+        truncated = reply.is_truncated
+        if reply.prose and not prose:
+            prose, repair = reply.prose, [AIMessage(reply.prose), HumanMessage(prompts.JUDGE_IT)]
+            if not plan["requirements"] and build.response_format is None:
+                return Synthesis(answer=prose, requirements=[])
+        synthesis, objection = _read(reply, schema, prose)
         if synthesis is not None:
             return synthesis
         message = f"The synthesizer gave no usable answer in {1 + REPAIRS} attempts: {objection}"
         problem = Problem("synthesis_failed", message)
-        repair = [prompts.objection_message([objection, f"{reply.advice} Fill in the Synthesis schema.".strip()])]
-    return problem
+        if not prose:
+            advice = f"{reply.advice} Fill in the Synthesis schema.".strip()
+            repair = [prompts.objection_message([objection, advice])]
+    return problem._replace(prose=prose)
 
 
-def _read(reply: Reply, schema: type[Synthesis]) -> tuple[Synthesis | None, str]:
-    """Turn a reply into a synthesis, or say what is wrong with it."""
+def _limits(plan: Plan, milestones: Mapping[str, Milestone]) -> Limits:
+    """Limit the verdicts to the requirements there are, and to milestones that can show something."""
+    count, completed = len(plan["requirements"]), list(with_status(milestones, "completed"))
+    limits: dict[str, dict[str, Any] | None] = {}
+    if count:
+        limits["Synthesis.requirements"] = {"minItems": count, "maxItems": count}
+        limits["RequirementVerdict.number"] = {"minimum": 1, "maximum": count}
+    if 0 < len(completed) <= MOST_NAMES:
+        limits["RequirementVerdict.milestones[]"] = {"enum": completed}
+    return limits
+
+
+def _read(reply: Reply, schema: type[Synthesis], prose: str) -> tuple[Synthesis | None, str]:
+    """Turn a reply, and the answer if it was given in prose before, into a synthesis; or say what is wrong with it."""
     if reply.data is None:
         return None, reply.objection
     try:
-        synthesis = schema.model_validate(reply.data)
+        synthesis = schema.model_validate({**reply.data, "answer": prose} if prose else reply.data)
     except ValidationError as error:
         return None, f"It does not match the schema at {validation_problems(error, 'the top')[0]}."
     return (synthesis, "") if synthesis.answer.strip() else (None, "Its answer is empty.")
@@ -242,15 +269,17 @@ def _implied_requirements(state: RunState, synthesis: Synthesis) -> list[Require
 
 
 def _answer_without_model(state: RunState, problem: Problem) -> RunUpdate:
-    """End the run with the results as they are."""
+    """End the run with the results as they are, after the answer that was not checked, if there is one."""
     early_end = ended_early(state)
     reason = f"{early_end.message} " if early_end else ""
-    results = describe_finished(state["milestones"]) or None
+    results = describe_finished(state["milestones"])
     how = "The answer lists the results as they are, without a model" if results else "Nothing was finished"
+    if problem.prose:
+        how = "The answer was not checked"
     return finish_run(
         state,
         "partial",
-        answer=results,
+        answer="\n\n".join(filter(None, [problem.prose, results])) or None,
         code=early_end.code if early_end else problem.code,
         message=f"{reason}{how}: {problem.message}",
     )

@@ -3,9 +3,11 @@
 import os
 import threading
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -354,6 +356,44 @@ def test_failed_synthesis_puts_the_results_together() -> None:
     assert (output["status"], output["error"]["code"]) == ("partial", "synthesis_failed")
     assert "result of: a" in output["answer"]
     assert [asked.tools for asked in planner.asked] == [["PlanDraft"], ["Synthesis"], ["Synthesis"]]
+
+
+def test_answer_in_prose_is_kept_and_only_its_verdicts_are_asked_for() -> None:
+    said: list[Answer] = ["It is 42.", {"requirements": [{"number": 1, "met": True, "milestones": ["m1"]}]}]
+    planner = ScriptedModel(lambda asked: plan(milestone("a")) if asked.tools == ["PlanDraft"] else said.pop(0))
+    output = run(planner)
+    assert (output["status"], output["answer"]) == ("completed", "It is 42.")
+    again = planner.asked[-1].messages
+    assert [message.type for message in again[-2:]] == ["ai", "human"]
+    assert again[-2].text == "It is 42."
+
+
+def test_answer_in_prose_that_nobody_judges_is_no_complete_one() -> None:
+    output = run(heavy(plan(milestone("a")), end="It is 42."))
+    assert (output["status"], output["error"]["code"]) == ("partial", "synthesis_failed")
+    assert output["answer"].startswith("It is 42.\n\n- a: result of: a")
+    assert "was not checked" in output["error"]["message"]
+
+
+def test_answer_in_prose_without_requirements_needs_no_second_question() -> None:
+    planner = heavy(plan(milestone("a", covers=[]), requirements=[]), end="It is 42.")
+    output = run(planner)
+    assert (output["status"], output["answer"], len(planner.asked)) == ("completed", "It is 42.", 2)
+
+
+def test_draft_that_comes_again_unchanged_is_not_shown_again() -> None:
+    planner = heavy(plan(milestone("a", tools=["fly"])))
+    run(planner)
+    assert [any(m.type == "ai" for m in asked.messages) for asked in planner.asked] == [False, True, False]
+    assert all("unknown tool 'fly'" in asked.messages[-1].text for asked in planner.asked[1:])
+    assert all(a.type != b.type for asked in planner.asked for a, b in pairwise(asked.messages))
+
+
+def test_model_that_refuses_is_asked_twice_not_more() -> None:
+    planner = heavy(AIMessage("", response_metadata={"finish_reason": "content_filter"}))
+    output = run(planner)
+    assert (output["status"], len(planner.asked)) == ("aborted", 2)
+    assert "content_filter" in output["error"]["message"]
 
 
 def test_failed_synthesis_of_a_run_that_was_cut_short_tells_both() -> None:

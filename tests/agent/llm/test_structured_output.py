@@ -39,8 +39,8 @@ def put(asked: Question) -> Generator[Question, Reply, Reply]:
 class RejectedError(Exception):
     """What a server answers to a request it does not take."""
 
-    def __init__(self, status_code: int) -> None:
-        super().__init__(f"status {status_code}")
+    def __init__(self, status_code: int, said: str = "") -> None:
+        super().__init__(said or f"status {status_code}")
         self.status_code = status_code
 
 
@@ -107,6 +107,15 @@ async def test_schema_is_found_in(said: AIMessage) -> None:
         (AIMessage('{"answer": "4", "requ', response_metadata={"finish_reason": "length"}), "truncated (length)"),
         (AIMessage('{"answer": "4"', response_metadata={"stop_reason": "max_tokens"}), "truncated (max_tokens)"),
         (AIMessage('{"answer": "4"', response_metadata={"finish_reason": "MAX_TOKENS"}), "truncated (max_tokens)"),
+        (AIMessage('{"answer": "4"', response_metadata={"stopReason": "max_tokens"}), "truncated (max_tokens)"),
+        (
+            AIMessage('{"answer": "4"', response_metadata={"incomplete_details": {"reason": "max_output_tokens"}}),
+            "truncated (max_output_tokens)",
+        ),
+        (
+            AIMessage(json.dumps(FILLED)[:-1], response_metadata={"finish_reason": "content_filter"}),
+            "refusal: the provider stopped the reply (content_filter)",
+        ),
         (AIMessage("", additional_kwargs={"refusal": "That is not nice."}), "refusal: That is not nice."),
     ],
 )
@@ -162,6 +171,20 @@ def test_form_that_the_server_rejects_gives_way_to_the_next(status: int) -> None
     model = ScriptedModel(lambda asked: RejectedError(status) if asked.tools else json.dumps(FILLED))
     assert ask(once(model)).data == FILLED
     assert [asked.tools for asked in model.asked] == [["Synthesis"], []]
+
+
+@pytest.mark.parametrize(
+    ("error", "tools"),
+    [
+        (RejectedError(404, "No endpoints found that support tool use."), [["Synthesis"], []]),
+        (RejectedError(400, "any does not support tools"), [["Synthesis"], []]),
+        (RejectedError(400, "API key not valid. Please pass a valid API key."), [["Synthesis"]]),
+    ],
+)
+def test_words_tell_whether_the_form_was_rejected(error: Exception, tools: list[list[str]]) -> None:
+    model = ScriptedModel(lambda asked: error if asked.tools else json.dumps(FILLED))
+    assert (ask(once(model)).data is None) == (len(tools) == 1)
+    assert [asked.tools for asked in model.asked] == tools
 
 
 def twice(model: ScriptedModel) -> Generator[Question, Reply, Reply]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plan_execute.agent.nodes.plan_validation import MOST_OBJECTIONS, adopt_draft, validate_draft
+from plan_execute.agent.nodes.plan_validation import MOST_OBJECTIONS, adopt_draft, mend_draft, validate_draft
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import Milestone, Requirement
 from tests.fakes import milestone, plan
@@ -49,6 +49,48 @@ def test_valid_draft_meets_no_objection() -> None:
 )
 def test_what_is_wrong_with_a_draft_is_named(draft: dict[str, Any], said: str) -> None:
     assert any(said in objection for objection in objections(draft)), objections(draft)
+
+
+@pytest.mark.parametrize("written", ["look_up()", "look_up('x')", "functions.look_up", "Look_Up", "lookup", "look-up("])
+def test_tool_is_known_however_it_is_written(written: str) -> None:
+    draft = PlanDraft.model_validate(plan(milestone("a", tools=[written], calls=[{"tool": written, "args": "{}"}])))
+    mended = mend_draft(draft, tools=TOOLS).milestones[0]
+    assert (mended.tools, mended.calls[0].tool) == (["look_up"], "look_up")
+    assert mend_draft(draft, tools=["look_up", "LookUp"]).milestones[0].tools != ["LookUp"]
+    assert mend_draft(draft, tools=["look", "up"]).milestones[0].tools == [written]
+
+
+@pytest.mark.parametrize(
+    ("ref", "meant"),
+    [
+        ("m1", ["m1"]),
+        ("m1: find a", ["m1"]),
+        ("M1", ["m1"]),
+        ("m1 (find a)", ["m1"]),
+        ("R1", []),
+        ("requirement 1", []),
+        ("Answer it.", []),
+        ("done:m7: all of it", ["done:m7"]),
+        ("m7 finished", ["m7"]),
+        ("m70", ["m70"]),
+        ("find a", ["find a"]),
+    ],
+)
+def test_dependency_is_known_by_the_id_it_begins_with_and_is_no_requirement(ref: str, meant: list[str]) -> None:
+    draft = PlanDraft.model_validate(plan(milestone("a"), milestone("b", depends_on=[ref])))
+    mended = mend_draft(draft, tools=TOOLS, finished={"m7": done("m7", 1)})
+    assert mended.milestones[1].depends_on == meant
+
+
+def test_requirements_that_do_not_exist_are_not_covered_and_an_only_milestone_covers_all() -> None:
+    def covers(*milestones: dict[str, Any], **known: Any) -> list[list[int]]:
+        draft = PlanDraft.model_validate(plan(*milestones, requirements=["One.", "Two."]))
+        return [m.covers for m in mend_draft(draft, tools=TOOLS, **known).milestones]
+
+    assert covers(milestone("a", covers=[1, 7, 0]), milestone("b", covers=[9])) == [[1], []]
+    assert covers(milestone("a", covers=[])) == covers(milestone("a", covers=[7])) == [[1, 2]]
+    assert covers(milestone("a", covers=[2])) == [[2]]
+    assert covers(milestone("a", covers=[]), requirements=ASKED) == [[1]]
 
 
 def test_plan_as_large_as_allowed_meets_no_objection() -> None:
