@@ -47,7 +47,7 @@ from plan_execute.agent.executor.tool_calls import (
 )
 from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error, refusal_in, retry_after
 from plan_execute.agent.interrupts import is_resuming
-from plan_execute.agent.llm.calls import Call, CallAbandonedError, Steps, Wait, adrive, drive
+from plan_execute.agent.llm.calls import Call, CallAbandonedError, NoTimeLeftError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import compact_forms, find_model, in_threads
 from plan_execute.agent.llm.parsing import read_textual_calls
 from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Question, ask_once
@@ -126,9 +126,12 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
     ) -> Steps[ModelResponse[Any]]:
         """Call the milestone's model with its tools; nudge it once if it replies in plain text."""
         brief, context = pad.brief, pad.context
-        if "wait" in brief and not any(isinstance(m, AIMessage) for m in pad.messages):
-            yield Wait(brief["wait"])
-        seconds = min(pad.seconds_left, max(pad.run_seconds_left, FINAL_CALL_SECONDS))
+        wait = 0.0 if any(isinstance(m, AIMessage) for m in pad.messages) else brief.get("wait", 0.0)
+        if wait and wait >= (left := min(pad.seconds_left, pad.run_seconds_left)):
+            raise NoTimeLeftError(wait, left, brief.get("hint", ""))
+        if wait:
+            yield Wait(wait)
+        seconds = min(pad.seconds_left - wait, max(pad.run_seconds_left - wait, FINAL_CALL_SECONDS))
         if seconds <= 0:
             raise CallAbandonedError("no time is left for another model call")
         if pad.tally["turns"] >= context.max_model_calls:  # other middleware may send the loop back to the model

@@ -87,6 +87,15 @@ class CallAbandonedError(TimeoutError):
     """A call ran out of time; it may still be running, and whether it had an effect is unknown."""
 
 
+class NoTimeLeftError(CallAbandonedError):
+    """A call was not made, because it would have to wait for longer than there is time."""
+
+    def __init__(self, wait: float, left: float, cause: str = "") -> None:
+        """Take the seconds to wait, the seconds left, and what the last try ended with."""
+        said = f"{cause} " if cause else ""
+        super().__init__(f"{said}(another try has to wait {wait:g} s, and {max(left, 0):.3g} s are left)")
+
+
 class CallEndedError(RuntimeError):
     """A call raised what would end its process or task, such as SystemExit."""
 

@@ -25,7 +25,7 @@ CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"
 """Finish reasons by which providers say that a reply is incomplete."""
 WRAPPERS = 2
 """How many objects, one inside another, may wrap the data."""
-CALLED = ("name", "tool", "tool_name", "action")
+CALLED = ("name", "tool", "tool_name", "function", "action")
 ARGUMENTS = ("arguments", "args", "parameters", "input", "tool_input", "action_input")
 """Keys under which a tool call that is written as text has its tool, and its arguments."""
 MOST_OBJECTS = 200
@@ -287,7 +287,7 @@ def _called_name(item: dict[str, Any]) -> str | None:
 def _written_calls(text: str, report: type[BaseModel], *, truncated: bool) -> list[tuple[str, dict[str, Any]]]:
     """Read the calls in a text of nothing but calls, as JSON or as Python writes them; none if there is more.
 
-    Other JSON after a call does not count. Of a truncated text, what is complete counts.
+    Descriptions of tools, and other JSON after a call, do not count. Of a truncated text, what is complete counts.
     """
     bare = _WRAPPING.sub("\n", text).strip()
     if bare.startswith("{{"):
@@ -305,16 +305,28 @@ def _written_calls(text: str, report: type[BaseModel], *, truncated: bool) -> li
             item, end = _repair(rest), len(rest)
         items += item if isinstance(item, list) else [item]
         rest = rest[end:].strip(" \r\n\t,;")
-    calls = [_call_in(item, report) for item in items]
+    calls = [_call_in(item, report) for item in items if not _is_description(item)]
     return [call for call in calls if call is not None] if calls and calls[0] is not None else []
+
+
+def _is_description(item: Any) -> bool:
+    """Whether a JSON value describes a tool: models list those they have before they call one."""
+    item = _unwrapped(item)
+    given = next((item[key] for key in ARGUMENTS if key in item), None) if isinstance(item, dict) else None
+    return isinstance(given, dict) and given.get("type") == "object" and isinstance(given.get("properties"), dict)
+
+
+def _unwrapped(item: Any) -> Any:
+    for wrapper in ("function", "tool_call", "function_call"):
+        item = item[wrapper] if isinstance(item, dict) and isinstance(item.get(wrapper), dict) else item
+    return item
 
 
 def _call_in(item: Any, report: type[BaseModel]) -> tuple[str, dict[str, Any]] | None:
     """Read a call from a JSON value: the name of its tool and its arguments; None if it is none."""
+    item = _unwrapped(item)
     if not isinstance(item, dict):
         return None
-    for wrapper in ("function", "tool_call", "function_call"):
-        item = item[wrapper] if isinstance(item.get(wrapper), dict) else item
     name = next((item[key] for key in CALLED if isinstance(item.get(key), str)), None)
     given = next((item[key] for key in ARGUMENTS if key in item), None)
     args = _object_in(given) if isinstance(given, str) else {} if given is None else given

@@ -4,7 +4,9 @@ What a role asks is written once, as a generator that yields questions and recei
 model in sync and async code.
 """
 
+import math
 import re
+import time
 import weakref
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from copy import deepcopy
@@ -31,7 +33,7 @@ from plan_execute.agent.failures import (
     retry_after,
     retry_delay,
 )
-from plan_execute.agent.llm.calls import Call, Steps, Wait, adrive, drive
+from plan_execute.agent.llm.calls import Call, NoTimeLeftError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import is_blocking
 from plan_execute.agent.llm.parsing import Reply, json_schema_of, read_reply
 from plan_execute.agent.prompts import in_words
@@ -80,6 +82,8 @@ class Question:
     """How the schema is asked for; `auto` is the best that the model's profile promises and its server accepts."""
     seconds: float | None = None
     """Seconds to wait for the whole reply; a client's own timeout starts again with each byte."""
+    patience: float = math.inf
+    """Seconds from the first question of a dialogue on in which a failed call may be made again."""
 
 
 Dialogue = Generator[Question | Call, Any, T]
@@ -102,16 +106,17 @@ def ask_once(question: Question) -> Steps[Reply]:
 
 
 def question_options(context: Context, spent: float) -> dict[str, Any]:
-    """Return the `method` and the `seconds` of a question.
+    """Return the `method`, the `seconds` and the `patience` of a question.
 
     Args:
         context: The run's settings.
         spent: Seconds that the run has worked so far.
     """
-    seconds = context.milestone_timeout
+    seconds = patience = context.milestone_timeout
     if context.budget.seconds is not None:
-        seconds = min(seconds, max(context.budget.seconds - spent, FINAL_CALL_SECONDS))
-    return {"method": context.structured_output, "seconds": seconds}
+        left = context.budget.seconds - spent
+        seconds, patience = min(seconds, max(left, FINAL_CALL_SECONDS)), min(patience, left)
+    return {"method": context.structured_output, "seconds": seconds, "patience": patience}
 
 
 def as_reply(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
@@ -126,7 +131,11 @@ def as_reply(dialogue: Dialogue[dict[str, Any]]) -> Dialogue[Reply]:
 
 def is_worth_repeating(error: Exception) -> bool:
     """Tell whether asking the same again may get a reply after this error."""
-    return classify_error(error) not in {"model_unavailable", "limit", "refusal"}
+    return not isinstance(error, NoTimeLeftError) and classify_error(error) not in {
+        "model_unavailable",
+        "limit",
+        "refusal",
+    }
 
 
 def describe_no_reply(role: Role, model: BaseChatModel, error: Exception) -> str:
@@ -184,7 +193,7 @@ class DialogueNode(Runnable[Any, Any]):
 def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
     """Turn a dialogue into calls, with a pause after a transient failure."""
     refused, ignored = set[Method](), set[Method]()
-    failures, pause = 0, 0.0
+    failures, pause, began, reply = 0, 0.0, time.monotonic(), Reply()
     advance = partial(dialogue.send, None)
     while True:
         try:
@@ -196,6 +205,10 @@ def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
                 advance = partial(dialogue.send, (yield item))
             except Exception as error:  # noqa: BLE001 - the dialogue decides what it means
                 advance = partial(dialogue.throw, error)
+            continue
+        if pause and pause >= (left := item.patience - (time.monotonic() - began)):
+            out = NoTimeLeftError(pause, left, describe_error(reply.error) if reply.error else "")
+            advance = partial(dialogue.send, Reply(error=out))
             continue
         if pause:
             yield Wait(pause)

@@ -491,16 +491,44 @@ def test_attempt_in_vain_is_not_repeated_with_the_same_model() -> None:
     assert (output["status"], output["milestones"]["m1"]["attempts"], len(weak.asked)) == ("completed", 2, 1)
 
 
+class LimitedError(Exception):
+    """What a provider raises: a response with headers."""
+
+    status_code = 429
+
+    def __init__(self, wait: str = "0.7") -> None:
+        super().__init__("slow down")
+        self.response = type("Response", (), {"headers": {"retry-after": wait}, "status_code": 429})
+
+
+@pytest.mark.parametrize("limits", [{"budget": {"seconds": 5}}, {"milestone_timeout": 5}])
+@pytest.mark.parametrize("role", ["planner", "executor", "synthesizer"])
+def test_nobody_waits_for_longer_than_there_is_time(role: str, limits: dict[str, Any]) -> None:
+    limited: list[Asked] = []
+
+    def failing(model: Callable[[Asked], Answer], *tools: str) -> ScriptedModel:
+        def answer(asked: Asked) -> Answer:
+            if not set(tools) & set(asked.tools):
+                return model(asked)
+            limited.append(asked)
+            return LimitedError("30")
+
+        return ScriptedModel(answer)
+
+    def planner(asked: Asked) -> Answer:
+        return synthesis() if asked.tools == ["Synthesis"] else plan(milestone("a"))
+
+    slow = {"planner": "PlanDraft", "synthesizer": "Synthesis", "executor": "look_up"}[role]
+    context = {**limits, "max_replans": 0}
+    agent = create_plan_execute_agent(failing(planner, slow), failing(diligent, slow), TOOLS, context=context)
+    output = agent.invoke(ASKED)
+    assert len(limited) == 1
+    assert output["status"] != "completed"
+    for said in ("slow down", "30 s"):
+        assert said in output["error"]["message"]
+
+
 def test_service_that_asks_to_be_left_alone_is() -> None:
-    class LimitedError(Exception):
-        """What a provider raises: a response with headers."""
-
-        status_code = 429
-
-        def __init__(self) -> None:
-            super().__init__("slow down")
-            self.response = type("Response", (), {"headers": {"retry-after": "0.7"}, "status_code": 429})
-
     calls: list[int] = []
 
     def answer(asked: Asked) -> Answer:

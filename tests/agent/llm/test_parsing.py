@@ -10,6 +10,7 @@ from plan_execute.agent.schemas import MilestoneReport, PlanDraft, Synthesis
 
 DRAFT = json.dumps({"strategy": "the discarded one", "requirements": ["x"], "milestones": []})
 FINAL = json.dumps({"strategy": "the final one", "requirements": ["x"], "milestones": []})
+SCHEMA = {"type": "object", "properties": {"sql": {"type": "string"}}}
 CALL = {"name": "query", "arguments": {"sql": "SELECT 1"}}
 REPORT: dict[str, object] = {"status": "succeeded", "result": "80", "missing": None, "surprise": None, "values": []}
 
@@ -78,6 +79,9 @@ def test_words_about_thoughts_inside_an_answer_stay() -> None:
         'query(sql="SELECT 1")',
         f"{json.dumps(CALL)}\n{json.dumps({'name': 'MilestoneReport', 'arguments': REPORT})}",
         f'{json.dumps(CALL)}\n{{"customers": 50}}',
+        json.dumps({"function": "query", "arguments": CALL["arguments"]}),
+        json.dumps({"type": "function", "function": {"name": "query", "parameters": SCHEMA}})
+        + f"\n```json\n{json.dumps(CALL)}\n```",
         f"<tools>\n{json.dumps(CALL)}\n</tools>\n<result>\n50\n</result>\n<missing>\nnull\n</missing>\n</tools>",
         f"<tool_call>{json.dumps(CALL)}</tool_call>\n<tool_response>\nThere are 50 customers.",
     ],
