@@ -83,9 +83,10 @@ def is_complete(state: ExecutorState) -> bool:
 
 def run_so_far(state: RunState, key: str) -> RunSoFar:
     """Collect what the executor of milestone `key` must respect; no model is shown any of it."""
+    milestone = state["milestones"][key]
     return RunSoFar(
         settings=state["settings"],
         usage=state["usage"],
         seconds=state["seconds"],
-        effects=effects_before(state["log"], key, state["milestones"][key]["revision"]),
+        effects=effects_before(state["log"], key, milestone["revision"], milestone["tools"]),
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast
@@ -29,6 +29,8 @@ OUTCOME_UNKNOWN: FailureCode = "outcome_unknown"
 """The class of failure of a call that may have changed the world, and is not made again."""
 MAY_HAVE_ACTED = frozenset({OUTCOME_UNKNOWN, "transient", "timeout"})
 """Classes of failure after which a call may have had its effect."""
+ANSWERS_LIMIT = 12_000
+"""Most characters of the answers of all earlier effects together that a milestone is given, in equal shares."""
 UNFINISHED = "Not run: this very call was under way when the run stopped; whether it had an effect is unknown."
 UNSETTLED = "Not run: this very call was made before, and whether it had an effect is unknown."
 
@@ -65,15 +67,17 @@ def may_have_acted(call: ToolCallRecord) -> bool:
     return call.get("effect", False) and (call["ok"] or call["code"] in MAY_HAVE_ACTED)  # older releases stored less
 
 
-def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> dict[str, Effect]:
+def effects_before(log: Sequence[LogEntry], milestone: str, revision: int, tools: Collection[str]) -> dict[str, Effect]:
     """Collect what earlier attempts at a milestone, and earlier plans, did to the world, by `call_key`.
 
-    Other milestones of the same plan do not count: two of them may make the same call on purpose.
+    Other milestones of the same plan do not count: two of them may make the same call on purpose. All answers together
+    have at most `ANSWERS_LIMIT` characters, because every milestone is stored with them.
 
     Args:
         log: The run's.
         milestone: The id of the milestone.
         revision: The revision of the plan that it belongs to.
+        tools: The tools it is granted; it can make no other call.
     """
     effects: dict[str, Effect] = {}
     for entry in log:
@@ -83,7 +87,7 @@ def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> di
         if entry["milestone"] != milestone and entry["revision"] >= revision:
             continue
         for call in entry.get("tool_calls", ()):
-            if effect := _effect_of(call):
+            if call["tool"] in tools and (effect := _effect_of(call)):
                 key = call_key(call["tool"], call["args"])
                 # What is done stays done: a later record of the same call is that of a call that was not repeated.
                 effects[key] = effects[key] if key in effects and effects[key]["outcome"] == "done" else effect
@@ -93,7 +97,11 @@ def effects_before(log: Sequence[LogEntry], milestone: str, revision: int) -> di
                     effects.pop(settled, None)
                 case "respond":
                     effects[settled] = Effect(outcome="done", answer=entry["answer"], key="")
-    return effects
+    share = min(SHOWN_LIMIT, ANSWERS_LIMIT // max(len(effects), 1))
+    return {
+        key: Effect(outcome=e["outcome"], answer=truncate_middle(e["answer"], share), key=e["key"])
+        for key, e in effects.items()
+    }
 
 
 def result_without_call(request: ToolCallRequest, pad: Scratchpad) -> ToolMessage | None:

@@ -1,6 +1,7 @@
 """Side effects once: after a process that was stopped in the middle of a call, and after a replan."""
 
 import asyncio
+import sqlite3
 import uuid
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from langchain.agents.middleware import ToolRetryMiddleware
 from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, interrupt
 
 from plan_execute.graphs import create_executor, create_plan_execute_agent, open_checkpointer
@@ -403,3 +405,33 @@ def test_effects_cost_no_step_more() -> None:
         return sum(1 for _ in executor.stream(given, stream_mode="updates", subgraphs=True))
 
     assert steps(effect="effect") == steps()
+
+
+def stored_after_replan(effects: int, milestones: int) -> int:
+    """Return the bytes stored of a run with so many effects before a replan, and so many milestones after it."""
+
+    def send(subject: str) -> str:
+        """Send a letter."""
+        return f"sent {subject}: {'y' * 2_000}"
+
+    def executor(asked: Asked) -> Answer:
+        if not any(message.type == "tool" for message in asked.messages):
+            return tool_call("send", {"subject": goal_of(asked)})
+        return report("no", "failed") if goal_of(asked) == "last" else report("yes")
+
+    first = [milestone(f"a{number}", tools=["send"]) for number in range(effects)]
+    second = [milestone(f"b{number}", tools=["send"]) for number in range(milestones)]
+    planner = heavy(plan(*first, milestone("last", tools=["send"])), plan(*second, requirements=[]))
+    tool = StructuredTool.from_function(send, metadata={"effect": "effect"})
+    with sqlite3.connect(":memory:", check_same_thread=False) as connection:
+        settings = {"max_replans": 1, "granularity": "fine"}
+        agent = agent_with(tool, SqliteSaver(connection), ScriptedModel(executor), planner, **settings)
+        ended = agent.invoke(ASKED, {"configurable": {"thread_id": "1"}, "recursion_limit": 1_000})
+        assert ended["status"] == "completed"
+        sizes = ("SELECT sum(length(checkpoint)) FROM checkpoints", "SELECT sum(length(value)) FROM writes")
+        return sum(connection.execute(size).fetchone()[0] for size in sizes)
+
+
+def test_milestones_after_a_replan_are_not_each_stored_with_all_that_was_done() -> None:
+    few, many = (stored_after_replan(effects, 8) - stored_after_replan(effects, 1) for effects in (10, 50))
+    assert many < 2 * few
