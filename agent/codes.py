@@ -19,6 +19,8 @@ ErrorCode = Literal[
     "unmet_requirements",
     "synthesis_failed",
     "rejected",
+    "unsupported",
+    "not_checked",
     "empty_request",
     "unexpected_state",
 ]
