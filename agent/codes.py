@@ -80,6 +80,7 @@ EventType = Literal[
     "decision",
     "user_answered",
     "synthesized",
+    "model_progress",
     "answer_delta",
     "answer",
 ]

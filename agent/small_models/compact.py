@@ -12,7 +12,6 @@ from plan_execute.agent.llm.structured_output import Dialogue
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.small_models.chat_model import LocalChatModel
 from plan_execute.agent.small_models.choice import choose
-from plan_execute.agent.small_models.engine import BUNDLED_NAME
 from plan_execute.agent.small_models.executor_model import NO_CONVERSATION, CompactExecutor
 from plan_execute.agent.small_models.prompts import KIND, STEPS
 from plan_execute.agent.small_models.tool_use import able_tools, can_form, choose_tool, fitting_tools, language_of
@@ -122,7 +121,7 @@ class CompactForms:
 
     def describe(self) -> str:
         """Name the model, and say what it is worth."""
-        bundled = isinstance(self.model, LocalChatModel) and self.model.model == BUNDLED_NAME
+        bundled = isinstance(self.model, LocalChatModel) and self.model.is_bundled
         return f"{model_name(self.model)}, {'a demonstration model' if bundled else 'a model in compact form'}"
 
     def _refuse(self, goal: str, reason: str) -> str:

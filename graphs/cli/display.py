@@ -126,7 +126,8 @@ class _Picture:
         ] or [f"{self.progress.phase}  {duration(now - self.progress.since)}"]
         frame = self.spinner.render(console.get_time())
         for line in lines:
-            text = Text.assemble(frame if isinstance(frame, Text) else "", " ", line, style="cyan")
+            thinking = f"  {self.progress.thinking}" if self.progress.thinking else ""
+            text = Text.assemble(frame if isinstance(frame, Text) else "", " ", line, thinking, style="cyan")
             # room for the ^C that a terminal echoes: it must not begin a new line
             text.truncate(options.max_width - 3, overflow="ellipsis")
             yield text
