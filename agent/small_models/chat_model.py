@@ -49,6 +49,8 @@ ANSWER = "answer"
 STRING_LIMIT = 400
 ITEMS_LIMIT = 8
 """Bounds of the bundled model for a schema that sets none: it might not find the end of a string or a list."""
+MOST_ITEMS = 100
+"""The same of lists for other models, which have been seen to count to their limit of tokens."""
 PROGRESS_SECONDS = 1.0
 """How often a call tells how far it is."""
 
@@ -279,7 +281,7 @@ class LocalChatModel(BaseChatModel):
         if stop:
             request["stop"] = stop
         if schema:
-            limits = (STRING_LIMIT, ITEMS_LIMIT) if self.is_bundled else None
+            limits = (STRING_LIMIT, ITEMS_LIMIT) if self.is_bundled else (None, MOST_ITEMS)
             request["response_format"] = {"type": "json_schema", "json_schema": {"schema": _bounded(schema, limits)}}
         return request
 
@@ -325,14 +327,14 @@ def _read_calls(completion: Completion) -> dict[str, Any]:
     return fields | ({"additional_kwargs": {"reasoning_content": completion.reasoning}} if completion.reasoning else {})
 
 
-def _bounded(schema: dict[str, Any], limits: tuple[int, int] | None) -> dict[str, Any]:
-    """The schema without references, and with a limit to every string and list if there are limits."""
+def _bounded(schema: dict[str, Any], limits: tuple[int | None, int]) -> dict[str, Any]:
+    """The schema without references, and with a limit to every list and, where there is one, to every string."""
     bounded: dict[str, Any] = _bound(dereference_refs(schema), limits)
     bounded.pop("$defs", None)
     return bounded
 
 
-def _bound(node: Any, limits: tuple[int, int] | None) -> Any:
+def _bound(node: Any, limits: tuple[int | None, int]) -> Any:
     if isinstance(node, list):
         return [_bound(item, limits) for item in node]
     if not isinstance(node, dict):
@@ -340,11 +342,11 @@ def _bound(node: Any, limits: tuple[int, int] | None) -> Any:
     verbatim = {"enum", "const", "required"}
     bounded = {key: value if key in verbatim else _bound(value, limits) for key, value in node.items()}
     if node.get("type") == "string" and not {"enum", "const", "format"} & node.keys():
-        if limits:
+        if limits[0]:
             bounded.setdefault("maxLength", limits[0])
         if not re.fullmatch(r"\^[^(]*\$", str(node.get("pattern", "^$"))):
             del bounded["pattern"]  # the grammar cannot express it and would complain on stderr
-    if node.get("type") == "array" and limits:
+    if node.get("type") == "array":
         bounded.setdefault("maxItems", limits[1])
     return bounded
 

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 
 from plan_execute.agent.small_models.chat_model import LocalChatModel
@@ -151,6 +153,27 @@ def test_natural_request_is_answered_rightly_or_not_at_all(shop_agent: PlanExecu
     world = World("shop", Path(sample_database().removeprefix("sqlite:///")), sample_documents(), ())
     ended = shop_agent.invoke({"messages": [HumanMessage(case.request)]})
     assert ended["answer"] is None or (case.expected and world.right(case, ended["answer"])), ended["answer"]
+
+
+def test_port_of_the_engine_refuses_others(model: LocalChatModel) -> None:
+    model.invoke("Hi")
+    address = model._engine().server.listening_address
+    for path in ("/v1/models", "/props", "/slots", "/v1/chat/completions"):
+        answer = httpx.get(f"{address}{path}", headers={"Origin": "https://example.com"})
+        assert answer.status_code in {401, 403, 404, 405}
+        assert not answer.headers.get("access-control-allow-origin")
+    assert httpx.get(f"{address}/").status_code in {401, 404}, "no page"
+
+
+def test_progress_is_told_on_the_stream_of_the_run(tmp_path: Path) -> None:
+    def tell(state: MessagesState) -> dict[str, Any]:
+        LocalChatModel(max_tokens=300).invoke("Tell a long story.")
+        return {}
+
+    graph = StateGraph(MessagesState).add_node(tell).add_edge(START, "tell").compile()
+    events = list(graph.stream({"messages": []}, stream_mode="custom"))
+    assert {event["type"] for event in events} == {"model_progress"}
+    assert [event["tokens"] for event in events] == sorted(event["tokens"] for event in events)
 
 
 def test_process_that_exits_during_a_call_ends_cleanly() -> None:
