@@ -1,8 +1,8 @@
 """A LangChain chat model on this machine, without a key or a server to start: `local:smollm2`, or any GGUF model.
 
-A GGUF model gets tools, calls and results in the form of its own chat template. Structured output, and a tool call that
-has to be made, are answers constrained to a JSON schema. The bundled model, whose template knows no tools, is told of
-them in words.
+A GGUF model gets tools, calls and results in the form of its own chat template. Structured output, and the call of the
+only tool where one has to be made, are answers constrained to a JSON schema. The bundled model, whose template knows no
+tools, is told of them in words.
 """
 
 import itertools
@@ -51,6 +51,8 @@ ITEMS_LIMIT = 8
 """Bounds of the bundled model for a schema that sets none: it might not find the end of a string or a list."""
 MOST_ITEMS = 100
 """The same of lists for other models, which have been seen to count to their limit of tokens."""
+BLANK_LINES = "\n" * 5
+"""Where a free answer ends: a small model writes blank lines behind it up to its limit of tokens."""
 PROGRESS_SECONDS = 1.0
 """How often a call tells how far it is."""
 
@@ -276,8 +278,10 @@ class LocalChatModel(BaseChatModel):
         else:
             request["messages"] = convert_to_openai_messages(merge_message_runs(messages))
             request |= {"tools": [{"type": "function", "function": tool} for tool in tools]} if tools else {}
-        if tools and not schema and (self.is_bundled or not may_answer):
+        # Between several, a model decides better in the form that it was trained on: constrained, it reports at once.
+        if tools and not schema and (self.is_bundled or (len(tools) == 1 and not may_answer)):
             schema = _call_schema(tools, may_answer=may_answer)
+        stop = [*(stop or ()), *([] if schema or self.is_bundled else [BLANK_LINES])]
         if stop:
             request["stop"] = stop
         if schema:

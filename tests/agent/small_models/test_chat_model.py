@@ -31,6 +31,12 @@ def get_weather(city: str) -> str:
     return city
 
 
+@tool
+def get_news(city: str) -> str:
+    """The news of a city."""
+    return city
+
+
 class StandInEngine:
     """Answers with a given text or given tokens, and remembers the requests."""
 
@@ -128,7 +134,9 @@ def test_model_that_may_use_tools_answers_freely_in_its_own_format(serve: Any) -
     engine = StandInEngine("It is cold.")
     message = serve(engine).bind_tools([get_weather]).invoke("Weather in Oslo?")
     assert (message.text, message.tool_calls) == ("It is cold.", [])
-    assert "response_format" not in engine.requests[0]
+    serve(engine).bind_tools([get_weather, get_news], tool_choice="any").invoke("Weather in Oslo?")
+    assert not any("response_format" in request for request in engine.requests)
+    assert all(chat_model.BLANK_LINES in request["stop"] for request in engine.requests)
 
 
 def test_call_in_the_format_of_the_model_is_read_from_its_pieces(serve: Any) -> None:
