@@ -84,11 +84,17 @@ _SENSES = [
 _FILLER_LIST = """
 a all also an and any are as at based be been being belong belongs called can come comes coming could currently data
 database did do does find for from get give got grown had has have how in is just kept kindly live lives living
-located made many me much named now of on our please records rows say shop show so stored tell the to us was we were
+located many me much named now of on our please records rows say shop show so stored tell the to us was we were
 what where which who whose will with work working works would you your
 """
 _FILLERS = frozenset(_FILLER_LIST.split())
-_EXISTS = re.compile(r"\b(?:is|are|was|were) there\b|\bthere (?:is|are|was|were)\b", re.IGNORECASE)
+_IDLE = re.compile(r"\b(?:is|are|was|were) there\b|\bthere (?:is|are|was|were)\b|\bmade (?=of\b)", re.IGNORECASE)
+"""Phrases that restrict nothing, whose words by themselves may."""
+_ASKS = re.compile(r"\W*(?:(?:and|so|then|tell me|find out)\W+)*(who|whom|whose|where|when)\b", re.IGNORECASE)
+_SHOWS = {"where": "text", "when": "date"}
+"""What a column is that answers "where" or "when"; to any other question of `_ASKS`, one that names a row."""
+_COUNTS = re.compile(r"\b(?:how many|number of|count|list|which|what|show|who|names?|give)\b", re.IGNORECASE)
+_BY_NAME = re.compile(r"\b(?:name[sd]?|called|titled?|titles|entitled)\b", re.IGNORECASE)
 _NUMERIC = re.compile(r"INT|NUM|DEC|REAL|FLOA|DOUB|MONEY", re.IGNORECASE)
 _TEXT = re.compile(r"CHAR|TEXT|CLOB|STRING|ENUM", re.IGNORECASE)
 _DATE = re.compile(r"DATE|TIME", re.IGNORECASE)
@@ -154,6 +160,8 @@ def read_lookup(text: str, result: str, schema: Schema) -> dict[str, list[str]]:
         place, value = row.get("place"), row.get("value")
         if not (isinstance(place, str) and isinstance(value, str) and place.split(".")[0] in schema):
             continue
+        if not re.search(r"\w", value):  # an empty text would be found in any other
+            continue
         if value.casefold() not in FUNCTION_WORDS or re.search(rf"\b{re.escape(value)}\b", text):
             found.setdefault(value, []).append(place)
     spans = {
@@ -195,7 +203,7 @@ def form_query(model: BaseChatModel, text: str, schema: Schema, values: Mapping[
         UnsupportedGoalError: The query would leave out a word, a number or a stored text, or the text does not say
             what is asked for.
     """
-    plain = _EXISTS.sub("", text)
+    plain = _IDLE.sub("", text)
     for value in values:
         # "shipped to Peru" tells what was done, not the status "shipped"
         verb = re.search(rf"(?<!\w){re.escape(value)}\s+(?:to|by|from)\b", plain, re.IGNORECASE)
@@ -221,6 +229,7 @@ def form_query(model: BaseChatModel, text: str, schema: Schema, values: Mapping[
     joined = [name for name in schema if f" JOIN {_name(name)} " in query]
     columns = [column for _, column in shown] + [each.column for each in filters]
     left = _left_over(plain, operation, [table, *joined, *columns]) + _unused(values, filters)
+    left += _not_shown(plain, operation, table, shown, filters, schema)
     if left:
         raise leaves_out("A query of the database", left)
     return query
@@ -233,7 +242,8 @@ def _write_query(
     if operation == "number":
         return _compile(schema, table, "COUNT(*)", filters)
     if operation == "list":
-        return _compile(schema, table, ", ".join(_qualified(*each) for each in label), filters)
+        columns = ", ".join(_qualified(*each) for each in label) if _row_names(table, schema) else f"{_name(table)}.*"
+        return _compile(schema, table, columns, filters)
     ((owner, column),) = shown
     if operation == "value":
         columns = dict.fromkeys([*label, *shown]) if owner == table else shown
@@ -256,11 +266,54 @@ def _left_over(plain: str, operation: str, used: Sequence[str]) -> list[str]:
     if operation in _EXTREMES:
         said += [word for sense in senses for word in sense.superlatives.split() if word in _EXTREMES[operation]]
         said += [sense.adjectives for sense in senses if re.search(r"\b(?:most|least)\b", plain, re.IGNORECASE)]
-    elif operation == "value":
-        said += re.findall(r"\bhow (\w+)\b", plain, re.IGNORECASE)
-    words = re.sub(rf"\b(?:{_OPERATIONS[operation]})\b", " ", plain, flags=re.IGNORECASE)
+    elif operation == "value" and re.search(r"\bhow\b", plain, re.IGNORECASE):
+        said += ["high large low", *(sense.adjectives for sense in senses)]
+    words = re.sub(rf"\b(?:{_OPERATIONS[operation]})\b", " ", _ASKS.sub(" ", plain, count=1), flags=re.IGNORECASE)
     numbers = [plain[number.start : number.end].strip() for number in operands(plain)]
     return left_over(words, said, _FILLERS) + numbers
+
+
+def _not_shown(
+    plain: str,
+    operation: str,
+    table: str,
+    shown: Sequence[tuple[str, str]],
+    filters: Sequence[Filter],
+    schema: Schema,
+) -> list[str]:
+    """What a text asks for that a query does not show: a name, a place, a date, or rows of another table."""
+    known = {(each.table, each.column) for each in filters if each.operator == "="}
+    columns = {(table, column) for column in _label(table, schema)} if not shown or shown[0][0] == table else set()
+    kinds = {
+        _kind(*each, schema) for each in (columns | {*shown}) - known if operation in {"value", "list", *_EXTREMES}
+    }
+    asked = _ASKS.match(plain)
+    missing = [asked[1]] if asked and _SHOWS.get(asked[1].casefold(), "name") not in kinds else []
+    if operation in {"number", "list"}:
+        asked = _COUNTS.search(plain)
+        first = _first_table(plain[asked.end() :], schema) if asked else None
+        first = first or _first_table(plain, schema)
+        missing += [first] if first and first != table else []
+        named = [column for owner, column in known if owner == table and column in _row_names(table, schema)]
+        missing += [] if _BY_NAME.search(plain) else [f"{table} {column}" for column in named]
+    return missing
+
+
+def _first_table(plain: str, schema: Schema) -> str | None:
+    """The table that a text names first, with the longest name of those that begin there."""
+    words = [stem(word) for word in re.findall(r"[^\W_]+", plain)]
+    for start in range(len(words)):
+        names = {table: [stem(word) for word in re.findall(r"[^\W_]+", table)] for table in schema}
+        if found := [table for table, name in names.items() if name and words[start : start + len(name)] == name]:
+            return max(found, key=len)
+    return None
+
+
+def _kind(table: str, column: str, schema: Schema) -> str:
+    kind = schema[table]["columns"][column]
+    if column in _row_names(table, schema):
+        return "name"
+    return "date" if _DATE.search(kind) else "text" if _TEXT.search(kind) else "number"
 
 
 def _unused(values: Mapping[str, Sequence[str]], filters: Sequence[Filter]) -> list[str]:
@@ -335,7 +388,11 @@ def _operations(plain: str, table: str, schema: Schema, filters: Sequence[Filter
 
 
 def _value_filters(table: str, schema: Schema, values: Mapping[str, Sequence[str]], plain: str) -> list[Filter]:
-    """Each stored value at the place whose table or column the question names, else at the one nearest to the table."""
+    """Each stored value at the place whose table or column the question names, else at the one nearest to the table.
+
+    Raises:
+        UnsupportedGoalError: Several are equally near.
+    """
     filters = []
     for value, places in values.items():
         reachable = []
@@ -344,7 +401,11 @@ def _value_filters(table: str, schema: Schema, values: Mapping[str, Sequence[str
                 named = mentions(plain, owner) or mentions(plain, column)
                 reachable.append((not named, len(path), owner, column))
         if reachable:
-            _, _, owner, column = min(reachable, key=lambda place: place[:2])
+            *rank, owner, column = min(reachable)
+            nearest = [f"{other} {name}" for *ranked, other, name in sorted(reachable) if ranked == rank]
+            if len(nearest) > 1:
+                meanings = " or ".join(nearest)
+                raise UnsupportedGoalError(f"{value!r} may be {meanings}, and the question does not say which.")
             filters.append(Filter(owner, column, "=", _literal(value)))
     return filters
 

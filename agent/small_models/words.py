@@ -55,8 +55,7 @@ _PRONOUN = re.compile(
 )
 _POINTING_LIST = "he her him his it its she that their them then these they this those why"
 _PASSAGE_LIST = """
-according after before between document documents during handbook into may might must per rule rules say says shall
-should within
+according document documents during handbook into may might must per rule rules say says shall should within
 """
 _PASSAGE_FILLERS = FUNCTION_WORDS.difference(_POINTING_LIST.split()).union(_PASSAGE_LIST.split())
 _PRICE_WORDS = "charge charged cost dollar euro fee pay paid pound price"
@@ -204,20 +203,27 @@ def answering_sentences(question: str, text: str) -> list[str]:
     how = _HOW.search(plain)
     plain = _HOW.sub(" ", plain) if how and not how[1] else plain
     plain_words = left_over(plain, (), _PASSAGE_FILLERS)
-    digits = [number.digits for number in operands(plain)]
+    counted = _counted(plain)
+    same = stem if re.match(r"\W*(?:is|are|was|were)\b", question, re.IGNORECASE) else root
     alone, below_heading = [], []
     for heading, passage in re.findall(r"(?:^\[([^\]\n]*)\]$)?((?:\n?^(?!\[[^\]\n]*\]$).*$)*)", text, re.MULTILINE):
         for sentence in sentences(passage):
             said = [sentence, _PRICE_WORDS if stems(_PRICE_WORDS) & stems(sentence) else ""]
             said += ["not"] if re.search(r"n['’]t\b|cannot", sentence) else []  # noqa: RUF001
-            if (how and not _says_how(how, sentence)) or set(digits) - {each.digits for each in operands(sentence)}:
+            if (how and not _says_how(how, sentence)) or counted - _counted(sentence):
                 continue
-            missing = left_over(plain, said, _PASSAGE_FILLERS, root)
+            missing = left_over(plain, said, _PASSAGE_FILLERS, same)
             if not missing:
                 alone.append(sentence)
-            elif 2 * len(missing) < len(plain_words) and not left_over(" ".join(missing), [heading], (), root):
+            elif 2 * len(missing) < len(plain_words) and not left_over(" ".join(missing), [heading], (), same):
                 below_heading.append(sentence)
     return list(dict.fromkeys(alone or below_heading)) if any(word.islower() for word in plain_words) else []
+
+
+def _counted(text: str) -> set[tuple[str, str]]:
+    """The numbers in a text, each with the word behind it, which says what there are so many of."""
+    nouns = [re.match(r"\s*([^\W\d_]*)", text[number.end :]) for number in operands(text)]
+    return {(n.digits, root(noun[1]) if noun else "") for n, noun in zip(operands(text), nouns, strict=True)}
 
 
 def _says_how(how: re.Match[str], sentence: str) -> bool:

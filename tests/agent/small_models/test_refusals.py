@@ -15,8 +15,8 @@ from plan_execute.tools.arithmetic import calculate
 from plan_execute.tools.database import database_tools
 from plan_execute.tools.documents import document_tools
 from plan_execute.tools.sample import build_sample_database, sample_documents
-from tests.benchmarks.bench_small_model import NearestExample
-from tests.benchmarks.natural_requests import HELD_OUT, SEEN
+from tests.benchmarks.bench_small_model import Case, NearestExample, World, make_world
+from tests.benchmarks.natural_requests import CLINIC, CLINIC_TABLES, CLINIC_TEXTS, HELD_OUT, SEEN
 from tests.fakes import ScriptedModel, synthesis
 
 
@@ -30,6 +30,16 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 @pytest.fixture(scope="module")
 def agent(tools: list[Any]) -> PlanExecuteAgent:
     return create_plan_execute_agent(NearestExample(), tools=tools)
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world("clinic", tmp_path_factory.mktemp("clinic"), CLINIC_TABLES, CLINIC_TEXTS, CLINIC)
+
+
+@pytest.fixture(scope="module")
+def clinic_agent(clinic: World) -> PlanExecuteAgent:
+    return create_plan_execute_agent(NearestExample(), tools=clinic.tools())
 
 
 def ask(agent: PlanExecuteAgent, request: str) -> Any:
@@ -108,11 +118,20 @@ def test_answer_that_uses_all_of_a_request_is_given_as_not_checked(
 
 
 @pytest.mark.parametrize("case", [*SEEN, *HELD_OUT], ids=lambda case: case.request)
-def test_nothing_that_no_model_checked_is_completed_or_met(agent: PlanExecuteAgent, case: Any) -> None:
+def test_nothing_that_no_model_checked_is_completed_or_met(agent: PlanExecuteAgent, case: Case) -> None:
     ended = ask(agent, case.request)
     assert ended["status"] in {"partial", "aborted"}
     assert ended["error"]["code"] in {"not_checked", "unsupported", "no_progress", "max_replans"}
     assert not any(requirement["met"] for requirement in (ended["plan"] or {"requirements": []})["requirements"])
+
+
+@pytest.mark.parametrize("case", CLINIC, ids=lambda case: case.request)
+def test_request_about_other_data_is_answered_rightly_or_not_at_all(
+    clinic: World, clinic_agent: PlanExecuteAgent, case: Case
+) -> None:
+    ended = ask(clinic_agent, case.request)
+    assert ended["status"] in {"partial", "aborted"}
+    assert ended["answer"] is None or (case.expected and clinic.right(case, ended["answer"])), ended["answer"]
 
 
 def test_greeting_is_no_completed_run(agent: PlanExecuteAgent) -> None:
