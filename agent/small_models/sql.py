@@ -225,37 +225,42 @@ def form_query(model: BaseChatModel, text: str, schema: Schema, values: Mapping[
         taken = {each.column for each in filters if each.table == table}
         columns = _spoken_of(plain, table, schema, measures=operation != "value", without=taken)
         shown = [(table, (yield from _choose_from(model, COLUMN, plain, columns, table)))]
-    query = _write_query(table, operation, shown, filters, schema)
-    joined = [name for name in schema if f" JOIN {_name(name)} " in query]
+    query = _Query(table, operation, shown, filters)
+    written = _write(query, schema)
+    joined = [name for name in schema if f" JOIN {_name(name)} " in written]
     columns = [column for _, column in shown] + [each.column for each in filters]
     left = _left_over(plain, operation, [table, *joined, *columns]) + _unused(values, filters)
-    left += _not_shown(plain, operation, table, shown, filters, schema)
+    left += _not_shown(plain, query, schema)
     if left:
         raise leaves_out("A query of the database", left)
-    return query
+    return written
 
 
-def _write_query(
-    table: str, operation: str, shown: Sequence[tuple[str, str]], filters: Sequence[Filter], schema: Schema
-) -> str:
+class _Query(NamedTuple):
+    table: str
+    operation: str
+    shown: Sequence[tuple[str, str]]
+    """Table and column of what the operation is about; empty for "number" and "list"."""
+    filters: Sequence[Filter]
+
+
+def _write(query: _Query, schema: Schema) -> str:
+    table, operation, shown, filters = query
     label = [(table, column) for column in _label(table, schema)]
     if operation == "number":
         return _compile(schema, table, "COUNT(*)", filters)
     if operation == "list":
-        columns = ", ".join(_qualified(*each) for each in label) if _row_names(table, schema) else f"{_name(table)}.*"
-        return _compile(schema, table, columns, filters)
+        names = ", ".join(_qualified(*each) for each in label) if _row_names(table, schema) else f"{_name(table)}.*"
+        return _compile(schema, table, names, filters)
     ((owner, column),) = shown
+    columns = ", ".join(_qualified(*each) for each in dict.fromkeys([*label, *shown] if owner == table else shown))
     if operation == "value":
-        columns = dict.fromkeys([*label, *shown]) if owner == table else shown
-        return _compile(schema, table, ", ".join(_qualified(*each) for each in columns), filters, also=owner)
-    extreme = f"{_AGGREGATES[operation]}({_qualified(owner, column)})"
-    query = _compile(schema, table, extreme, filters)
-    if operation not in {"highest", "lowest"}:
-        return query
+        return _compile(schema, table, columns, filters, also=owner)
+    aggregate = _compile(schema, table, f"{_AGGREGATES[operation]}({_qualified(owner, column)})", filters)
+    if operation not in _EXTREMES:
+        return aggregate
     # Not LIMIT 1: several rows may share the extreme.
-    columns = dict.fromkeys([*label, *shown])
-    extremes = [*filters, Filter(table, column, "=", f"({query})")]
-    return _compile(schema, table, ", ".join(_qualified(*each) for each in columns), extremes)
+    return _compile(schema, table, columns, [*filters, Filter(table, column, "=", f"({aggregate})")])
 
 
 def _left_over(plain: str, operation: str, used: Sequence[str]) -> list[str]:
@@ -273,40 +278,33 @@ def _left_over(plain: str, operation: str, used: Sequence[str]) -> list[str]:
     return left_over(words, said, _FILLERS) + numbers
 
 
-def _not_shown(
-    plain: str,
-    operation: str,
-    table: str,
-    shown: Sequence[tuple[str, str]],
-    filters: Sequence[Filter],
-    schema: Schema,
-) -> list[str]:
+def _not_shown(plain: str, query: _Query, schema: Schema) -> list[str]:
     """What a text asks for that a query does not show: a name, a place, a date, or rows of another table."""
+    table, operation, shown, filters = query
     known = {(each.table, each.column) for each in filters if each.operator == "="}
-    columns = {(table, column) for column in _label(table, schema)} if not shown or shown[0][0] == table else set()
-    kinds = {
-        _kind(*each, schema) for each in (columns | {*shown}) - known if operation in {"value", "list", *_EXTREMES}
-    }
+    columns = {(table, column) for column in _label(table, schema) if all(owner == table for owner, _ in shown)}
+    is_row = operation in {"value", "list", *_EXTREMES}
+    kinds = {_kind(*each, schema) for each in columns.union(shown) - known if is_row}
     asked = _ASKS.match(plain)
     missing = [asked[1]] if asked and _SHOWS.get(asked[1].casefold(), "name") not in kinds else []
     if operation in {"number", "list"}:
-        asked = _COUNTS.search(plain)
-        first = _first_table(plain[asked.end() :], schema) if asked else None
-        first = first or _first_table(plain, schema)
+        counted = _COUNTS.search(plain)
+        first = (counted and _first_table(plain[counted.end() :], schema)) or _first_table(plain, schema)
         missing += [first] if first and first != table else []
-        named = [column for owner, column in known if owner == table and column in _row_names(table, schema)]
-        missing += [] if _BY_NAME.search(plain) else [f"{table} {column}" for column in named]
+        named = [f"{table} {column}" for column in _row_names(table, schema) if (table, column) in known]
+        missing += [] if _BY_NAME.search(plain) else named
     return missing
 
 
 def _first_table(plain: str, schema: Schema) -> str | None:
     """The table that a text names first, with the longest name of those that begin there."""
-    words = [stem(word) for word in re.findall(r"[^\W_]+", plain)]
-    for start in range(len(words)):
-        names = {table: [stem(word) for word in re.findall(r"[^\W_]+", table)] for table in schema}
-        if found := [table for table, name in names.items() if name and words[start : start + len(name)] == name]:
-            return max(found, key=len)
-    return None
+    words = f" {' '.join(_words(plain))} "
+    found = [(words.find(f" {' '.join(_words(table))} "), -len(table), table) for table in schema]
+    return min((each for each in found if each[0] >= 0), default=(0, 0, None))[2]
+
+
+def _words(text: str) -> list[str]:
+    return [stem(word) for word in re.findall(r"[^\W_]+", text)]
 
 
 def _kind(table: str, column: str, schema: Schema) -> str:
