@@ -210,6 +210,7 @@ def answering_sentences(question: str, text: str) -> list[str]:
         for sentence in sentences(passage):
             said = [sentence, _PRICE_WORDS if stems(_PRICE_WORDS) & stems(sentence) else ""]
             said += ["not"] if re.search(r"n['’]t\b|cannot", sentence) else []  # noqa: RUF001
+            said += [] if "before" in stems(sentence) else ["after"]
             if (how and not _says_how(how, sentence)) or counted - _counted(sentence):
                 continue
             missing = left_over(plain, said, _PASSAGE_FILLERS, same)
