@@ -148,11 +148,11 @@ class CompactForms:
 
 
 def _why_not(goal: str, failed: Sequence[Milestone]) -> str | None:
-    """Why a goal was not answered the first time; None if it was not tried, or if a tool did not work."""
-    reports = [(m.get("report") or {}, m.get("tool_calls", [])) for m in failed if m["goal"] == goal]
-    if not reports or not all(call["ok"] for _, calls in reports for call in calls):
-        return None
-    return next((str(report.get("missing") or report.get("result")) for report, _ in reports if report), None)
+    """Why a goal was not answered the first time; None if it was not tried, or if no tool worked."""
+    tried = [
+        m.get("report") or {} for m in failed if m["goal"] == goal and all(c["ok"] for c in m.get("tool_calls", []))
+    ]
+    return next((str(report.get("missing") or report.get("result")) for report in tried if report), None)
 
 
 def _kinds(objective: str, tools: Sequence[BaseTool]) -> list[str]:

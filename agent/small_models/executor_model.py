@@ -146,9 +146,10 @@ def _report_result(goal: str, result: str, kind: str | None) -> ToolCall:
 
 
 def _as_line(row: Mapping[str, Any]) -> str:
-    if len(row) == 1:
-        return str(next(iter(row.values())))
-    return ", ".join(f"{column}: {value}" for column, value in row.items())
+    shown = {column: f"{value:.15g}" if isinstance(value, float) else str(value) for column, value in row.items()}
+    return (
+        next(iter(shown.values())) if len(row) == 1 else ", ".join(f"{name}: {value}" for name, value in shown.items())
+    )
 
 
 def _report(status: str, result: str = "", missing: str | None = None) -> ToolCall:

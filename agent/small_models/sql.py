@@ -230,8 +230,7 @@ def form_query(model: BaseChatModel, text: str, schema: Schema, values: Mapping[
     joined = [name for name in schema if f" JOIN {_name(name)} " in written]
     columns = [column for _, column in shown] + [each.column for each in filters]
     left = _left_over(plain, operation, [table, *joined, *columns]) + _unused(values, filters)
-    left += _not_shown(plain, query, schema)
-    if left:
+    if left := left or _not_shown(plain, query, schema):
         raise leaves_out("A query of the database", left)
     return written
 
@@ -386,10 +385,10 @@ def _operations(plain: str, table: str, schema: Schema, filters: Sequence[Filter
 
 
 def _value_filters(table: str, schema: Schema, values: Mapping[str, Sequence[str]], plain: str) -> list[Filter]:
-    """Each stored value at the place whose table or column the question names, else at the one nearest to the table.
+    """Each stored value at the place whose table or column the question names, else in the table itself.
 
     Raises:
-        UnsupportedGoalError: Several are equally near.
+        UnsupportedGoalError: There are several such places.
     """
     filters = []
     for value, places in values.items():
@@ -397,12 +396,12 @@ def _value_filters(table: str, schema: Schema, values: Mapping[str, Sequence[str
         for owner, column in (place.split(".", 1) for place in places):
             if (path := _path(schema, table, owner)) is not None:
                 named = mentions(plain, owner) or mentions(plain, column)
-                reachable.append((not named, len(path), owner, column))
+                reachable.append((not named, bool(path), owner, column))
         if reachable:
             *rank, owner, column = min(reachable)
-            nearest = [f"{other} {name}" for *ranked, other, name in sorted(reachable) if ranked == rank]
-            if len(nearest) > 1:
-                meanings = " or ".join(nearest)
+            meant = [f"{other} {name}" for *ranked, other, name in sorted(reachable) if ranked == rank]
+            if len(meant) > 1:
+                meanings = " or ".join(meant)
                 raise UnsupportedGoalError(f"{value!r} may be {meanings}, and the question does not say which.")
             filters.append(Filter(owner, column, "=", _literal(value)))
     return filters
