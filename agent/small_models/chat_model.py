@@ -40,7 +40,7 @@ from pydantic import BaseModel, model_validator
 
 from plan_execute.agent.events import now, stream_writer
 from plan_execute.agent.llm.gguf_files import BUNDLED_NAME, find_weights
-from plan_execute.agent.small_models.engine import Completion, Engine, engine_for, usable_cores
+from plan_execute.agent.small_models.engine import Completion, Engine, engine_for
 from plan_execute.agent.small_models.option_scoring import choose_option
 
 ANSWER = "answer"
@@ -79,7 +79,10 @@ class LocalChatModel(BaseChatModel):
     context_tokens: int = 16_384
     """The most tokens of a question and its answer; 4096 for the bundled model. More takes more memory."""
     threads: int = 0
-    """On how many cores it thinks; 0 for all that this process may use, and one for the bundled model."""
+    """On how many cores it thinks; 0 to read on all that this process may use and leave one of them while it writes.
+
+    The bundled model thinks on one.
+    """
 
     @model_validator(mode="after")
     def _adapt_to_model(self) -> "LocalChatModel":
@@ -250,7 +253,7 @@ class LocalChatModel(BaseChatModel):
             abandoned.set()
 
     def _engine(self) -> Engine:
-        return engine_for(find_weights(self.model), self.context_tokens, self.threads or usable_cores())
+        return engine_for(find_weights(self.model), self.context_tokens, self.threads)
 
     def _tell_progress(self) -> Callable[[str], bool]:
         """Make what counts the pieces of an answer and sends an event about it now and then; it ends no call."""

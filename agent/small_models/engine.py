@@ -54,7 +54,12 @@ class Engine:
     """One loaded model; calls from several threads wait for each other."""
 
     def __init__(self, path: str, context_tokens: int, threads: int) -> None:
-        """Load the weights at `path`, which takes about half a second for 100 MB.
+        """Load the weights, which takes about half a second for 100 MB.
+
+        Args:
+            path: The GGUF file.
+            context_tokens: The most tokens of a question and its answer.
+            threads: On how many cores it reads and writes; 0 to read on all usable ones and to leave one while it writes.
 
         Raises:
             ModelError: The runtime is not installed, or the file holds no model it can read.
@@ -158,7 +163,9 @@ def _start_server(path: str, context_tokens: int, threads: int) -> Any:
     params.model.path = path
     params.n_ctx = context_tokens
     params.n_parallel = 1
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cpuparams_batch.n_threads = threads or usable_cores()
+    # For each token all threads wait for the slowest: with none left for others it was five times slower than with one.
+    params.cpuparams.n_threads = threads or max(1, usable_cores() - 1)
     params.api_keys = [secrets.token_urlsafe(32)]
     params.cors_origins = ""
     params.ui = params.endpoint_slots = False
