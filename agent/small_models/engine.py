@@ -59,7 +59,7 @@ class Engine:
         Args:
             path: The GGUF file.
             context_tokens: The most tokens of a question and its answer.
-            threads: On how many cores it reads and writes; 0 to read on all usable ones and to leave one while it writes.
+            threads: On how many cores it reads and writes; 0 to read on all usable ones, and leave one while it writes.
 
         Raises:
             ModelError: The runtime is not installed, or the file holds no model it can read.
