@@ -19,6 +19,8 @@ ErrorCode = Literal[
     "unmet_requirements",
     "synthesis_failed",
     "rejected",
+    "unsupported",
+    "not_checked",
     "empty_request",
     "unexpected_state",
 ]
@@ -78,6 +80,7 @@ EventType = Literal[
     "decision",
     "user_answered",
     "synthesized",
+    "model_progress",
     "answer_delta",
     "answer",
 ]

@@ -1,6 +1,6 @@
 """The audit trail of a run: a log entry for each transition, also sent as an event on the custom stream."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,11 +50,16 @@ def decisions(log: Sequence[LogEntry]) -> Iterator[tuple[str, LogEntry]]:
 
 def emit(event: LogEntry | dict[str, Any]) -> None:
     """Send an event on the custom stream; outside a graph do nothing."""
+    if writer := stream_writer():
+        writer(dict(event))
+
+
+def stream_writer() -> Callable[[dict[str, Any]], None] | None:
+    """Return what sends an event on the custom stream, also later and from another thread; None outside a graph."""
     try:
-        writer = get_stream_writer()
-    except RuntimeError:
-        return
-    writer(dict(event))
+        return get_stream_writer()
+    except (RuntimeError, KeyError):  # no runnable at all, or one that is no graph
+        return None
 
 
 def now(ago: float = 0.0) -> str:

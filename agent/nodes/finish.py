@@ -57,14 +57,16 @@ def finish_run(
     plan = state.get("plan")
     if plan is not None and status != "completed":
         plan = _mark_unmet(plan, state["milestones"])
-        message = f"{message} {describe_unmet(plan)}".strip()
+        if code != "unsupported":  # its message says all
+            message = f"{message} {describe_unmet(plan)}".strip()
     error = None
     if code is not None:
         error = RunError(code=code, message=message, milestone=milestone, replans=state.get("replans", 0))
     # The conversation alone should tell how the run ended.
     text = f"{message}\n\n{describe_finished(state.get('milestones') or {})}".strip()
     if answer is not None:
-        text = answer if status == "completed" else f"{answer}\n\nNot complete: {message}"
+        why = message if code == "not_checked" else f"Not complete: {message}"
+        text = answer if status == "completed" else f"{answer}\n\n{why}"
     entry = log_event("answer", revision=revision_of(state), status=status, code=code, reason=message, answer=answer)
     if plan is not None:
         entry["requirements"] = plan["requirements"]

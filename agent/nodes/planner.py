@@ -105,6 +105,8 @@ def _draft(
             reply = yield from as_reply(
                 forms.draft_plan(state["objective"], tools, objections=objections, milestones=state["milestones"])
             )
+            if reply.data and (refused := reply.data.get("refused")):
+                return Problem("unsupported", refused)
         else:
             limits = {**_limits(state, build, context), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
             options = question_options(context, state["seconds"])
@@ -259,7 +261,8 @@ def _plan_nothing(state: RunState, build: Build, draft: PlanDraft, spent: Spent)
 
 def _end_without_plan(state: RunState, problem: Problem, spent: Spent) -> RunUpdate:
     """End the run: aborted, or partial if milestones of an earlier plan are finished."""
-    done = describe_finished(state["milestones"])
+    refused = problem.code == "unsupported"  # of a request in part refused, the other part is no answer
+    done = "" if refused else describe_finished(state["milestones"])
     ended = finish_run(
         state, "partial" if done else "aborted", answer=done or None, code=problem.code, message=problem.message
     )

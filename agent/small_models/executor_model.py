@@ -13,26 +13,17 @@ from langchain_core.tools import BaseTool
 
 from plan_execute.agent.llm.structured_output import Dialogue, aask, ask
 from plan_execute.agent.schemas import MilestoneReport
-from plan_execute.agent.small_models.choice import choose
-from plan_execute.agent.small_models.prompts import SENTENCE
 from plan_execute.agent.small_models.sql import LOOKUP, has_value, lookup_query, read_lookup, read_rows, unknown_names
 from plan_execute.agent.small_models.tool_use import (
     able_tools,
     argument_of,
-    can_form,
     choose_tool,
+    fitting_tools,
     form_arguments,
     language_of,
     schema_of,
 )
-from plan_execute.agent.small_models.words import (
-    content_words,
-    nearest_sentences,
-    overlap,
-    refers_back,
-    sentences,
-    stem,
-)
+from plan_execute.agent.small_models.words import UnsupportedGoalError, answering_sentences, refers_back
 from plan_execute.agent.state import Brief
 
 REPORT = MilestoneReport.__name__
@@ -44,6 +35,8 @@ NO_CONVERSATION = (
 )
 """The reply to small talk, and to a request that makes no sense without the turns before it."""
 
+MOST_ROWS = 20
+"""Most rows of a database that a report lists."""
 _QUIET: RunnableConfig = {"tags": ["nostream"]}
 
 
@@ -109,14 +102,14 @@ def _next_call(
     lookups = [m for m in results if LOOKUP in calls.get(m.tool_call_id, "")]
     if good := [m for m in results if m not in lookups and m.status != "error"]:
         kind = next((language_of(tool) for tool in tools if tool.name == good[-1].name), None)
-        return (yield from _report_result(model, goal, good[-1].text, kind))
+        return _report_result(goal, good[-1].text, kind)
     if results and results[-1].status == "error":
         return _report("failed", results[-1].text)
     able = able_tools(tools, goal, follows=bool(inputs))
     if not able:
         is_follow_up = refers_back(goal) and not inputs
         return _report("blocked", missing=NO_CONVERSATION if is_follow_up else f"A tool for: {goal}")
-    tool = yield from choose_tool(model, goal, [tool for tool in able if can_form(tool, goal, inputs)] or able)
+    tool = yield from choose_tool(model, goal, fitting_tools(able, goal, inputs) or able)
     values: dict[str, list[str]] = {}
     if language_of(tool) == "sql":
         schema = schema_of(tool)
@@ -126,37 +119,37 @@ def _next_call(
         values = read_lookup(goal, lookups[-1].text, schema) if lookups else {}
         if unknown := unknown_names(goal, values, schema):
             return _report("blocked", missing=f"The database has no {' and no '.join(unknown)}.")
-    return _call(tool.name, (yield from form_arguments(model, tool, goal, inputs, values)))
+    try:
+        return _call(tool.name, (yield from form_arguments(model, tool, goal, inputs, values)))
+    except UnsupportedGoalError as error:
+        return _report("blocked", missing=str(error))
 
 
-def _report_result(model: BaseChatModel, goal: str, result: str, kind: str | None) -> Dialogue[ToolCall]:
+def _report_result(goal: str, result: str, kind: str | None) -> ToolCall:
     """Report a tool's result: copied or shortened, never rewritten; a failure where it does not answer the goal."""
     if kind == "sql":
         if not has_value(result):
-            return _report("failed", f"The database has nothing that answers: {goal}")
+            return _report("failed", "The database has nothing that answers it.")
         if rows := read_rows(result):
-            return _report("succeeded", "; ".join(_as_line(row) for row in rows[:20]))
+            more = f"; and {len(rows) - MOST_ROWS} more" if len(rows) > MOST_ROWS else ""
+            return _report("succeeded", "; ".join(_as_line(row) for row in rows[:MOST_ROWS]) + more)
     if kind == "keywords":
-        if not _answers(result, goal):
-            return _report("failed", f"The texts that were found do not answer: {goal}")
-        if candidates := nearest_sentences(goal, result):
-            question = f"{goal} ({' / '.join(candidates)})"
-            return _report("succeeded", (yield from choose(model, SENTENCE, question, candidates)))
+        found = answering_sentences(goal, result)
+        if len(found) > 1:
+            return _report("blocked", missing="Several sentences that were found may answer it.")
+        return (
+            _report("succeeded", found[0])
+            if found
+            else _report("failed", "The texts that were found do not answer it.")
+        )
     return _report("succeeded", result.strip()[:1_000])
 
 
-def _answers(text: str, goal: str) -> bool:
-    """Whether a text has the goal's names, and a sentence with half of its words, not all of them names."""
-    words = content_words(goal)
-    most, plain = len({stem(word) for word in words}), [word for word in words if word.islower()]
-    near = [s for s in sentences(text) if 2 * overlap(words, s) >= most and (not plain or overlap(plain, s))]
-    return bool(near) and not unknown_names(goal, [text], {})
-
-
 def _as_line(row: Mapping[str, Any]) -> str:
-    if len(row) == 1:
-        return str(next(iter(row.values())))
-    return ", ".join(f"{column}: {value}" for column, value in row.items())
+    shown = {column: f"{value:.15g}" if isinstance(value, float) else str(value) for column, value in row.items()}
+    return (
+        next(iter(shown.values())) if len(row) == 1 else ", ".join(f"{name}: {value}" for name, value in shown.items())
+    )
 
 
 def _report(status: str, result: str = "", missing: str | None = None) -> ToolCall:

@@ -56,30 +56,6 @@ How much is the fine for late books? -> search
 average age of the pilots -> database
 add 5 to that number -> calculate
 """)
-EXPRESSION = FewShotPrompt("""\
-Write the expression that answers the question. Use every letter.
-Question -> Expression
-What is A times B? -> A * B
-What is A% of B? -> A% of B
-Divide A by B -> A / B
-Subtract A from B -> B - A
-Add A to B -> A + B
-Take A% off B -> B - A% of B
-A boxes with B nails each -> A * B
-What is A minus B? -> A - B
-Divide B by A -> B / A
-What do A such tickets cost? (B) -> A * B
-what is A of B -> A * B
-Raise B by A% -> B + A% of B
-Multiply the sum of A and B by C -> (A + B) * C
-how much is A plus B -> A + B
-Multiply B by A -> A * B
-how much is A% of B -> A% of B
-Share B among A people -> B / A
-the sum of A and B -> A + B
-What is A divided by B plus C? -> A / B + C
-How much do A people pay? (B) -> A * B
-""")
 NUMBER = FewShotPrompt("""\
 Say which number of the text the question needs.
 Question -> Number
@@ -137,24 +113,4 @@ Who is the oldest nurse? (nurse: wage, age) -> age
 Where does Ann Lee live? (pilot: name, phone, home) -> home
 What does the Aurora cost? (boat: length, cost) -> cost
 Which engine is the strongest? (engine: power, year) -> power
-""")
-COMPARISON = FewShotPrompt("""\
-Say how the number is compared.
-Question -> Comparison
-ships longer than N -> more
-pilots with at most N flights -> at most
-engines below N horsepower -> less
-wards with N beds -> equal
-routes of at least N miles -> at least
-ships over N tons -> more
-nurses under N -> less
-routes with exactly N stops -> equal
-""")
-SENTENCE = FewShotPrompt("""\
-Copy the sentence that answers the question.
-Question -> Sentence
-How long may visitors stay? (Visitors sign in at the desk. / Visitors may stay for two hours.) -> Visitors may stay \
-for two hours.
-What is the fine for a late book? (A late book costs 20 cents a day. / Books are lent for three weeks.) -> A late \
-book costs 20 cents a day.
 """)

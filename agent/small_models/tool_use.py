@@ -13,27 +13,27 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 
 from plan_execute.agent.llm.structured_output import Dialogue
+from plan_execute.agent.small_models.arithmetic import read_expression
 from plan_execute.agent.small_models.choice import choose
-from plan_execute.agent.small_models.prompts import EXPRESSION, NUMBER, SPAN, TOOL, YES_NO
+from plan_execute.agent.small_models.prompts import NUMBER, SPAN, TOOL, YES_NO
 from plan_execute.agent.small_models.sql import Schema, can_query, form_query
 from plan_execute.agent.small_models.words import (
     ANAPHORA,
-    POINTER,
-    Operand,
+    FUNCTION_WORDS,
+    UnsupportedGoalError,
     content_words,
     joined,
+    leaves_out,
+    left_over,
     operands,
     refers_back,
     requested_action,
-    sentences,
     stem,
     stems,
 )
 
 LABELS = {"arithmetic": "calculate", "sql": "database", "keywords": "search"}
 """What the model knows a tool as, by the language of its argument; any other tool goes by its own name."""
-LETTERS = "ABCDEFGH"
-"""What the numbers of an expression are shown as."""
 
 
 def language_of(tool: BaseTool) -> str | None:
@@ -63,8 +63,7 @@ def can_form(tool: BaseTool, goal: str, inputs: Mapping[str, str], *, follows: b
     """
     match language_of(tool):
         case "arithmetic":
-            in_goal, in_inputs = len(operands(goal)), len(operands(joined(inputs)))
-            return in_goal > 1 or in_inputs > 1 or bool(in_goal and (in_inputs or follows))
+            return read_expression(goal, inputs, follows=follows) is not None
         case "sql":
             return can_query(goal, schema_of(tool))
         case "keywords":
@@ -87,6 +86,21 @@ def able_tools(tools: Sequence[BaseTool], goal: str, *, follows: bool) -> list[B
     return [tool for tool in tools if verb is None or verb in stems(tool.name)]
 
 
+def fitting_tools(
+    tools: Sequence[BaseTool], goal: str, inputs: Mapping[str, str], *, follows: bool = False
+) -> list[BaseTool]:
+    """Return the tools whose arguments can be formed; only the calculator, where all of the goal is arithmetic.
+
+    Args:
+        tools: The tools to filter.
+        goal: What to achieve.
+        inputs: Results of earlier milestones.
+        follows: Whether there will be results that are not known yet.
+    """
+    fitting = [tool for tool in tools if can_form(tool, goal, inputs, follows=follows)]
+    return [tool for tool in fitting if language_of(tool) == "arithmetic"] or fitting
+
+
 def choose_tool(model: BaseChatModel, goal: str, tools: Sequence[BaseTool]) -> Dialogue[BaseTool]:
     """Let the model choose the tool for a goal; tools that share a label are shown by name."""
     names = [tool.name.replace("_", " ") for tool in tools]
@@ -107,6 +121,9 @@ def form_arguments(
         goal: What to achieve.
         inputs: Results of earlier milestones.
         values: For a database, stored texts that occur in the goal, each with its places.
+
+    Raises:
+        UnsupportedGoalError: A part of the goal would be left out.
     """
     results = joined(inputs)
     text = f"{goal} ({results[:300]})" if results and ANAPHORA.search(goal) else goal
@@ -114,60 +131,28 @@ def form_arguments(
     for name, field in _required_fields(tool).items():
         match _languages(tool).get(name):
             case "arithmetic":
-                arguments[name] = yield from form_expression(model, goal, inputs)
+                arguments[name] = _read_expression(goal, inputs)
             case "sql":
                 arguments[name] = yield from form_query(model, text, schema_of(tool), values)
             case "keywords":
                 arguments[name] = " ".join(content_words(text)[:12])
             case _:
                 arguments[name] = yield from _fill(model, name, field, text)
+    if language_of(tool) is None:
+        said = [tool.name, tool.description, *arguments, *map(str, arguments.values())]
+        numbers = {str(value).removesuffix(".0") for value in arguments.values()}
+        left = left_over(goal, said, FUNCTION_WORDS)
+        left += [number.digits for number in operands(goal) if number.digits not in numbers]
+        if left:
+            raise leaves_out(f"A call of {tool.name}", left)
     return arguments
 
 
-def form_expression(model: BaseChatModel, goal: str, inputs: Mapping[str, str]) -> Dialogue[str]:
-    """Let the model combine the numbers, which it sees as letters, in one expression that uses all of them."""
-    text = goal.strip()
-    numbers = operands(text)
-    if inputs and (len(numbers) < 2 or ANAPHORA.search(text)):
-        results = joined(inputs)
-        if found := list(dict.fromkeys(operand.digits for operand in operands(results))):
-            question = f"{text} ({' '.join(sentences(results)) or results})"
-            digits = yield from choose(model, NUMBER, question, found)
-            pointer = POINTER.search(text)
-            start, end = pointer.span() if pointer else (len(text) + 2, len(text) + 3)
-            text = text if pointer else f"{text} (x)"
-            numbers = sorted([*numbers, Operand(start, end, digits, percent=False)])
-    lettered = list(zip(LETTERS, numbers, strict=False))
-    for letter, number in reversed(lettered):
-        doubles = text[number.start : number.end].casefold() in {"twice", "double", "triple"}
-        shown = f"{letter} times" if doubles else f"{letter}{'%' * number.percent}"
-        text = f"{text[: number.start]}{shown}{text[number.end :]}"
-    terms = [f"{letter}{'%' * number.percent}" for letter, number in lettered]
-    expression = yield from choose(model, EXPRESSION, text, expressions(terms))
-    for letter, number in lettered:
-        expression = re.sub(rf"\b{letter}\b", number.digits, expression)
+def _read_expression(goal: str, inputs: Mapping[str, str]) -> str:
+    expression = read_expression(goal, inputs)
+    if expression is None:
+        raise UnsupportedGoalError(f"The calculation is not certain: {goal}")
     return expression
-
-
-def expressions(terms: Sequence[str]) -> list[str]:
-    """List the expressions that use all terms, letters or percentages such as `A%`; of many terms only the chains."""
-    rates = [term for term in terms if term.endswith("%")]
-    if len(terms) == 2 and len(rates) == 1:
-        (rate,), (base,) = rates, set(terms) - set(rates)
-        return [f"{rate} of {base}", f"{base} - {rate} of {base}", f"{base} + {rate} of {base}"]
-    if len(terms) < 2:
-        return list(terms)
-    chains = [f" {sign} ".join(terms) for sign in "+*-/"]
-    if len(terms) == 2:
-        a, b = terms
-        return [*chains, f"{b} - {a}", f"{b} / {a}"]
-    if len(terms) > 3:
-        return [*chains, f"({chains[0]}) / {len(terms)}"]
-    for a, b, c in itertools.permutations(terms):
-        chains += [f"({a} {s} {b}) {t} {c}" for s, t in itertools.product("+-", "*/")]
-        chains += [f"{a} {s} {b} {t} {c}" for s, t in itertools.product("*/", "+-*/")]
-        chains += [f"{a} {s} {b} * {c}" for s in "+-"] + [f"{a} / ({b} {s} {c})" for s in "+-"]
-    return list(dict.fromkeys(chains))
 
 
 def _languages(tool: BaseTool) -> dict[str, str]:

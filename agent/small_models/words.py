@@ -1,8 +1,7 @@
 """What code can read in a text without a model: numbers, pronouns, requested actions, sentences, matching words."""
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 ANAPHORA = re.compile(
@@ -11,7 +10,8 @@ ANAPHORA = re.compile(
 """Words that refer to something said before."""
 
 POINTER = re.compile(
-    r"\b(?:(?:that|this|those|these) (?!is\b|are\b|in\b|of\b|times\b|by\b)[a-z]+"
+    r"\b(?:(?:that|this|those|these) "
+    r"(?!(?:is|are|in|of|times|by|plus|minus|divided|multiplied|over|off|less|and|to|from)\b)[a-z]+"
     r"|(?:the|that|this) (?:number|result|answer|total|figure|sum|amount|count)(?: of [a-z]+)?"
     r"|that|this|it|them|those|these)\b",
     re.IGNORECASE,
@@ -32,7 +32,8 @@ a about an and any are as at be been by can could did do does each every find fo
 in is it its kindly list look many me much my of on or our please say show so tell that the their them then there these
 they this those to up us was we were what when where which who whom whose why will with would you your
 """
-_STOP_WORDS = frozenset(_STOP_WORD_LIST.split())
+FUNCTION_WORDS = frozenset(_STOP_WORD_LIST.split())
+"""Words that say nothing of what a text is about."""
 _ACTIONS = """
 arrange assign buy cancel compose create delete destroy draw erase forward hire insert install modify notify paint
 reject remind remove rename replace reserve restart sell send sing submit translate update upload wipe write
@@ -52,9 +53,30 @@ _CONTINUATION = re.compile(r"\W*(?:and|or|but|also|then|same|(?:what|how) about)
 _PRONOUN = re.compile(
     r"\b(?:they|them|their|those|these|that|it(?!\b.*\bto\b)|its|he|him|his|she|her)\b", re.IGNORECASE
 )
+_POINTING_LIST = "he her him his it its she that their them then these they this those why"
+_PASSAGE_LIST = """
+according document documents during handbook into may might must per rule rules say says shall should within
+"""
+_PASSAGE_FILLERS = FUNCTION_WORDS.difference(_POINTING_LIST.split()).union(_PASSAGE_LIST.split())
+_PRICE_WORDS = "charge charged cost dollar euro fee pay paid pound price"
+"""Words that say the same in a question about a price."""
+_DUMMY = re.compile(r"\b(does|do|is|will|would)\s+it\s+(cost|take|to)\b", re.IGNORECASE)
+_HOW = re.compile(
+    r"\bhow (?:many ([^\W\d_]+)|much|long|old|heavy|tall|far|fast|often|big|large)\b|\bwhat time\b", re.IGNORECASE
+)
 _ARITHMETIC_WORDS = frozenset(
     {"add", "count", "divide", "double", "half", "minus", "multiply", "plus", "subtract", "take"}
 )
+
+
+class UnsupportedGoalError(Exception):
+    """A goal that no lookup would answer as it is asked; the message is a sentence that says why."""
+
+
+def leaves_out(lookup: str, parts: Iterable[str]) -> UnsupportedGoalError:
+    """Make the error for a lookup that would leave out parts of the goal."""
+    *others, last = [repr(part) for part in dict.fromkeys(parts)]
+    return UnsupportedGoalError(f"{lookup} would leave out {', '.join(others)}{' and ' * bool(others)}{last}.")
 
 
 class Operand(NamedTuple):
@@ -82,7 +104,26 @@ def operands(text: str) -> list[Operand]:
 def content_words(text: str) -> list[str]:
     """Return the words of a text that are no stop words, in order and as they are written."""
     words = re.findall(r"[^\W_]+(?:['’][^\W_]+)?", text)  # noqa: RUF001 - people write it
-    return [word for word in words if word.casefold() not in _STOP_WORDS]
+    return [word for word in words if word.casefold() not in FUNCTION_WORDS]
+
+
+def left_over(
+    text: str, used: Iterable[str], fillers: Collection[str], reduce: Callable[[str], str] | None = None
+) -> list[str]:
+    """Return the words of a text that nothing accounts for, as they are written.
+
+    Args:
+        text: The text; its numbers are not looked at.
+        used: Words and names that were used.
+        fillers: Words that restrict nothing, in lower case.
+        reduce: What makes two words the same; `stem` if there is none.
+    """
+    reduce = reduce or stem
+    known = {reduce(part) for name in used for part in re.findall(r"[^\W_]+", name)}
+    plain = re.sub(r"['’]s\b", "", text.replace("_", " "))  # noqa: RUF001 - people write it
+    plain = re.sub(r"(\w)n['’]t\b|\bcannot\b", r"\1 not", plain)  # noqa: RUF001
+    words = re.findall(r"[^\W\d][^\W_]*|\d+[^\W\d]+", plain)
+    return [word for word in words if word.casefold() not in fillers and reduce(word) not in known]
 
 
 def requested_action(text: str) -> str | None:
@@ -105,6 +146,16 @@ def stem(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 2 and not word.endswith("ss"):
             return word.removesuffix(ending) + rest
     return word
+
+
+def root(word: str) -> str:
+    """Strip the endings of verbs as well, so that "ship", "ships", "shipping" and "shipped" are the same."""
+    word = stem(word)
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            word = word.removesuffix(ending)
+            word = word[:-1] if word[-1] == word[-2] and word[-1] not in "ls" else word
+    return word.removesuffix("e")
 
 
 def stems(text: str) -> set[str]:
@@ -137,22 +188,48 @@ def sentences(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip(" -|") for part in found if len(part.split()) > 2))
 
 
-def nearest_sentences(question: str, text: str, most: int = 3) -> list[str]:
-    """Return the sentences that share most words with a question, weighted by inverse document frequency.
+def answering_sentences(question: str, text: str) -> list[str]:
+    """Return the sentences of some passages that speak of everything a question does.
 
     Args:
-        question: What the sentences are compared with.
-        text: The passage they come from.
-        most: How many to return; those that score far below the best one are left out.
+        question: The question.
+        text: Passages, each below its heading in brackets.
+
+    Returns:
+        Those that have all words and numbers of the question; if there are none, those that have them together with
+        their headings. "How much" and the like want a number, "how many days" a number of days.
     """
-    found = sentences(text)
-    known = [stems(sentence) for sentence in found]
-    weights = {
-        word: math.log(1 + len(found) / count)
-        for word in {stem(word) for word in content_words(question)}
-        if (count := sum(word in words for words in known))
-    }
-    scores = [sum(weight for word, weight in weights.items() if word in words) for words in known]
-    best = max(scores, default=0.0)
-    ranked = sorted(zip(scores, found, strict=True), key=lambda pair: -pair[0])
-    return [sentence for score, sentence in ranked[:most] if best > 0 and score >= 0.75 * best]
+    plain = _DUMMY.sub(r"\1 \2", question)
+    how = _HOW.search(plain)
+    plain = _HOW.sub(" ", plain) if how and not how[1] else plain
+    plain_words = left_over(plain, (), _PASSAGE_FILLERS)
+    counted = _counted(plain)
+    same = stem if re.match(r"\W*(?:is|are|was|were)\b", question, re.IGNORECASE) else root
+    alone, below_heading = [], []
+    for heading, passage in re.findall(r"(?:^\[([^\]\n]*)\]$)?((?:\n?^(?!\[[^\]\n]*\]$).*$)*)", text, re.MULTILINE):
+        for sentence in sentences(passage):
+            said = [sentence, _PRICE_WORDS if stems(_PRICE_WORDS) & stems(sentence) else ""]
+            said += ["not"] if re.search(r"n['’]t\b|cannot", sentence) else []  # noqa: RUF001
+            said += [] if "before" in stems(sentence) else ["after"]
+            if (how and not _says_how(how, sentence)) or counted - _counted(sentence):
+                continue
+            missing = left_over(plain, said, _PASSAGE_FILLERS, same)
+            if not missing:
+                alone.append(sentence)
+            elif 2 * len(missing) < len(plain_words) and not left_over(" ".join(missing), [heading], (), same):
+                below_heading.append(sentence)
+    return list(dict.fromkeys(alone or below_heading)) if any(word.islower() for word in plain_words) else []
+
+
+def _counted(text: str) -> set[tuple[str, str]]:
+    """The numbers in a text, each with the word behind it, which says what there are so many of."""
+    nouns = [re.match(r"\s*([^\W\d_]*)", text[number.end :]) for number in operands(text)]
+    return {(n.digits, root(noun[1]) if noun else "") for n, noun in zip(operands(text), nouns, strict=True)}
+
+
+def _says_how(how: re.Match[str], sentence: str) -> bool:
+    """Tell whether a sentence has the number that "how many days", "how long" or "how much" asks for."""
+    if how[1] is None:
+        return re.search(r"\d", sentence) is not None
+    counted = re.findall(r"\d[\d.,]*\s+([^\W\d_]+)(?:\s+([^\W\d_]+))?", sentence)
+    return any(root(how[1]) == root(word) for words in counted for word in words if word)

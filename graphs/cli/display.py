@@ -87,6 +87,8 @@ class Screen:
             text = message.replace(state["error"]["message"], reason, 1) if state["error"] else message
         answer = visible(text, lines=True)
         title = "Answer" if state["answer"] is not None else "No answer"
+        if state["error"] and state["error"]["code"] == "not_checked":
+            title = "Answer, not checked"
         if self.live:
             colour = {"completed": "green", "partial": "yellow"}.get(status, "red")
             body = Markdown(answer.replace("\n", "  \n"), hyperlinks=False)  # two spaces: each line end stays one
@@ -124,7 +126,8 @@ class _Picture:
         ] or [f"{self.progress.phase}  {duration(now - self.progress.since)}"]
         frame = self.spinner.render(console.get_time())
         for line in lines:
-            text = Text.assemble(frame if isinstance(frame, Text) else "", " ", line, style="cyan")
+            thinking = f"  {self.progress.thinking}" if self.progress.thinking else ""
+            text = Text.assemble(frame if isinstance(frame, Text) else "", " ", line, thinking, style="cyan")
             # room for the ^C that a terminal echoes: it must not begin a new line
             text.truncate(options.max_width - 3, overflow="ellipsis")
             yield text
@@ -136,8 +139,9 @@ def summary(state: RunState, seconds: float, marks: Marks) -> Iterator[Line]:
         met = requirement["met"]
         mark = marks.unknown if met is None else marks.done if met else marks.failed
         support = f" ({', '.join(map(one_line, requirement['milestones']))})" if requirement["milestones"] else ""
-        note = f": {one_line(requirement['note'])}" if requirement["note"] else ""
-        style = "" if met is None else "green" if met else "red"
+        words = requirement["note"] or ("not checked" if met is None and state["status"] != "running" else "")
+        note = f": {one_line(words)}" if words else ""
+        style = "yellow" if met is None else "green" if met else "red"
         yield Line(f"{requirement['number']}. {one_line(requirement['text'])}{support}{note}", mark, style)
     code = f" ({state['error']['code']})" if state["error"] else ""
     yield Line(f"{state['status'].capitalize()}{code} in {duration(seconds)}", style="bold")

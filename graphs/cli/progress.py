@@ -67,10 +67,15 @@ class Progress:
         self.since = time.monotonic()
         self.running: dict[str, Activity] = {}
         self.finished: list[str] = []
+        self.thinking = ""
+        """How far a local model is with its answer."""
 
     def take(self, event: Mapping[str, Any]) -> list[Line]:
         """Take in an event and give the lines that tell it; none for one that only the live display shows."""
+        self.thinking = ""
         match event.get("type"):
+            case "model_progress":
+                self.thinking = f"{event['tokens']:,} tokens"
             case "plan_created" | "plan_revised":
                 return self._planned(event)
             case "milestone_started":

@@ -98,9 +98,11 @@ def _make_context(options: Options) -> Context:
 def _describe_roles(context: Context) -> str:
     """Name the models; one that cannot be loaded is refused here, before the run."""
     planner, executor = model_for("planner", context), model_for("executor", context)
-    model_for("synthesizer", context)
-    small = is_compact(planner) or is_compact(executor)
-    caveat = ": a demonstration, often wrong; --planner-model names a real model" if small else ""
+    unchecked = is_compact(model_for("synthesizer", context))
+    caveat = ""
+    if unchecked or is_compact(planner) or is_compact(executor):
+        checked = ", and no model checks the answers" if unchecked else ""
+        caveat = f": a demonstration, often wrong{checked}; --planner-model names a real model"
     return f"{model_name(planner)} plans, {model_name(executor)} carries out{caveat}."
 
 

@@ -194,7 +194,8 @@ def _list_steps(checkpointer: Saver, thread: str, *, as_json: bool) -> None:
 
 def _row(thread: Thread) -> tuple[str, ...]:
     unfinished = "waits for you" if thread["waits"] else "unfinished"
-    status = unfinished if thread["status"] == "running" else thread["status"]
+    ended = f"{thread['status']} ({thread['code']})" if thread["code"] else thread["status"]
+    status = unfinished if thread["status"] == "running" else ended
     cost = money(thread["usd"]) if thread["usd"] is not None else f"{thread['tokens']:,} tokens"
     return one_line(thread["thread"], 30), local_time(thread["at"]), status, cost, one_line(thread["objective"], 80)
 

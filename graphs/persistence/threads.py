@@ -24,6 +24,8 @@ class Thread(TypedDict):
     """When it was last written, ISO 8601."""
     status: str
     """Of its last run, a `RunStatus`; `running` also where that run was interrupted."""
+    code: str | None
+    """Why it did not complete, an `ErrorCode`; `not_checked` where no model checked the answer."""
     waits: bool
     """Whether the run waits for a person to answer an interrupt."""
     usd: float | None
@@ -134,6 +136,7 @@ def _describe(thread: str, latest: CheckpointTuple) -> Thread:
         objective=values["objective"],
         at=latest.checkpoint["ts"],
         status=values["status"],
+        code=(values.get("error") or {}).get("code"),
         waits=bool(asked - answered),
         usd=None if None in prices else sum(prices),
         tokens=sum(role["input_tokens"] + role["output_tokens"] for role in usage),

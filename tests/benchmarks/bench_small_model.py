@@ -269,8 +269,8 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         worlds = [
             World("shop", Path(sample_database().removeprefix("sqlite:///")), sample_documents(), SHOP),
-            _make_world("vineyard", Path(folder), _VINEYARD_DATABASE, _VINEYARD_DOCUMENTS, VINEYARD),
-            _make_world("railway", Path(folder), _RAILWAY_DATABASE, _RAILWAY_DOCUMENTS, RAILWAY),
+            make_world("vineyard", Path(folder), _VINEYARD_DATABASE, _VINEYARD_DOCUMENTS, VINEYARD),
+            make_world("railway", Path(folder), _RAILWAY_DATABASE, _RAILWAY_DOCUMENTS, RAILWAY),
         ]
         rows = [_measure(system, world, verbose=verbose) for system in named for world in worlds]
     print(f"\n{'system':<14}{'world':<12}{'right':>8}{'seconds':>10}{'slowest':>10}")
@@ -327,7 +327,8 @@ SYSTEMS: dict[str, Callable[[Sequence[BaseTool]], Callable[[str], str]]] = {
 }
 
 
-def _make_world(name: str, folder: Path, tables: str, texts: dict[str, str], cases: Sequence[Case]) -> World:
+def make_world(name: str, folder: Path, tables: str, texts: dict[str, str], cases: Sequence[Case]) -> World:
+    """Write a database and documents into a folder."""
     database = folder / f"{name}.db"
     connection = sqlite3.connect(database)
     connection.executescript(tables)

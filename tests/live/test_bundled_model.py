@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 
 from plan_execute.agent.small_models.chat_model import LocalChatModel
@@ -19,7 +21,9 @@ from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from plan_execute.tools.arithmetic import calculate
 from plan_execute.tools.database import database_tools
 from plan_execute.tools.documents import document_tools
-from plan_execute.tools.sample import build_sample_database, sample_documents
+from plan_execute.tools.sample import build_sample_database, sample_database, sample_documents
+from tests.benchmarks.bench_small_model import Case, World
+from tests.benchmarks.natural_requests import HELD_OUT, SEEN
 from tests.langgraph_server import serve_langgraph
 
 pytestmark = pytest.mark.skipif(
@@ -109,10 +113,11 @@ def shop_agent(tmp_path_factory: pytest.TempPathFactory) -> PlanExecuteAgent:
 
 
 @pytest.mark.parametrize("said", ["hello", "thanks", "who are you?"])
-def test_small_talk_gets_the_fixed_answer(shop_agent: PlanExecuteAgent, said: str) -> None:
+def test_small_talk_is_refused(shop_agent: PlanExecuteAgent, said: str) -> None:
     ended = shop_agent.invoke({"messages": [HumanMessage(said)]})
-    assert (ended["status"], ended["milestones"]) == ("completed", {})
-    assert str(ended["answer"]).startswith(NO_CONVERSATION)
+    assert (ended["status"], ended["answer"], ended["milestones"]) == ("aborted", None, {})
+    assert ended["error"] is not None
+    assert ended["error"]["message"].startswith(NO_CONVERSATION)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +143,37 @@ def test_unsupported_request_aborts_with_the_reason(shop_agent: PlanExecuteAgent
 )
 def test_supported_request_is_answered(shop_agent: PlanExecuteAgent, request_: str, answer: str) -> None:
     ended = shop_agent.invoke({"messages": [HumanMessage(request_)]})
-    assert (ended["status"], ended["answer"]) == ("completed", answer)
+    assert (ended["status"], ended["answer"]) == ("partial", answer)
+    assert ended["error"] is not None
+    assert ended["error"]["code"] == "not_checked"
+
+
+@pytest.mark.parametrize("case", [*SEEN, *HELD_OUT], ids=lambda case: case.request)
+def test_natural_request_is_answered_rightly_or_not_at_all(shop_agent: PlanExecuteAgent, case: Case) -> None:
+    world = World("shop", Path(sample_database().removeprefix("sqlite:///")), sample_documents(), ())
+    ended = shop_agent.invoke({"messages": [HumanMessage(case.request)]})
+    assert ended["answer"] is None or (case.expected and world.right(case, ended["answer"])), ended["answer"]
+
+
+def test_port_of_the_engine_refuses_others(model: LocalChatModel) -> None:
+    model.invoke("Hi")
+    address = model._engine().server.listening_address
+    for path in ("/v1/models", "/props", "/slots", "/v1/chat/completions"):
+        answer = httpx.get(f"{address}{path}", headers={"Origin": "https://example.com"})
+        assert answer.status_code in {401, 403, 404, 405}
+        assert not answer.headers.get("access-control-allow-origin")
+    assert httpx.get(f"{address}/").status_code in {401, 404}, "no page"
+
+
+def test_progress_is_told_on_the_stream_of_the_run(tmp_path: Path) -> None:
+    def tell(state: MessagesState) -> dict[str, Any]:
+        LocalChatModel(max_tokens=300).invoke("Tell a long story.")
+        return {}
+
+    graph = StateGraph(MessagesState).add_node(tell).add_edge(START, "tell").compile()
+    events = list(graph.stream({"messages": []}, stream_mode="custom"))
+    assert {event["type"] for event in events} == {"model_progress"}
+    assert [event["tokens"] for event in events] == sorted(event["tokens"] for event in events)
 
 
 def test_process_that_exits_during_a_call_ends_cleanly() -> None:
@@ -158,5 +193,5 @@ def test_server_without_a_key_answers_with_the_bundled_model(tmp_path: Path) -> 
         question: Any = {"messages": [{"role": "user", "content": "How many customers live in Germany?"}]}
         output = server.client.runs.wait(None, "plan_execute", input=question)
         assert isinstance(output, dict)
-        assert (output["status"], "80" in str(output["answer"])) == ("completed", True), output
+        assert (output["error"]["code"], "80" in str(output["answer"])) == ("not_checked", True), output
         assert "Blocking call" not in server.log.read_text(errors="replace")

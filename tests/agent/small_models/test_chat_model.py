@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
@@ -31,12 +31,19 @@ def get_weather(city: str) -> str:
     return city
 
 
+@tool
+def get_news(city: str) -> str:
+    """The news of a city."""
+    return city
+
+
 class StandInEngine:
     """Answers with a given text or given tokens, and remembers the requests."""
 
     def __init__(self, text: str = "", tokens: dict[str, dict[str, float]] | None = None) -> None:
         self.text = text
         self.tokens = tokens or {}
+        self.deltas: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.prompts: list[str] = []
 
@@ -44,7 +51,10 @@ class StandInEngine:
         self.requests.append(request)
         for piece in self.text.split(" ") if on_text else ():
             on_text(piece)
-        return Completion(self.text, "stop", 7, 3)
+        completion = Completion(self.text, "stop", 7, 3)
+        for delta in self.deltas:
+            completion.take(delta)
+        return completion
 
     def next_tokens(self, prompt: str) -> tuple[dict[str, float], int]:
         self.prompts.append(prompt)
@@ -117,14 +127,54 @@ def test_tool_call_is_read_from_a_constrained_answer(serve: Any) -> None:
     assert message.usage_metadata == {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
     schema = engine.requests[0]["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["name"] == {"const": "get_weather"}
-    assert schema["properties"]["arguments"]["properties"]["city"]["maxLength"] == chat_model.STRING_LIMIT
+    assert engine.requests[0]["tools"][0]["function"]["name"] == "get_weather", "shown by the model's own template"
 
 
-def test_model_that_may_use_tools_may_also_answer(serve: Any) -> None:
-    engine = StandInEngine('{"answer": "It is cold."}')
+def test_model_that_may_use_tools_answers_freely_in_its_own_format(serve: Any) -> None:
+    engine = StandInEngine("It is cold.")
     message = serve(engine).bind_tools([get_weather]).invoke("Weather in Oslo?")
     assert (message.text, message.tool_calls) == ("It is cold.", [])
-    assert len(engine.requests[0]["response_format"]["json_schema"]["schema"]["anyOf"]) == 2
+    serve(engine).bind_tools([get_weather, get_news], tool_choice="any").invoke("Weather in Oslo?")
+    assert not any("response_format" in request for request in engine.requests)
+    assert all(chat_model.BLANK_LINES in request["stop"] for request in engine.requests)
+
+
+def test_call_in_the_format_of_the_model_is_read_from_its_pieces(serve: Any) -> None:
+    engine = StandInEngine()
+    engine.deltas = [
+        {"reasoning_content": "Oslo it is."},
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city": '}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '"Oslo"}'}}]},
+        {"tool_calls": [{"index": 1, "id": "b", "function": {"name": "get_weather", "arguments": "{oops"}}]},
+    ]
+    message = serve(engine).bind_tools([get_weather]).invoke("Weather in Oslo?")
+    assert [(call["name"], call["args"], call["id"]) for call in message.tool_calls] == [
+        ("get_weather", {"city": "Oslo"}, "a")
+    ]
+    assert [call["id"] for call in message.invalid_tool_calls] == ["b"]
+    assert message.additional_kwargs["reasoning_content"] == "Oslo it is."
+
+
+def test_calls_and_results_go_back_in_the_form_of_the_template(serve: Any) -> None:
+    engine = StandInEngine("Cold.")
+    call = ToolCall(name="get_weather", args={"city": "Oslo"}, id="a")
+    said = [HumanMessage("Weather?"), AIMessage("", tool_calls=[call]), ToolMessage("cold", tool_call_id="a")]
+    serve(engine).bind_tools([get_weather]).invoke([*said, HumanMessage("Well?"), HumanMessage("Answer.")])
+    asked = engine.requests[0]["messages"]
+    assert [turn["role"] for turn in asked] == ["user", "assistant", "tool", "user"]
+    assert asked[1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
+
+
+def test_plan_has_room(serve: Any) -> None:
+    engine = StandInEngine('{"city": "Oslo", "stops": []}')
+    serve(engine).with_structured_output(Trip).invoke("Go")
+    assert engine.requests[0]["max_tokens"] >= 4096
+    schema = engine.requests[0]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["stops"]["maxItems"] >= 100, "the largest plan"
+    assert "maxLength" not in schema["properties"]["city"]
+    bundled = LocalChatModel()
+    assert (bundled.max_tokens, bundled.context_tokens, bundled.threads) == (512, 4096, 1)
+    assert LocalChatModel(max_tokens=40).max_tokens == 40
 
 
 def test_tool_choice_none_offers_no_tool(serve: Any) -> None:
@@ -159,7 +209,8 @@ def test_stream_yields_pieces_and_ends_with_usage(serve: Any) -> None:
 
 def test_stream_of_a_tool_call_is_one_chunk(serve: Any) -> None:
     engine = StandInEngine('{"name": "get_weather", "arguments": {"city": "Oslo"}}')
-    (chunk,) = (c for c in serve(engine).bind_tools([get_weather]).stream("Oslo?") if c.tool_calls)
+    bound = serve(engine).bind_tools([get_weather], tool_choice="get_weather")
+    (chunk,) = (c for c in bound.stream("Oslo?") if c.tool_calls)
     assert chunk.tool_calls[0]["args"] == {"city": "Oslo"}
 
 
@@ -211,8 +262,8 @@ def test_patterns_a_grammar_cannot_express_are_left_out() -> None:
         "type": "object",
         "properties": {"a": {"type": "string", "pattern": "x(?=y)"}, "pattern": {"type": "null"}},
     }
-    assert "pattern" not in chat_model._bounded(schema)["properties"]["a"]
-    assert chat_model._bounded(schema)["properties"]["pattern"] == {"type": "null"}
+    assert "pattern" not in chat_model._bounded(schema, (400, 8))["properties"]["a"]
+    assert chat_model._bounded(schema, (400, 8))["properties"]["pattern"] == {"type": "null"}
 
 
 def _choose(model: LocalChatModel, options: list[str], neutral: list[list[BaseMessage]]) -> Any:

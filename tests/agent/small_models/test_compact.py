@@ -141,11 +141,11 @@ def test_replan_leaves_out_what_is_done_and_offers_another_tool_for_what_failed(
 
 
 @pytest.mark.parametrize("said", ["Hello!", "Thanks a lot", "How are you?", "What can you do?"])
-def test_small_talk_gets_a_fixed_answer_that_names_the_tools(said: str) -> None:
+def test_small_talk_is_refused_with_a_sentence_that_names_the_tools(said: str) -> None:
     draft = _draft(Answers("talk"), said)
-    assert draft["answer"].startswith(NO_CONVERSATION)
-    assert "calculate" in draft["answer"]
-    assert draft["milestones"] == []
+    assert draft.keys() == {"refused"}
+    assert draft["refused"].startswith(NO_CONVERSATION)
+    assert "calculate" in draft["refused"]
 
 
 @pytest.mark.parametrize(
@@ -287,23 +287,23 @@ def test_question_how_to_do_something_does_not_go_to_the_database() -> None:
             "Who has the most goals, which player?",
             {},
             ("highest",),
-            "SELECT player.name, player.goals FROM player ORDER BY player.goals DESC LIMIT 1",
+            "SELECT player.name, player.goals FROM player WHERE player.goals = (SELECT MAX(player.goals) FROM player)",
         ),
         ("average goals of players", {}, ("average",), "SELECT AVG(player.goals) FROM player"),
         (
-            "players born in 1998",
+            "How many players were born in 1998?",
             {},
             ("number",),
             "SELECT COUNT(*) FROM player WHERE player.born >= '1998-01-01' AND player.born < '1999-01-01'",
         ),
         (
-            "players with more than 10 goals",
+            "How many players have more than 10 goals?",
             {},
             ("more", "number"),
             "SELECT COUNT(*) FROM player WHERE player.goals > 10",
         ),
         (
-            "players with more than -3 goals",
+            "How many players have more than -3 goals?",
             {},
             ("more", "number"),
             "SELECT COUNT(*) FROM player WHERE player.goals > -3",
@@ -318,7 +318,7 @@ def test_question_how_to_do_something_does_not_go_to_the_database() -> None:
             "How many players are called O'Hara",
             {"O'Hara": ["player.name"]},
             (),
-            "SELECT player.name, player.position FROM player WHERE player.name = 'O''Hara'",
+            "SELECT COUNT(*) FROM player WHERE player.name = 'O''Hara'",
         ),
     ],
 )
@@ -333,24 +333,6 @@ def test_quotes_in_a_goal_stay_inside_the_literal() -> None:
     assert "'o''hara''; drop table player; --'" in query
 
 
-def test_expression_is_chosen_in_letters_and_filled_back() -> None:
-    expression = Answers("A% of B").drive(
-        tool_use.form_expression(MODEL, "What is 15% of that number?", {"m1": "count: 1,200"})
-    )
-    assert expression == "15% of 1200"
-
-
-def test_sign_of_a_number_is_part_of_it() -> None:
-    answers = Answers("A + B")
-    assert answers.drive(tool_use.form_expression(MODEL, "-5 + 3", {})) == "-5 + 3"
-
-
-@pytest.mark.parametrize("terms", ["A B", "A% B", "A B C", "A B C D E"])
-def test_expressions_use_every_term(terms: str) -> None:
-    for expression in tool_use.expressions(terms.split()):
-        assert sorted({c for c in expression if c.isupper()}) == sorted({c for c in terms if c.isupper()})
-
-
 def test_plain_arguments_are_numbers_and_words_of_the_goal() -> None:
     formed = Answers("Oslo").drive(
         tool_use.form_arguments(MODEL, get_weather, "Get the weather in Oslo for 3 days", {}, {})
@@ -358,15 +340,13 @@ def test_plain_arguments_are_numbers_and_words_of_the_goal() -> None:
     assert formed == {"city": "Oslo", "days": 3}
 
 
-def test_report_copies_the_sentence_the_model_chose() -> None:
+def test_report_copies_the_sentence_that_has_all_words() -> None:
     brief = _brief("What does the long tour cost?", tools=["search_documents"])
     passage = (
         "[tours.md: Prices]\nThe short tour costs 15 euros. The long tour costs 35 euros.\n\n[a.md: B]\nDogs come."
     )
     call = AIMessage("", tool_calls=[ToolCall(name="search_documents", args={"query": "x"}, id="1")])
-    turn = Answers("The long tour costs 35 euros.").drive(
-        executor_model.next_turn(MODEL, brief, [search_documents], _answered(call, passage))
-    )
+    turn = Answers().drive(executor_model.next_turn(MODEL, brief, [search_documents], _answered(call, passage)))
     assert turn.tool_calls[0]["args"]["result"] == "The long tour costs 35 euros."
 
 
@@ -410,14 +390,15 @@ def test_without_a_tool_the_milestone_is_blocked() -> None:
 def test_turn_carries_the_usage_of_all_its_questions() -> None:
     answers = Answers("search")
     turn = answers.drive(
-        executor_model.next_turn(MODEL, _brief("the sum of 3 and 4"), [search_documents, calculate], [])
+        executor_model.next_turn(MODEL, _brief("the rules about players"), [search_documents, query_database], [])
     )
     assert turn.usage_metadata is not None
     assert turn.usage_metadata["input_tokens"] == 5 * len(answers.asked) > 0
 
 
 def test_error_of_the_model_is_raised() -> None:
-    dialogue = executor_model.next_turn(MODEL, _brief("the sum of 3 and 4"), [calculate], [])
+    brief = _brief("the rules about players")
+    dialogue = executor_model.next_turn(MODEL, brief, [search_documents, query_database], [])
     next(dialogue)
     with pytest.raises(TimeoutError):
         dialogue.send(Reply(error=TimeoutError("late")))
