@@ -1,6 +1,7 @@
 """The services whose rules are written down here."""
 
 from tests.wires.anthropic_rules import Anthropic
+from tests.wires.openai_rules import OpenAIChat
 from tests.wires.serving import Service
 
-SERVICES: tuple[Service, ...] = (Anthropic(),)
+SERVICES: tuple[Service, ...] = (Anthropic(), OpenAIChat())
