@@ -68,7 +68,9 @@ class OpenAIChat:
             check_reasoning(body, "max_tokens", "max_completion_tokens")
         if "tools" in body and not body["tools"]:
             raise RefusedError("[] is too short - 'tools'")
-        if not body.get("tools") and (key := next((k for k in ("tool_choice", "parallel_tool_calls") if k in body), "")):
+        if not body.get("tools") and (
+            key := next((k for k in ("tool_choice", "parallel_tool_calls") if k in body), "")
+        ):
             raise RefusedError(f"Invalid value for '{key}': '{key}' is only allowed when 'tools' are specified.")
         for place, tool in enumerate(body.get("tools", [])):
             check_function(f"tools[{place}].function", tool["function"])

@@ -2,6 +2,7 @@
 
 from tests.wires.anthropic_rules import Anthropic
 from tests.wires.openai_rules import OpenAIChat
+from tests.wires.responses_rules import OpenAIResponses
 from tests.wires.serving import Service
 
-SERVICES: tuple[Service, ...] = (Anthropic(), OpenAIChat())
+SERVICES: tuple[Service, ...] = (Anthropic(), OpenAIChat(), OpenAIResponses())
