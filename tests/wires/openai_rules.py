@@ -53,7 +53,6 @@ class OpenAIChat:
 
         return {
             "": make("gpt-4.1", temperature=0),
-            "streaming": make("gpt-4.1", streaming=True),
             "reasoning": make("gpt-5", max_tokens=4096),
             "unknown model": make("our-deployment", output_version="v1"),
         }

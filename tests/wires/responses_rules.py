@@ -68,18 +68,14 @@ class OpenAIResponses:
 
         thinking: Any = {"reasoning": {"effort": "low", "summary": "auto"}}
         versions = {
-            f"{version}{', streaming' * streaming}": make(
-                "gpt-5", output_version=version, streaming=streaming, **thinking
-            )
-            for version in ("v0", "responses/v1", "v1")
-            for streaming in (False, True)
+            version: make("gpt-5", output_version=version, **thinking) for version in ("v0", "responses/v1", "v1")
         }
         stateless = {"store": False, "include": ["reasoning.encrypted_content"], **thinking}
         return {
             "": make("gpt-4.1", temperature=0),
             **versions,
             "stateless": make("gpt-5", **stateless),
-            "stateless, v1, streaming": make("gpt-5", output_version="v1", streaming=True, **stateless),
+            "stateless, v1": make("gpt-5", output_version="v1", **stateless),
             "by previous response": make("gpt-5", use_previous_response_id=True, **thinking),
         }
 
@@ -133,9 +129,8 @@ class OpenAIResponses:
                 check_types(_input[kind], item)
             if kind == "message" and not item.get("content"):
                 raise RefusedError(f"Invalid 'input[{place}].content': empty array.")
-            if call_id := item.get("call_id"):
-                if not CALL_ID.match(call_id):
-                    raise RefusedError(f"Invalid 'input[{place}].call_id': expected to match '{CALL_ID.pattern}'.")
+            if not CALL_ID.match(item.get("call_id", "none")):
+                raise RefusedError(f"Invalid 'input[{place}].call_id': expected to match '{CALL_ID.pattern}'.")
             if kind == "reasoning" and not _is_followed(items[place + 1 :]):
                 raise RefusedError(
                     f"Item '{key}' of type 'reasoning' was provided without its required following item."
@@ -259,7 +254,9 @@ def _stream(response: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
     parts.append(("response.created", {"response": start}))
     for index, item in enumerate(response["output"]):
         kind, where = item["type"], {"output_index": index, "item_id": item["id"]}
-        empty = {"message": {"content": []}, "function_call": {"arguments": ""}, "reasoning": {"summary": []}}[kind]
+        empty: Any = {"message": {"content": []}, "function_call": {"arguments": ""}, "reasoning": {"summary": []}}[
+            kind
+        ]
         parts.append(("response.output_item.added", {"output_index": index, "item": {**item, **empty}}))
         if kind == "message":
             part, text = {**where, "content_index": 0}, item["content"][0]["text"]

@@ -7,7 +7,7 @@ import pytest
 from plan_execute.graphs.executor import create_executor
 from tests.wires.services import SERVICES
 from tests.wires.serving import Answer, Asked, Service, serve
-from tests.wires.story import FIRST, Story, look_up, run_async, run_sync
+from tests.wires.story import FIRST, Story, look_up, run_async, run_streaming, run_streaming_async, run_sync
 
 MODELS = [
     pytest.param(service, variant, id=" ".join(filter(None, (service.name, variant))))
@@ -23,17 +23,19 @@ def test_run_is_completed_and_no_request_refused(service: Service, variant: str)
     assert (server.refused, server.broken, ending) == ([], [], "completed")
 
 
+@pytest.mark.parametrize("run", [run_async, run_streaming_async])
 @pytest.mark.parametrize(("service", "variant"), MODELS)
-async def test_run_in_async_code_is_completed_and_no_request_refused(service: Service, variant: str) -> None:
+async def test_run_in_async_code_is_completed_and_no_request_refused(service: Service, variant: str, run: Any) -> None:
     with serve(service, Story()) as server:
-        ending = await run_async(service.models(server.url)[variant]())
+        ending = await run(service.models(server.url)[variant]())
     assert (server.refused, server.broken, ending) == ([], [], "completed")
 
 
 @pytest.mark.parametrize(("service", "variant"), MODELS)
-def test_run_is_completed_although_all_ids_are_the_same(service: Service, variant: str) -> None:
+def test_streamed_run_is_completed_although_all_ids_are_the_same(service: Service, variant: str) -> None:
     with serve(service, Story(), same_ids=True) as server:
-        ending = run_sync(service.models(server.url)[variant]())
+        ending = run_streaming(service.models(server.url)[variant]())
+    assert any(asked.stream for asked in server.asked)
     assert (server.refused, server.broken, ending) == ([], [], "completed")
 
 
