@@ -11,12 +11,12 @@ from pydantic import SecretStr, TypeAdapter
 
 from tests.wires.serving import (
     Asked,
-    Call,
     RefusedError,
     Response,
     Says,
     Turn,
     arguments,
+    as_object,
     check_pairs,
     check_types,
     events,
@@ -152,9 +152,9 @@ class Anthropic:
         if says.text:
             blocks.append({"type": "text", "text": says.text})
         for place, call in enumerate(says.calls):
-            blocks.append(
-                {"type": "tool_use", "id": f"toolu_{number:03}{place}", "name": call.tool, "input": call.args}
-            )
+            args = arguments(call) if asked.stream else as_object(call)
+            use = {"id": f"toolu_{number:03}{place}", "name": call.tool, "input": args, "caller": {"type": "direct"}}
+            blocks.append({"type": "tool_use", **use})
         ending = says.ending or ("tool_use" if says.calls else "end_turn")
         usage = {"input_tokens": 10, "output_tokens": 5}
         message = {
@@ -190,8 +190,7 @@ def _stream(message: Mapping[str, Any]) -> Response:
             deltas.append({"type": "signature_delta", "signature": block["signature"]})
         else:
             empty = {**block, "input": {}}
-            text = arguments(Call(block["name"], block["input"]))
-            deltas = [{"type": "input_json_delta", "partial_json": part} for part in halves(text)]
+            deltas = [{"type": "input_json_delta", "partial_json": part} for part in halves(block["input"])]
         parts.append(("content_block_start", {"index": index, "content_block": empty}))
         parts += [("content_block_delta", {"index": index, "delta": delta}) for delta in deltas]
         parts.append(("content_block_stop", {"index": index}))

@@ -1,8 +1,9 @@
 """The services whose rules are written down here."""
 
 from tests.wires.anthropic_rules import Anthropic
+from tests.wires.bedrock_rules import Bedrock
 from tests.wires.openai_rules import OpenAIChat
 from tests.wires.responses_rules import OpenAIResponses
 from tests.wires.serving import Service
 
-SERVICES: tuple[Service, ...] = (Anthropic(), OpenAIChat(), OpenAIResponses())
+SERVICES: tuple[Service, ...] = (Anthropic(), OpenAIChat(), OpenAIResponses(), Bedrock())

@@ -89,6 +89,11 @@ class Story:
         script = self.left[goal]
         return script.pop(0) if len(script) > 1 else script[0]
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the run came to the last line of each milestone."""
+        return all(len(script) == 1 for goal, script in self.left.items() if goal)
+
 
 def run_sync(model: BaseChatModel) -> str:
     """Run the graph in sync code and say how it ended."""
