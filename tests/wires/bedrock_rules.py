@@ -178,8 +178,8 @@ def _turns(place: int, message: Mapping[str, Any], is_claude: bool) -> list[Turn
         if "text" in block:
             if not block["text"].strip():
                 raise RefusedError(
-                    f"The text field in the ContentBlock object at messages.{place}.content.{number} is blank. Add text "
-                    "to it, and try again."
+                    f"The text field in the ContentBlock object at messages.{place}.content.{number} is blank. Add "
+                    "text to it, and try again."
                 )
             texts.append(block["text"])
         if use := block.get("toolUse"):

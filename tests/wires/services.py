@@ -2,8 +2,9 @@
 
 from tests.wires.anthropic_rules import Anthropic
 from tests.wires.bedrock_rules import Bedrock
+from tests.wires.gemini_rules import Gemini
 from tests.wires.openai_rules import OpenAIChat
 from tests.wires.responses_rules import OpenAIResponses
 from tests.wires.serving import Service
 
-SERVICES: tuple[Service, ...] = (Anthropic(), OpenAIChat(), OpenAIResponses(), Bedrock())
+SERVICES: tuple[Service, ...] = (Anthropic(), OpenAIChat(), OpenAIResponses(), Bedrock(), Gemini())
