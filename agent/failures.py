@@ -74,22 +74,25 @@ _REFUSED = re.compile(
 _TOO_LONG = re.compile(
     r"context[ _-]?(length|window|size)|(prompt|input|request)[ _](is |was )?too[ _](long|large)"
     r"|input tokens? (exceed|count)|too many (input )?tokens|maximum number of tokens|too large for model"
-    r"|exceed model maximum|when context the overflows",
+    r"|exceed model maximum|exceeds? (the )?context|when context the overflows",
     re.IGNORECASE,
 )
 _UNUSABLE = re.compile(
     r"insufficient[ _]quota|credit balance|api[ _]?key (is )?(not valid|invalid|expired)|(invalid"
     r"|incorrect) api[ _]?key"
-    r"|invalid model\b|model identifier|model_(not_found|decommissioned)|on-demand throughput",
+    r"|invalid model\b|model identifier|model_(not_found|decommissioned)|on-demand throughput"
+    r"|location is not supported",
     re.IGNORECASE,
 )
 _NO_TOOLS = re.compile(
-    r"(does not|doesn't|not) support (tool|function)|support tool use|tool choice requires", re.IGNORECASE
+    r"(does not|doesn't|not) support (tool|function)|support tool use|tool choice requires"
+    r"|function calling is not (enabled|supported)",
+    re.IGNORECASE,
 )
 _OVERLOADED = re.compile(
     r"^(rate_?limit\w*|too_?many_?requests\w*|throttl\w*|overloaded\w*|resource_exhausted"
     r"|(service)?unavailable\w*|(api|server)_error|internal\w*"
-    r"|deadline_exceeded|model(timeout|notready|streamerror)\w*)$",
+    r"|deadline_exceeded|model(error|timeout|notready|streamerror)\w*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 """Codes of a service that may answer another time."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from plan_execute.agent.codes import FailureCode
-from tests.wires.serving import Answer, Says, plain
 from tests.wires.services import SERVICES
+from tests.wires.serving import Answer, Says, plain
 
 SERVICE = {service.name: service for service in SERVICES}
 
@@ -32,8 +32,8 @@ def faults() -> Iterator[Fault]:
             yield Fault(name, f"ends with {ending}", Says(ending=ending), "refusal", reason)
         for what, code, reason, body, status in BODIES.get(name, ()):
             yield Fault(name, what, plain(body, status), code, reason)
-        waits = service.error(429, "Slow down.", **{"retry_after": "7"})
-        yield Fault(name, "429 with a time to wait", waits, "transient", "Slow down.", 7)
+        waits = service.error(429, "Slow down.", retry_after="7")
+        yield Fault(name, "429 with a time to wait", waits, "transient", "Slow down.", None if name == "Ollama" else 7)
 
 
 Error = tuple[int, FailureCode, str]
@@ -166,8 +166,8 @@ BODIES: Mapping[str, tuple[tuple[str, FailureCode, str, dict[str, Any], int], ..
             "content management policy",
             {
                 "error": {
-                    "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management "
-                    "policy. Please modify your prompt and retry.",
+                    "message": "The response was filtered due to the prompt triggering Azure OpenAI's content "
+                    "management policy. Please modify your prompt and retry.",
                     "type": None,
                     "param": "prompt",
                     "code": "content_filter",
