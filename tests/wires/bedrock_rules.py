@@ -4,14 +4,15 @@ import json
 import re
 from binascii import crc32
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from struct import pack
 from typing import Any
 from urllib.parse import unquote
 
+import boto3  # type: ignore[import-untyped]  # it has no types
 from botocore.config import Config  # type: ignore[import-untyped]  # it has no types
 from langchain_aws import ChatBedrockConverse
 from langchain_core.language_models import BaseChatModel
-from pydantic import SecretStr
 
 from tests.wires.anthropic_rules import check_schema, signature_of
 from tests.wires.serving import (
@@ -53,13 +54,7 @@ class Bedrock:
 
         def make(model: str, **options: Any) -> Callable[[], BaseChatModel]:
             return lambda: ChatBedrockConverse(
-                model=model,
-                base_url=url,
-                region_name="us-east-1",
-                aws_access_key_id=SecretStr("id"),
-                aws_secret_access_key=SecretStr("key"),
-                config=Config(retries={"total_max_attempts": 1}),
-                **options,
+                model=model, client=_client("bedrock-runtime", url), bedrock_client=_client("bedrock", ""), **options
             )
 
         thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
@@ -159,6 +154,17 @@ class Bedrock:
         """Make an error."""
         kind = KINDS.get(status, "ValidationException")
         return plain({"message": message}, status, **{"x-amzn-ErrorType": kind, **headers})
+
+
+@cache
+def _session() -> Any:
+    return boto3.Session("id", "key", region_name="us-east-1")
+
+
+@cache
+def _client(service: str, url: str) -> Any:
+    """Make a client as the integration does, but of one session: it reads its service's description only once."""
+    return _session().client(service, endpoint_url=url or None, config=Config(retries={"total_max_attempts": 1}))
 
 
 def _from_model(message: str) -> RefusedError:
