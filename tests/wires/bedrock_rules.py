@@ -225,13 +225,13 @@ def _text(blocks: Any) -> str:
 
 
 def _stream(blocks: Sequence[Mapping[str, Any]], ending: str, usage: Mapping[str, int]) -> Iterator[bytes]:
-    yield _event("messageStart", {"role": "assistant"})
+    yield event("messageStart", {"role": "assistant"})
     for index, block in enumerate(blocks):
         where = {"contentBlockIndex": index}
         deltas: list[dict[str, Any]]
         if use := block.get("toolUse"):
             start = {"toolUse": {"toolUseId": use["toolUseId"], "name": use["name"]}}
-            yield _event("contentBlockStart", {**where, "start": start})
+            yield event("contentBlockStart", {**where, "start": start})
             deltas = [{"toolUse": {"input": part}} for part in halves(use["input"])]
         elif thought := block.get("reasoningContent"):
             said = thought["reasoningText"]
@@ -240,17 +240,17 @@ def _stream(blocks: Sequence[Mapping[str, Any]], ending: str, usage: Mapping[str
         else:
             deltas = [{"text": part} for part in halves(block["text"])]
         for delta in deltas:
-            yield _event("contentBlockDelta", {**where, "delta": delta})
-        yield _event("contentBlockStop", where)
-    yield _event("messageStop", {"stopReason": ending})
-    yield _event("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})
+            yield event("contentBlockDelta", {**where, "delta": delta})
+        yield event("contentBlockStop", where)
+    yield event("messageStop", {"stopReason": ending})
+    yield event("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})
 
 
-def _event(kind: str, data: Mapping[str, Any]) -> bytes:
+def event(name: str, data: Mapping[str, Any], kind: str = "event") -> bytes:
     """Write an event in AWS's binary form: lengths, checksum, headers, JSON, checksum."""
     payload, headers = json.dumps(data).encode(), b""
-    for name, value in {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}.items():
-        headers += pack("!B", len(name)) + name.encode() + pack("!BH", 7, len(value)) + value.encode()
+    for key, value in {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}.items():
+        headers += pack("!B", len(key)) + key.encode() + pack("!BH", 7, len(value)) + value.encode()
     prelude = pack("!II", 16 + len(headers) + len(payload), len(headers))
     message = prelude + pack("!I", crc32(prelude)) + headers + payload
     return message + pack("!I", crc32(message))

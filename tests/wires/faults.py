@@ -1,11 +1,13 @@
 """What goes wrong at each service, as the service sends it, and what it means."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from plan_execute.agent.codes import FailureCode
+from tests.wires.bedrock_rules import event
 from tests.wires.services import SERVICES
-from tests.wires.serving import Answer, Says, plain
+from tests.wires.serving import Answer, Response, Says, events, plain
 
 SERVICE = {service.name: service for service in SERVICES}
 
@@ -34,6 +36,16 @@ def faults() -> Iterator[Fault]:
             yield Fault(name, what, plain(body, status), code, reason)
         waits = service.error(429, "Slow down.", retry_after="7")
         yield Fault(name, "429 with a time to wait", waits, "transient", "Slow down.", None if name == "Ollama" else 7)
+
+
+def stream_faults() -> Iterator[Fault]:
+    """Make every fault in answer to a request for a stream, and those that come when it has begun."""
+    for fault in faults():
+        if not (isinstance(fault.answer, Response) and fault.answer.status == 200):
+            yield fault
+    for name, rows in STREAMS.items():
+        for what, reason, answer in rows:
+            yield Fault(name, what, answer, "transient", reason)
 
 
 Error = tuple[int, FailureCode, str]
@@ -125,6 +137,7 @@ ERRORS: Mapping[str, tuple[Error, ...]] = {
     "Ollama": (
         (503, "transient", "server busy, please try again. maximum pending requests exceeded"),
         (500, "transient", "llama runner process has terminated: exit status 2"),
+        (500, "model_unavailable", "model requires more system memory (5.5 GiB) than is available (3.9 GiB)"),
         (429, "transient", "you've reached your hourly usage limit"),
         (401, "model_unavailable", "unauthorized"),
         (404, "model_unavailable", "model 'qwen9' not found"),
@@ -144,6 +157,12 @@ ENDINGS: Mapping[str, Mapping[str, str]] = {
 }
 """The words with which a reply ends that the service or the model refuses, and the word a person reads."""
 
+_UPSTREAM = {
+    "message": "Provider returned error",
+    "code": 429,
+    "metadata": {"raw": "glm is temporarily rate-limited upstream.", "provider_name": "BaseTen"},
+}
+"""How OpenRouter passes on what a provider behind it said."""
 BODIES: Mapping[str, tuple[tuple[str, FailureCode, str, dict[str, Any], int], ...]] = {
     "OpenAI chat": (
         (
@@ -185,6 +204,8 @@ BODIES: Mapping[str, tuple[tuple[str, FailureCode, str, dict[str, Any], int], ..
             {"error": {"message": "No models loaded. Please load a model.", "type": "invalid_request_error"}},
             404,
         ),
+        ("OpenRouter", "transient", "rate-limited upstream", {"error": _UPSTREAM}, 429),
+        ("OpenRouter in a 200", "transient", "rate-limited upstream", {"error": _UPSTREAM}, 200),
         ("a gateway", "transient", "upstream", {"detail": "upstream connect error"}, 503),
     ),
     "OpenAI Responses": (
@@ -235,3 +256,51 @@ BODIES: Mapping[str, tuple[tuple[str, FailureCode, str, dict[str, Any], int], ..
     ),
 }
 """What has a shape of its own: what it is, its class, what a person reads, body, status."""
+
+_FAILED = {**BODIES["OpenAI Responses"][0][3]}
+_THROTTLED = event("throttlingException", {"message": "Too many tokens."}, kind="exception")
+
+STREAMS: Mapping[str, tuple[tuple[str, str, Response], ...]] = {
+    "Anthropic": (
+        (
+            "overloaded",
+            "Overloaded",
+            events(("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})),
+        ),
+    ),
+    "Bedrock Converse": (
+        (
+            "throttled",
+            "Too many tokens.",
+            Response(200, _THROTTLED, {"Content-Type": "application/vnd.amazon.eventstream"}),
+        ),
+    ),
+    "OpenAI chat": (
+        ("OpenRouter", "rate-limited upstream", events({"error": _UPSTREAM})),
+        ("nothing", "No generations", events(end="data: [DONE]\n\n")),
+    ),
+    "OpenAI Responses": (
+        (
+            "failed",
+            "The server had an error",
+            events({"type": "response.failed", "sequence_number": 0, "response": _FAILED}),
+        ),
+        (
+            "error",
+            "Slow down.",
+            events(
+                {
+                    "type": "error",
+                    "sequence_number": 0,
+                    "code": "rate_limit_exceeded",
+                    "message": "Slow down.",
+                    "param": None,
+                }
+            ),
+        ),
+    ),
+    "Ollama": (
+        ("busy", "server busy", Response(200, json.dumps({"error": "server busy, please try again."}).encode())),
+    ),
+}
+"""What comes in a stream that has begun: what it is, what a person reads, the stream."""
