@@ -74,25 +74,32 @@ _REFUSED = re.compile(
 _TOO_LONG = re.compile(
     r"context[ _-]?(length|window|size)|(prompt|input|request)[ _](is |was )?too[ _](long|large)"
     r"|input tokens? (exceed|count)|too many (input )?tokens|maximum number of tokens|too large for model"
-    r"|exceed model maximum|when context the overflows",
+    r"|exceed model maximum|exceeds? (the )?context|when context the overflows",
     re.IGNORECASE,
 )
 _UNUSABLE = re.compile(
     r"insufficient[ _]quota|credit balance|api[ _]?key (is )?(not valid|invalid|expired)|(invalid"
     r"|incorrect) api[ _]?key"
-    r"|invalid model\b|model identifier|model_(not_found|decommissioned)|on-demand throughput",
+    r"|invalid model\b|model identifier|model_(not_found|decommissioned)|on-demand throughput"
+    r"|location is not supported|requires more system memory",
     re.IGNORECASE,
 )
 _NO_TOOLS = re.compile(
-    r"(does not|doesn't|not) support (tool|function)|support tool use|tool choice requires", re.IGNORECASE
+    r"(does not|doesn't|not) support (tool|function)|support tool use|tool choice requires"
+    r"|function calling is not (enabled|supported)",
+    re.IGNORECASE,
 )
 _OVERLOADED = re.compile(
     r"^(rate_?limit\w*|too_?many_?requests\w*|throttl\w*|overloaded\w*|resource_exhausted"
     r"|(service)?unavailable\w*|(api|server)_error|internal\w*"
-    r"|deadline_exceeded|model(timeout|notready|streamerror)\w*)$",
+    r"|deadline_exceeded|model(error|timeout|notready|streamerror)\w*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 """Codes of a service that may answer another time."""
+_NO_REPLY = re.compile(r"no generations found in stream|null value for .?choices|server busy", re.IGNORECASE)
+"""What clients and servers say of a reply that broke off, or never began."""
+_CODE_IN_WORDS = re.compile(r"^(\w+): |\bcode='(\w+)'")
+"""Where clients that raise only words put the code."""
 _BUSY = re.compile(
     r"too many requests|rate[ _-]?limit(s|ed)? (was |were |is |has been )?(exceeded|reached|hit)|rate[ _-]limited"
     r"|exceeded (your |the )?(rate|quota)|throttl(ed|ing)|service (is )?(temporarily )?unavailable|bad gateway"
@@ -130,9 +137,9 @@ def classify_error(error: BaseException) -> FailureCode:
         return "transient"
     if status in _ABOUT_SIZE and _TOO_LONG.search(said):
         return "limit"
-    if (_UNUSABLE.search(said) or _NO_TOOLS.search(said)) and (status is None or 400 <= status < 500):
+    if (_UNUSABLE.search(said) or _NO_TOOLS.search(said)) and (status is None or 400 <= status <= 500):
         return "model_unavailable"
-    if _is_transient(error):
+    if _is_transient(error) or (status is None and _NO_REPLY.search(said)):
         return "transient"
     if status is not None:
         if status in _TRANSIENT_STATUS or 200 <= status < 300:
@@ -247,8 +254,11 @@ def http_status(error: BaseException) -> int | None:
         if isinstance(response, Mapping):  # botocore's
             places.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
         for status in places:
-            if isinstance(status, int) and not isinstance(status, bool) and 100 <= status < 600:
-                return int(status)
+            if (number := _status(status)) is not None:
+                return number
+    for body in _bodies(error):
+        if isinstance(body, Mapping) and (number := _status(_innermost(body).get("code"))) is not None:
+            return number
     names = _names(error)
     return next((status for name, status in _STATUS_BY_NAME.items() if name in names), None)
 
@@ -304,6 +314,7 @@ def _bodies(error: BaseException) -> Iterator[Any]:
         response = getattr(cause, "response", None)
         yield getattr(cause, "body", None)
         yield getattr(cause, "details", None)
+        yield from (argument for argument in cause.args[:1] if isinstance(argument, Mapping))
         if isinstance(response, Mapping):
             yield response.get("Error")
         elif isinstance(cause, httpx.HTTPStatusError) and cause.response.is_closed:
@@ -313,6 +324,19 @@ def _bodies(error: BaseException) -> Iterator[Any]:
                 continue
 
 
+def _innermost(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of what a service sent that says what is wrong."""
+    inner = body.get("error")
+    return inner if isinstance(inner, Mapping) else body
+
+
+def _status(value: Any) -> int | None:
+    """Read an HTTP status, which some services send as text."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) and 100 <= value < 600 else None
+
+
 def _reason(error: BaseException) -> str | None:
     """Find the provider's own words in what it sent; None if it sent none."""
     for body in _bodies(error):
@@ -320,6 +344,9 @@ def _reason(error: BaseException) -> str | None:
         while isinstance(said, Mapping):
             lower = {str(key).lower(): value for key, value in said.items()}
             said = next((lower[key] for key in ("error", "message", "detail") if lower.get(key)), None)
+            metadata = lower.get("metadata")  # in which a router keeps what the provider behind it said
+            if isinstance(metadata, Mapping) and isinstance(metadata.get("raw"), str):
+                said = metadata["raw"]
         if isinstance(said, str) and said.strip():
             return sanitize(said)
     return None
@@ -329,9 +356,10 @@ def _codes(error: BaseException) -> str:
     """Return the codes in which services name what is wrong, one a line."""
     codes: list[Any] = [getattr(cause, name, None) for cause in _causes(error) for name in ("code", "status", "type")]
     for body in _bodies(error):
-        inner = body.get("error") if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping) else body
-        if isinstance(inner, Mapping):
-            codes += [value for key, value in inner.items() if str(key).lower() in {"code", "type", "status"}]
+        if isinstance(body, Mapping):
+            items = _innermost(body).items()
+            codes += [value for key, value in items if str(key).lower() in {"code", "type", "status"}]
+    codes += [code for found in _CODE_IN_WORDS.findall(error_text(error)) for code in found if code]
     return "\n".join(code for code in codes if isinstance(code, str))
 
 

@@ -7,6 +7,7 @@ import ast
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -200,8 +201,8 @@ def read_textual_calls(message: AIMessage, tools: Collection[str], report: type[
 
 
 def json_schema_of(schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON schema of a class, cached and not to be changed, or the schema itself."""
-    return schema if isinstance(schema, dict) else _json_schema(schema)
+    """Return the JSON schema of a class, or the schema itself: a copy, because clients write into it."""
+    return deepcopy(schema if isinstance(schema, dict) else _json_schema(schema))
 
 
 @lru_cache(maxsize=64)

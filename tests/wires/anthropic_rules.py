@@ -11,12 +11,12 @@ from pydantic import SecretStr, TypeAdapter
 
 from tests.wires.serving import (
     Asked,
-    Call,
     RefusedError,
     Response,
     Says,
     Turn,
     arguments,
+    as_object,
     check_pairs,
     check_types,
     events,
@@ -62,11 +62,9 @@ class Anthropic:
         thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4096}
         return {
             "": make("claude-sonnet-4-6"),
-            "streaming": make("claude-sonnet-4-6", streaming=True),
             "thinking": make("claude-sonnet-4-6", **thinking),
-            "thinking, streaming": make("claude-sonnet-4-6", streaming=True, **thinking),
             "thinking, tools for plans": make("claude-haiku-4-5-20251001", **thinking),
-            "output v1": make("claude-haiku-4-5-20251001", output_version="v1", streaming=True),
+            "output v1": make("claude-haiku-4-5-20251001", output_version="v1"),
         }
 
     def read(self, path: str, body: Mapping[str, Any]) -> Asked:
@@ -88,7 +86,7 @@ class Anthropic:
             if tool["input_schema"].get("type") != "object":
                 raise RefusedError("tools.0.custom.input_schema.type: Field required")
         if schema := (body.get("output_config") or {}).get("format", {}).get("schema"):
-            _check_schema(schema)
+            check_schema(schema)
         messages = body["messages"]
         if messages[0]["role"] != "user":
             raise RefusedError('messages: first message must use the "user" role')
@@ -138,7 +136,7 @@ class Anthropic:
                         f"messages.{place}.content.{number}.tool_use.id: String should match '{ID.pattern}'"
                     )
                 calls.append(block["id"])
-            if block["type"] == "thinking" and block["signature"] != _signature(block["thinking"]):
+            if block["type"] == "thinking" and block["signature"] != signature_of(block["thinking"]):
                 raise RefusedError(f"messages.{place}.content.{number}: Invalid `signature` in `thinking` block")
         if role == "assistant" and blocks[-1]["type"] == "thinking":
             raise RefusedError(f"messages.{place}: The final block in an assistant message cannot be `thinking`.")
@@ -150,13 +148,13 @@ class Anthropic:
         blocks: list[dict[str, Any]] = []
         if "thinking" in asked.body:
             thought = f"Thought number {number}."
-            blocks.append({"type": "thinking", "thinking": thought, "signature": _signature(thought)})
+            blocks.append({"type": "thinking", "thinking": thought, "signature": signature_of(thought)})
         if says.text:
             blocks.append({"type": "text", "text": says.text})
         for place, call in enumerate(says.calls):
-            blocks.append(
-                {"type": "tool_use", "id": f"toolu_{number:03}{place}", "name": call.tool, "input": call.args}
-            )
+            args = arguments(call) if asked.stream else as_object(call)
+            use = {"id": f"toolu_{number:03}{place}", "name": call.tool, "input": args, "caller": {"type": "direct"}}
+            blocks.append({"type": "tool_use", **use})
         ending = says.ending or ("tool_use" if says.calls else "end_turn")
         usage = {"input_tokens": 10, "output_tokens": 5}
         message = {
@@ -192,8 +190,7 @@ def _stream(message: Mapping[str, Any]) -> Response:
             deltas.append({"type": "signature_delta", "signature": block["signature"]})
         else:
             empty = {**block, "input": {}}
-            text = arguments(Call(block["name"], block["input"]))
-            deltas = [{"type": "input_json_delta", "partial_json": part} for part in halves(text)]
+            deltas = [{"type": "input_json_delta", "partial_json": part} for part in halves(block["input"])]
         parts.append(("content_block_start", {"index": index, "content_block": empty}))
         parts += [("content_block_delta", {"index": index, "delta": delta}) for delta in deltas]
         parts.append(("content_block_stop", {"index": index}))
@@ -207,30 +204,31 @@ def _text(content: Any) -> str:
     return content if isinstance(content, str) else "\n".join(block.get("text", "") for block in content)
 
 
-def _signature(thought: str) -> str:
+def signature_of(thought: str) -> str:
+    """Sign a thought."""
     return f"signed:{len(thought)}:{thought[-2:]}"
 
 
-def _check_schema(schema: Any) -> None:
-    """Refuse what structured outputs do not take: open objects, and bounds."""
+def check_schema(schema: Any) -> None:
+    """Refuse what structured outputs do not take: open objects, and bounds.
+
+    Raises:
+        RefusedError: It has one of these.
+    """
     if isinstance(schema, list):
         for item in schema:
-            _check_schema(item)
+            check_schema(item)
     if not isinstance(schema, dict):
         return
     if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
         raise RefusedError(
             "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
         )
-    for kind, keys in {
-        "integer": ("minimum", "maximum"),
-        "string": ("minLength", "maxLength"),
-        "array": ("maxItems",),
-    }.items():
+    for kind, keys in BOUNDS.items():
         if schema.get("type") == kind and (found := [key for key in keys if key in schema]):
             raise RefusedError(f"output_config.format.schema: For '{kind}' type, properties {found} are not supported")
     for item in schema.values():
-        _check_schema(item)
+        check_schema(item)
 
 
 def _check_thoughts(messages: list[Any]) -> None:

@@ -205,6 +205,11 @@ def arguments(call: Call) -> str:
     return call.args if isinstance(call.args, str) else json.dumps(call.args)
 
 
+def as_object(call: Call) -> Mapping[str, Any]:
+    """Return the arguments of a call as the object that services send; malformed ones get lost on their side."""
+    return {} if isinstance(call.args, str) else call.args
+
+
 def halves(text: str) -> list[str]:
     """Cut a text in two, as a stream may."""
     return [part for part in (text[: len(text) // 2], text[len(text) // 2 :]) if part]

@@ -7,6 +7,7 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import ToolException, tool
+from langgraph.types import StreamMode
 
 from plan_execute.agent import prompts
 from plan_execute.agent.state import PlanExecuteInput
@@ -17,6 +18,8 @@ from tests.wires.serving import Answer, Asked, Call, Says
 QUESTION = "How many customers are there, how many did we have, and in how many towns?"
 REQUEST: PlanExecuteInput = {"messages": [{"role": "user", "content": QUESTION}]}
 ANSWER = "There are 42 customers."
+STREAMED: list[StreamMode] = ["messages", "values"]
+"""With `messages` among them, LangGraph has every model stream."""
 MODEL_CALLS = 6
 """Most model calls of a milestone, so that one comes to its last turn."""
 FIRST, FAILS, SECOND, LAST = "Count the customers.", "Read the archive.", "Ask around.", "Count the towns."
@@ -86,6 +89,11 @@ class Story:
         script = self.left[goal]
         return script.pop(0) if len(script) > 1 else script[0]
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the run came to the last line of each milestone."""
+        return all(len(script) == 1 for goal, script in self.left.items() if goal)
+
 
 def run_sync(model: BaseChatModel) -> str:
     """Run the graph in sync code and say how it ended."""
@@ -95,6 +103,18 @@ def run_sync(model: BaseChatModel) -> str:
 async def run_async(model: BaseChatModel) -> str:
     """Run the graph in async code and say how it ended."""
     return _ending(await _agent(model).ainvoke(REQUEST))
+
+
+def run_streaming(model: BaseChatModel) -> str:
+    """Run the graph in sync code, streaming each reply, and say how it ended."""
+    *_, (_, ended) = (part for part in _agent(model).stream(REQUEST, stream_mode=STREAMED) if part[0] == "values")
+    return _ending(ended)
+
+
+async def run_streaming_async(model: BaseChatModel) -> str:
+    """Run the graph in async code, streaming each reply, and say how it ended."""
+    parts = [part async for part in _agent(model).astream(REQUEST, stream_mode=STREAMED) if part[0] == "values"]
+    return _ending(parts[-1][1])
 
 
 def run_create_agent(model: BaseChatModel) -> str:
