@@ -309,7 +309,8 @@ def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
     schema, options = _narrowed(question, set() if bounded else BOUNDS), question.options
     if method == "json_schema":
         schema = _bounded(_strict(schema)) if bounded else _strict(schema)
-        options = {"strict": not bounded, **options}
+        if any(kind.__name__ == "BaseChatOpenAI" for kind in type(question.model).__mro__):
+            options = {"strict": not bounded, **options}  # other clients are strict by themselves, or warn of it
     try:
         runnable = question.model.with_structured_output(schema, include_raw=True, method=method, **options)
         return _without_pool(cast("Runnable[Any, Any]", runnable))

@@ -21,8 +21,6 @@ MODELS = [
     for variant in service.models("http://127.0.0.1")
 ]
 
-WARNS = pytest.mark.xfail(strict=True, reason="the client warns of `strict`, and a warning is an error here")
-
 
 @pytest.mark.parametrize(("service", "variant"), MODELS)
 def test_run_is_completed_and_no_request_refused(service: Service, variant: str) -> None:
@@ -50,13 +48,7 @@ def test_streamed_run_is_completed_although_all_ids_are_the_same(service: Servic
     assert story.is_told
 
 
-@pytest.mark.parametrize(
-    ("service", "variant"),
-    [
-        pytest.param(*case.values, id=case.id, marks=WARNS if "Bedrock Converse Claude" in str(case.id) else ())
-        for case in MODELS
-    ],
-)
+@pytest.mark.parametrize(("service", "variant"), MODELS)
 def test_plan_is_asked_for_in_the_best_form_and_no_client_changes_its_schema(service: Service, variant: str) -> None:
     model = service.models("http://127.0.0.1")[variant]()
     with serve(service, lambda asked: Says(fields=plan(answer="42"))) as server:
