@@ -9,6 +9,7 @@ from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.interrupts import can_interrupt
+from plan_execute.agent.llm.attachments import attachments_of, count_attachments
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.state import SCHEMA_VERSION, RunState
 
@@ -35,6 +36,8 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
             "pass one to create_plan_execute_agent, or to the host graph; open_checkpointer() makes one."
         )
     objective = next((m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage)), "")
+    if not objective.strip() and (attached := count_attachments(attachments_of(state["messages"]))):
+        objective = f"(no words, only what is attached: {attached})"
     update: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "objective": objective,

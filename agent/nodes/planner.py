@@ -13,6 +13,7 @@ from plan_execute.agent.codes import ErrorCode, Rule
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError, validation_problems
 from plan_execute.agent.events import log_event
+from plan_execute.agent.llm.attachments import attached_for
 from plan_execute.agent.llm.models import compact_forms, find_model, find_other_models
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
@@ -90,7 +91,7 @@ def _draft(
     state: RunState, build: Build, context: Context, model: BaseChatModel, spent: Spent
 ) -> Dialogue[PlanDraft | Problem]:
     """Ask until a draft is valid, or the repairs are used up."""
-    messages = _question_messages(state, build, context)
+    messages = _question_messages(state, build, context, model)
     repair: list[BaseMessage] = []
     objections: list[str] = []
     problem, said, truncated = Problem("planner_unavailable", "The planner was not asked."), "", False
@@ -136,7 +137,7 @@ def _draft(
     return problem
 
 
-def _question_messages(state: RunState, build: Build, context: Context) -> list[BaseMessage]:
+def _question_messages(state: RunState, build: Build, context: Context, model: BaseChatModel) -> list[BaseMessage]:
     progress = None
     if plan := state["plan"]:
         decision = state["decision"]
@@ -149,6 +150,7 @@ def _question_messages(state: RunState, build: Build, context: Context) -> list[
         context=context,
         conversation=messages[:request],
         progress=progress,
+        **attached_for(model, messages),
     )
 
 

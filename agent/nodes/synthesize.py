@@ -14,6 +14,7 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError, ModelError, validation_problems
 from plan_execute.agent.events import log_decision, log_event
 from plan_execute.agent.failures import describe_error
+from plan_execute.agent.llm.attachments import attached_for
 from plan_execute.agent.llm.models import compact_forms, find_model
 from plan_execute.agent.llm.parsing import Reply
 from plan_execute.agent.llm.structured_output import (
@@ -112,7 +113,13 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
     if plan is None:
         return Problem("synthesis_failed", "there is no plan")
     messages = prompts.synthesizer_messages(
-        state["objective"], plan=plan, milestones=state["milestones"], context=context, draft_answer=state["answer"]
+        state["objective"],
+        plan=plan,
+        milestones=state["milestones"],
+        context=context,
+        draft_answer=state["answer"],
+        conversation=state["messages"],
+        **attached_for(model, state["messages"]),
     )
     repair: list[BaseMessage] = []
     problem, prose, truncated = Problem("synthesis_failed", "the synthesizer was not asked"), "", False

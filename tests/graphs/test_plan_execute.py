@@ -464,6 +464,48 @@ def test_empty_request_ends_with_a_sentence_and_no_call(content: Any) -> None:
     assert planner.asked == []
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+FILE = {"type": "file", "mime_type": "application/pdf", "base64": "JVBERi0="}
+
+
+@pytest.mark.parametrize(
+    ("profile", "content", "taken", "not_taken"),
+    [
+        ({"image_inputs": True}, [{"type": "text", "text": "What is it?"}, PICTURE], ["image"], ""),
+        ({"image_inputs": True, "pdf_inputs": True}, [PICTURE, FILE], ["image", "file"], ""),
+        ({"image_inputs": True}, [PICTURE, FILE, FILE], ["image"], "2 files"),
+        ({}, [PICTURE, {**PICTURE}], [], "2 pictures"),
+        ({"image_inputs": True}, [{"type": "image_url"}, {"type": "image"}, PICTURE], ["image"], ""),
+        ({"image_inputs": True, "image_url_inputs": False}, [{"type": "image", "url": "https://x.org/a.png"}], [], "1"),
+    ],
+)
+def test_what_is_attached_reaches_models_that_take_it_and_is_named_to_the_others(
+    profile: Any, content: list[Any], taken: list[str], not_taken: str
+) -> None:
+    planner = ScriptedModel(
+        lambda asked: synthesis() if asked.tools == ["Synthesis"] else plan(milestone("a")), profile=profile
+    )
+    light = ScriptedModel(diligent)
+    agent = create_plan_execute_agent(planner, light, [look_up])
+    output = agent.invoke({"messages": [{"role": "user", "content": content}]})
+    assert output["status"] == "completed"
+    for asked in planner.asked:
+        last = asked.messages[-1]
+        given = [block["type"] for block in last.content_blocks if block["type"] != "text"]
+        assert given == taken
+        assert ("not readable for you" in last.text) == bool(not_taken)
+        assert not_taken in last.text
+    assert all(isinstance(message.content, str) for asked in light.asked for message in asked.messages)
+
+
+def test_system_messages_of_a_thread_are_instructions_to_the_planner_and_the_synthesizer() -> None:
+    planner = heavy(plan(milestone("a")))
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up])
+    agent.invoke({"messages": [{"role": "system", "content": "Answer in French."}, *ASKED["messages"]]})
+    assert [("Answer in French." in asked.messages[0].text) for asked in planner.asked] == [True, True]
+    assert not any("Answer in French." in message.text for asked in planner.asked for message in asked.messages[1:])
+
+
 def test_request_of_100_kb_with_braces_arrives_unchanged() -> None:
     request = "{x} {{ %s {0.__class__} $y " * 4_000
     planner = heavy(plan(milestone("a {x}")))
