@@ -95,7 +95,7 @@ class Reply:
     def prose(self) -> str:
         """What the model said in place of data, without its thoughts; empty if that is JSON, or part of something."""
         text = without_thoughts(self.message.text).strip() if self.message is not None and self.ignores_form else ""
-        return "" if text.startswith(("{", "[", "```", "<")) else text
+        return "" if text.startswith(("{", "[", "```", "<")) or text.casefold() in {"null", "none"} else text
 
     @property
     def text(self) -> str:

@@ -112,10 +112,10 @@ def question_options(context: Context, spent: float) -> dict[str, Any]:
         context: The run's settings.
         spent: Seconds that the run has worked so far.
     """
-    seconds = patience = context.milestone_timeout
+    seconds, patience = context.milestone_timeout, math.inf
     if context.budget.seconds is not None:
-        left = context.budget.seconds - spent
-        seconds, patience = min(seconds, max(left, FINAL_CALL_SECONDS)), min(patience, left)
+        patience = context.budget.seconds - spent
+        seconds = min(seconds, max(patience, FINAL_CALL_SECONDS))
     return {"method": context.structured_output, "seconds": seconds, "patience": patience}
 
 
@@ -206,7 +206,8 @@ def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
             except Exception as error:  # noqa: BLE001 - the dialogue decides what it means
                 advance = partial(dialogue.throw, error)
             continue
-        if pause and pause >= (left := item.patience - (time.monotonic() - began)):
+        left = min(item.patience - (time.monotonic() - began), item.seconds or math.inf)
+        if pause and pause >= left:
             out = NoTimeLeftError(pause, left, describe_error(reply.error) if reply.error else "")
             advance = partial(dialogue.send, Reply(error=out))
             continue

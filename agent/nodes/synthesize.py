@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.utils.json_schema import dereference_refs
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, create_model
 
@@ -103,7 +103,7 @@ def synthesis_schema(response_format: Any) -> type[Synthesis]:
 
 
 def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialogue[Synthesis | Problem]:
-    """Ask until a synthesis is usable, or the repairs are used up; of an answer in prose, ask for the verdicts."""
+    """Ask until a synthesis is usable, or the repairs are used up; an answer in prose needs only verdicts."""
     plan, budget = state["plan"], context.budget.heavy_calls
     schema = synthesis_schema(build.response_format)
     try:
@@ -131,7 +131,6 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
             joined = forms.synthesize(plan["requirements"], state["milestones"])
             return UncheckedSynthesis(**joined, by=forms.describe())
         limits = {**_limits(plan, state["milestones"]), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
-        limits |= {"Synthesis.answer": None} if prose else {}
         options = question_options(context, state["seconds"])
         reply = yield Question(model, [*messages, *repair], schema, limits=limits, **options)
         if reply.error is not None:
@@ -140,18 +139,15 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
                 break
             continue
         truncated = reply.is_truncated
-        if reply.prose and not prose:
-            prose, repair = reply.prose, [AIMessage(reply.prose), HumanMessage(prompts.JUDGE_IT)]
-            if not plan["requirements"] and build.response_format is None:
-                return Synthesis(answer=prose, requirements=[])
+        prose = prose or reply.prose
         synthesis, objection = _read(reply, schema, prose)
         if synthesis is not None:
             return synthesis
         message = f"The synthesizer gave no usable answer in {1 + REPAIRS} attempts: {objection}"
         problem = Problem("synthesis_failed", message)
-        if not prose:
-            advice = f"{reply.advice} Fill in the Synthesis schema.".strip()
-            repair = [prompts.objection_message([objection, advice])]
+        advice = f"{reply.advice} {prompts.JUDGE_IT if prose else 'Fill in the Synthesis schema.'}".strip()
+        quoted = [AIMessage(prose)] if prose else []
+        repair = [*quoted, prompts.objection_message([objection, advice])]
     return problem._replace(prose=prose)
 
 
@@ -172,7 +168,7 @@ def _read(reply: Reply, schema: type[Synthesis], prose: str) -> tuple[Synthesis 
     if reply.data is None:
         return None, reply.objection
     try:
-        synthesis = schema.model_validate({**reply.data, "answer": prose} if prose else reply.data)
+        synthesis = schema.model_validate({**reply.data, "answer": reply.data.get("answer") or prose})
     except ValidationError as error:
         return None, f"It does not match the schema at {validation_problems(error, 'the top')[0]}."
     return (synthesis, "") if synthesis.answer.strip() else (None, "Its answer is empty.")

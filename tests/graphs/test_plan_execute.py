@@ -358,7 +358,7 @@ def test_failed_synthesis_puts_the_results_together() -> None:
     assert [asked.tools for asked in planner.asked] == [["PlanDraft"], ["Synthesis"], ["Synthesis"]]
 
 
-def test_answer_in_prose_is_kept_and_only_its_verdicts_are_asked_for() -> None:
+def test_answer_in_prose_is_kept_where_only_its_verdicts_follow() -> None:
     said: list[Answer] = ["It is 42.", {"requirements": [{"number": 1, "met": True, "milestones": ["m1"]}]}]
     planner = ScriptedModel(lambda asked: plan(milestone("a")) if asked.tools == ["PlanDraft"] else said.pop(0))
     output = run(planner)
@@ -375,10 +375,11 @@ def test_answer_in_prose_that_nobody_judges_is_no_complete_one() -> None:
     assert "was not checked" in output["error"]["message"]
 
 
-def test_answer_in_prose_without_requirements_needs_no_second_question() -> None:
-    planner = heavy(plan(milestone("a", covers=[]), requirements=[]), end="It is 42.")
+def test_prose_that_is_no_answer_gives_way_to_one() -> None:
+    said: list[Answer] = ["Sure, happily!", synthesis("It is 42.")]
+    planner = ScriptedModel(lambda asked: plan(milestone("a")) if asked.tools == ["PlanDraft"] else said.pop(0))
     output = run(planner)
-    assert (output["status"], output["answer"], len(planner.asked)) == ("completed", "It is 42.", 2)
+    assert (output["status"], output["answer"]) == ("completed", "It is 42.")
 
 
 def test_draft_that_comes_again_unchanged_is_not_shown_again() -> None:
