@@ -64,7 +64,8 @@ class World:
         if not expected.startswith("SELECT"):
             return expected
         with sqlite3.connect(self.database) as connection:
-            return str(connection.execute(expected).fetchone()[0])
+            value = connection.execute(expected).fetchone()[0]
+        return f"{value:.15g}" if isinstance(value, float) else str(value)  # as the tools show it
 
 
 SHOP = [
