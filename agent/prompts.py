@@ -166,11 +166,9 @@ def planner_messages(
         system.append(USER_IS_ASKED)
     if context.planner_instructions:
         system.append(f"Further instructions:\n{context.planner_instructions}")
-    system += _instructions_in(conversation)
     earlier = [
         f"{message.type}: {truncate_middle(message.text, CONVERSATION_LIMIT)}"
         for message in conversation[-CONVERSATION_LENGTH:]
-        if not isinstance(message, SystemMessage)
     ]
     if earlier:
         parts.append("Earlier in this conversation:\n" + mark("conversation", "\n".join(earlier)))
@@ -185,7 +183,7 @@ def planner_messages(
 
 
 def _instructions_in(conversation: Sequence[AnyMessage]) -> list[str]:
-    """Return what the system messages of a thread say, for the heavy roles."""
+    """Return what the system messages of a thread say, for a role that is not shown the conversation."""
     said = [message.text for message in conversation if isinstance(message, SystemMessage)]
     return [
         f"Instructions of the application:\n{truncate_middle(text, CONVERSATION_LIMIT)}"

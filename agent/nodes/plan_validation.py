@@ -256,7 +256,7 @@ def _cycle_objections(named: _Named) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        return [f"The dependencies form a cycle: {' -> '.join(error.args[1])}."]
+        return [f"The dependencies form a cycle: {' -> '.join(error.args[1])}; each may depend on earlier ones only."]
     return []
 
 

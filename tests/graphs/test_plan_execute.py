@@ -499,12 +499,12 @@ def test_what_is_attached_reaches_models_that_take_it_and_is_named_to_the_others
     assert all(isinstance(message.content, str) for asked in light.asked for message in asked.messages)
 
 
-def test_system_messages_of_a_thread_are_instructions_to_the_planner_and_the_synthesizer() -> None:
+def test_system_messages_of_a_thread_reach_the_planner_and_the_synthesizer() -> None:
     planner = heavy(plan(milestone("a")))
     agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up])
     agent.invoke({"messages": [{"role": "system", "content": "Answer in French."}, *ASKED["messages"]]})
-    assert [("Answer in French." in asked.messages[0].text) for asked in planner.asked] == [True, True]
-    assert not any("Answer in French." in message.text for asked in planner.asked for message in asked.messages[1:])
+    assert ["Answer in French." in asked.text for asked in planner.asked] == [True, True]
+    assert "Answer in French." in planner.asked[1].messages[0].text
 
 
 def test_request_of_100_kb_with_braces_arrives_unchanged() -> None:
