@@ -138,7 +138,7 @@ LIMITS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(st.lists(ROUNDS, min_size=20, max_size=20), LIMITS, st.sampled_from([25, 60, 10_007]))
 def test_every_run_ends_and_says_truthfully_how(drawn: list[Any], limits: dict[str, Any], steps: int) -> None:
     def again() -> Iterator[Any]:
