@@ -65,7 +65,8 @@ _STATUS_BY_NAME = {
 """The statuses behind LangChain's own error classes."""
 _ABOUT_CONTENT = frozenset({None, 200, 400, 403, 422})
 _ABOUT_SIZE = frozenset({None, 200, 400, 413, 422, 500})
-"""Statuses with which services refuse what was said, and how much."""
+_ABOUT_RATE = frozenset({None, 413, 429})
+"""Statuses with which services refuse what was said, how much, and how much a minute."""
 _REFUSED = re.compile(
     r"content[ _]?(filter|polic|management)|responsible ?ai|usage polic|was flagged|prohibited_content"
     r"|requires moderation|blocked by (a |the )?(safety|guardrail|content)|guardrail_intervened|safety system",
@@ -77,6 +78,8 @@ _TOO_LONG = re.compile(
     r"|exceed model maximum|exceeds? (the )?context|when context the overflows",
     re.IGNORECASE,
 )
+_NEVER_FITS = re.compile(r"request too large for", re.IGNORECASE)
+"""What OpenAI and Groq say, under the code of a rate limit, of a prompt that alone exceeds it."""
 _UNUSABLE = re.compile(
     r"insufficient[ _]quota|credit balance|api[ _]?key (is )?(not valid|invalid|expired)|(invalid"
     r"|incorrect) api[ _]?key"
@@ -118,6 +121,8 @@ _PART = re.compile(r"([\d.]*\d)\s*(ms|s|m|h)", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ENDINGS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 """Where integrations keep why a reply ended."""
+CONTEXT_USED_UP = "model_context_window_exceeded"
+"""How Claude ends a reply for which its context has no more room."""
 _REFUSED_ENDINGS = frozenset(
     {"content_filter", "content_filtered", "refusal", "safety", "recitation", "prohibited_content", "blocklist", "spii"}
     | {"guardrail_intervened", "image_safety"}
@@ -131,7 +136,7 @@ def classify_error(error: BaseException) -> FailureCode:
     status, said, names = http_status(error), _said(error), _names(error)
     if names & _REFUSAL_NAMES or (status in _ABOUT_CONTENT and _REFUSED.search(said)):
         return "refusal"
-    if "ContextOverflowError" in names:
+    if "ContextOverflowError" in names or (status in _ABOUT_RATE and _NEVER_FITS.search(said)):
         return "limit"
     if _OVERLOADED.search(_codes(error)):
         return "transient"

@@ -132,7 +132,7 @@ class MilestoneReport(_Lenient):
         description="succeeded: done as required; failed: tried and failed; blocked: something is missing."
     )
     result: str = Field(description="What was found or done: the figures and names themselves; partial findings too.")
-    missing: str | None = Field(description="What information or access is missing, else null.")
+    missing: str | None = Field(description="If blocked, what information or access is missing; else null.")
     surprise: str | None = Field(description="What contradicts the goal's assumptions, else null.")
     values: SkipJsonSchema[list[ReportedValue]] = Field(description="The values the brief asks to yield; else empty.")
 

@@ -18,7 +18,7 @@ MAX_BITS = 10_000
 
 @tool
 def calculate(expression: str) -> str:
-    """Evaluate an arithmetic expression exactly, for example "(1200 - 15% of 240) / 3".
+    """Evaluate an arithmetic expression exactly.
 
     Supports + - * / // % ** and parentheses, percentages, and the functions round(x, digits), abs, min, max, sum, mean,
     sqrt, floor and ceil. Numbers only: put every value into the expression.

@@ -13,7 +13,7 @@ from plan_execute.agent.events import make_log_entry, now
 from plan_execute.agent.executor.brief import ExecutorState
 from plan_execute.agent.executor.receipts import unknown_outcomes
 from plan_execute.agent.executor.scratchpad import Scratchpad, raised_failure
-from plan_execute.agent.failures import MEANINGS, classify_error, refusal_in
+from plan_execute.agent.failures import CONTEXT_USED_UP, MEANINGS, classify_error, ending_of, refusal_in
 from plan_execute.agent.llm.models import BEYOND_COMPACT, find_model, is_compact
 from plan_execute.agent.llm.structured_output import Dialogue, Question, describe_no_reply, question_options
 from plan_execute.agent.llm.usage import measured
@@ -95,6 +95,8 @@ def judge_by_rules(pad: Scratchpad) -> Failure | None:
         )
         return _failure("outcome_unknown", named, evidence)
     limit = pad.limit_reached()
+    if report is None and isinstance(last, AIMessage) and ending_of(last) == CONTEXT_USED_UP:
+        return _failure("limit", ending_of(last), _findings(pad))
     if report is None:
         rejected = last.additional_kwargs.get("rejected") if isinstance(last, AIMessage) else None
         code = "limit" if limit and not rejected else "no_report"

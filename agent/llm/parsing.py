@@ -17,12 +17,12 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, ToolCall
 from pydantic import BaseModel, ValidationError
 
-from plan_execute.agent.failures import describe_error, ending_of, refusal_in
+from plan_execute.agent.failures import CONTEXT_USED_UP, describe_error, ending_of, refusal_in
 from plan_execute.agent.truncation import json_safe
 
 REPAIR_LIMIT = 200_000
 """Most characters of JSON that are repaired: the time it takes grows faster than the text."""
-CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
+CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", CONTEXT_USED_UP})
 """Finish reasons by which providers say that a reply is incomplete."""
 WRAPPERS = 2
 """How many objects, one inside another, may wrap the data."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from anthropic import APIStatusError
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # it has no types
@@ -77,6 +78,12 @@ def _anthropic(status: int, kind: str, message: str, **headers: str) -> APIStatu
     return APIStatusError(message, response=response, body=body)
 
 
+def _openai(status: int, message: str) -> openai.APIStatusError:
+    response: Any = httpx.Response(status, request=httpx.Request("POST", "http://x"))
+    body = {"message": message, "type": "tokens", "code": "rate_limit_exceeded"}
+    return openai.APIStatusError(message, response=response, body=body)
+
+
 def _mistral(status: int, text: str) -> httpx.HTTPStatusError:
     request = httpx.Request("POST", "http://x")
     response = httpx.Response(status, request=request, text=text)
@@ -97,6 +104,9 @@ def _mistral(status: int, text: str) -> httpx.HTTPStatusError:
         (_anthropic(400, "invalid_request_error", "prompt is too long: 9 tokens"), "limit", "too long"),
         (_anthropic(400, "invalid_request_error", "Your credit balance is too low"), "model_unavailable", "credit"),
         (_anthropic(400, "invalid_request_error", "Output blocked by content filtering"), "refusal", "blocked"),
+        (_openai(429, "Request too large for gpt-4o: Limit 30000, Requested 45000."), "limit", "Request too large"),
+        (_openai(413, "Request too large for model `llama`: Limit 6000, Requested 7000."), "limit", "too large"),
+        (_openai(429, "Rate limit reached for gpt-4o: Limit 30000, Used 29000."), "transient", "Rate limit reached"),
         (_mistral(422, '{"detail": "bad field"}'), "unknown", "bad field"),
         (_mistral(400, '{"error": "the context length is too small"}'), "limit", "context length"),
         (ResponseError("gemma does not support tools", 400), "model_unavailable", "does not support tools"),

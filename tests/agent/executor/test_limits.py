@@ -590,3 +590,15 @@ def test_budget_of_seconds_abandons_a_tool_under_way_and_leaves_the_last_word() 
     outcome = output["milestones"]["m1"]
     assert outcome["tool_calls"][0]["code"] == "timeout"
     assert outcome["result"] == "what there was"
+
+
+def test_reply_that_used_up_the_context_ends_the_milestone_as_too_broad_with_its_findings() -> None:
+    def executor(asked: Asked) -> Answer:
+        full = AIMessage("I am", response_metadata={"stop_reason": "model_context_window_exceeded"})
+        return full if "about a" in asked.text else tool_call("look_up", {"subject": "a"})
+
+    graph = create_executor(ScriptedModel(executor), TOOLS)
+    brief: Brief = {"goal": "Look a up.", "tools": ["look_up"]}  # type: ignore[typeddict-item]
+    (ended,) = graph.invoke({"brief": brief})["milestones"].values()
+    assert ended["failure"]["code"] == "limit"
+    assert "about a" in ended["failure"]["evidence"]
