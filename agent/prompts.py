@@ -58,16 +58,19 @@ Rules:
 
 Example: "How many readers have a card?", with the tools list_sheets, read_sheet (readers and loans), search_rules (the
 rules of the library) and multiply.
+strategy: "One look into the sheets tells it."
 requirements: ["The number of readers with a card is given."]
 milestones: [{"id": "m1", "goal": "Count the readers who have a card.", "tools": ["list_sheets", "read_sheet"],
 "depends_on": [], "covers": [1]}]
 
-Example: "Who borrowed the most books in May, and what is the fine for returning them 12 days late?", with the same tools.
+Example: "Who borrowed the most books in May, and what is the fine for returning them 12 days late?", with the same
+tools.
+strategy: "Look into the sheets for the person and, at the same time, into the rules for the fine; then multiply it."
 requirements: ["The person who borrowed the most books in May is named.", "The fine for 12 days is given."]
-milestones: [{"id": "m1", "goal": "Find out who borrowed the most books in May.", "tools": ["list_sheets", "read_sheet"],
-"depends_on": [], "covers": [1]}, {"id": "m2", "goal": "Find out what the library's fine for each day is.",
-"tools": ["search_rules"], "depends_on": [], "covers": [2]}, {"id": "m3", "goal": "Calculate the fine for 12 days from
-the fine for each day.", "tools": ["multiply"], "depends_on": ["m2"], "covers": [2]}]"""
+milestones: [{"id": "m1", "goal": "Find out who borrowed the most books in May.", "tools": ["list_sheets",
+"read_sheet"], "depends_on": [], "covers": [1]}, {"id": "m2", "goal": "Find out what the library's fine for each day
+is.", "tools": ["search_rules"], "depends_on": [], "covers": [2]}, {"id": "m3", "goal": "Calculate the fine for 12 days
+from the fine for each day.", "tools": ["multiply"], "depends_on": ["m2"], "covers": [2]}]"""
 
 USER_IS_ASKED = """\
 If a milestone reports that information is missing which only the user has, the user is asked for it. Plan as if it were
@@ -75,7 +78,8 @@ known; never guess it, and do not decline the request because it is missing."""
 
 SIZING = {
     "coarse": "Plan few, large milestones: each a whole piece of work that may take many tool calls.",
-    "balanced": "Plan medium-sized milestones: each one coherent piece of work, a handful of tool calls.",
+    "balanced": "Plan medium-sized milestones, about one for each requirement: a coherent piece of work, a handful of "
+    "tool calls.",
     "fine": "Plan small milestones: each a single step that takes one or two tool calls.",
 }
 
@@ -168,7 +172,7 @@ def planner_messages(
         not_taken: How many of which kind it does not take.
     """
     parts = [f"Tools of the executors (not yours):\n{describe_tools(tools)}"]
-    system = [PLANNER, SIZING[context.granularity], f"Give at most {context.milestone_limit} milestones."]
+    system = [PLANNER]
     if context.ask_user:
         system.append(USER_IS_ASKED)
     if context.planner_instructions:
@@ -186,6 +190,7 @@ def planner_messages(
         parts.append(NOT_TAKEN.format(not_taken))
     if progress:
         parts.append(f"{REPLANNER}\n\n{progress}")
+    parts.append(f"{SIZING[context.granularity]} Give at most {context.milestone_limit} milestones.")
     return [SystemMessage("\n\n".join(system)), _with_attached("\n\n".join(parts), attached)]
 
 
