@@ -55,6 +55,8 @@ LEFT_OUT_IF_TRUNCATED: Limits = {
     "MilestoneDraft.pitfalls": None,
 }
 """What a planner is not asked for after a reply that was truncated."""
+FEWEST_MILESTONES = 3
+"""How many milestones and requirements a planner may always give, however often its reply was truncated."""
 REVIEW_DUE: Rule = "review_due"
 """The rule by which a plan waits for review before its first round."""
 
@@ -94,7 +96,7 @@ def _draft(
     messages = _question_messages(state, build, context, model)
     repair: list[BaseMessage] = []
     objections: list[str] = []
-    problem, said, truncated = Problem("planner_unavailable", "The planner was not asked."), "", False
+    problem, said, truncations = Problem("planner_unavailable", "The planner was not asked."), "", 0
     for attempt in range(1, 2 + REPAIRS):
         most = context.budget.heavy_calls
         if most is not None and heavy_calls(total(state, spent)["usage"]) >= most:
@@ -109,7 +111,7 @@ def _draft(
             if reply.data and (refused := reply.data.get("refused")):
                 return Problem("unsupported", refused)
         else:
-            limits = {**_limits(state, build, context), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
+            limits = _limits(state, build, context, truncations)
             options = question_options(context, state["seconds"])
             reply = yield Question(model, [*messages, *repair], PlanDraft, limits=limits, **options)
         if reply.error is not None:
@@ -117,7 +119,7 @@ def _draft(
             if not is_worth_repeating(reply.error):
                 break
             continue
-        truncated = reply.is_truncated
+        truncations += reply.is_truncated
         draft, objections = _read(reply, state, build, context)
         if draft is not None and not objections:
             return draft
@@ -130,6 +132,8 @@ def _draft(
             break
         text = truncate_middle((draft.model_dump_json() if draft else reply.text) or "(nothing)", prompts.RESULT_LIMIT)
         advice = [] if draft else [f"{reply.advice} Fill in the PlanDraft schema.".strip()]
+        if reply.is_truncated:
+            advice.append(f"Give at most {_most_milestones(context, truncations)} milestones.")
         message = prompts.objection_message([*objections, *advice])
         # A model that sends the same again copies what it is shown.
         repair = [message] if text == said else [AIMessage(text), message]
@@ -154,19 +158,27 @@ def _question_messages(state: RunState, build: Build, context: Context, model: B
     )
 
 
-def _limits(state: RunState, build: Build, context: Context) -> Limits:
-    """Limit a draft to what there is: the tools of the catalogue, ids of milestones."""
-    ids = [f"m{position}" for position in range(1, context.milestone_limit + 1)]
+def _limits(state: RunState, build: Build, context: Context, truncations: int) -> Limits:
+    """Limit a draft to what there is, tools of the catalogue and ids of milestones; to less after truncated replies."""
+    most = context.milestone_limit
+    fewer = {"maxItems": _most_milestones(context, truncations)}
+    limits: dict[str, Mapping[str, Any] | None] = {"PlanDraft.milestones": fewer}
+    if truncations:
+        limits |= {**LEFT_OUT_IF_TRUNCATED, "PlanDraft.requirements": fewer}
+    ids = [f"m{position}" for position in range(1, most + 1)]
     finished = [f"done:{key}" for key in with_status(state["milestones"], "completed")]
-    limits: dict[str, dict[str, Any]] = {
-        "PlanDraft.milestones": {"maxItems": context.milestone_limit},
-        "MilestoneDraft.id": {"enum": ids},
-        "MilestoneDraft.depends_on[]": {"enum": [*ids, *finished]},
-        "MilestoneDraft.covers[]": {"minimum": 1},
-    }
+    if len(ids) + len(finished) <= MOST_NAMES:
+        limits["MilestoneDraft.id"] = {"enum": ids}
+        limits["MilestoneDraft.depends_on[]"] = {"enum": [*ids, *finished]}
     if 0 < len(build.tools) <= MOST_NAMES:
         limits["MilestoneDraft.tools[]"] = {"enum": list(build.tools)}
-    return limits if len(ids) + len(finished) <= MOST_NAMES else {}
+    return limits | {"MilestoneDraft.covers[]": {"minimum": 1}}
+
+
+def _most_milestones(context: Context, truncations: int) -> int:
+    """Return how many milestones a planner may give: half as many after each truncated reply, but always a few."""
+    most = context.milestone_limit
+    return min(most, max(FEWEST_MILESTONES, most >> truncations))
 
 
 def _read(reply: Reply, state: RunState, build: Build, context: Context) -> tuple[PlanDraft | None, list[str]]:

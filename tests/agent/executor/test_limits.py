@@ -598,7 +598,7 @@ def test_reply_that_used_up_the_context_ends_the_milestone_as_too_broad_with_its
         return full if "about a" in asked.text else tool_call("look_up", {"subject": "a"})
 
     graph = create_executor(ScriptedModel(executor), TOOLS)
-    brief: Brief = {"goal": "Look a up.", "tools": ["look_up"]}  # type: ignore[typeddict-item]
+    brief: Brief = {"goal": "Look a up.", "tools": ["look_up"]}
     (ended,) = graph.invoke({"brief": brief})["milestones"].values()
     assert ended["failure"]["code"] == "limit"
     assert "about a" in ended["failure"]["evidence"]

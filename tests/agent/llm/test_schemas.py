@@ -1,22 +1,20 @@
 """The schemas that a server is asked to enforce are narrowed to what there is in the run."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import ValidationError, validate  # type: ignore[import-untyped]  # it has no types
 from langchain_core.language_models import ModelProfile
-from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatResult
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from plan_execute.agent import Context
 from plan_execute.agent.llm.structured_output import BOUNDS
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
-from tests.fakes import ScriptedModel, diligent, milestone, plan, synthesis
+from tests.fakes import ScriptedModel, diligent, milestone, synthesis
 from tests.openai_server import Answer, Asked, serve_openai
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "What is known about a?"}]}
@@ -124,11 +122,35 @@ def test_catalogue_too_long_for_a_schema_is_not_listed_in_it() -> None:
     validate(changed(PLAN, tools=["look_up_200"]), forms[0])
 
 
-def test_after_a_truncated_reply_less_is_asked_for() -> None:
-    truncated = AIMessage(json.dumps(PLAN)[:99], response_metadata={"stopReason": "max_tokens"})
-    planner = ScriptedModel([truncated, json.dumps(plan(milestone("a"))), json.dumps(synthesis())])
-    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up])
-    assert agent.invoke(ASKED, context=Context(structured_output="prompt"))["status"] == "completed"
-    first, second = (asked.messages[0].text for asked in planner.asked[:2])
-    assert ('"givens"' in first, '"givens"' in second) == (True, False)
-    assert "milestones" in second
+class Truncated(ChatOpenAI):
+    """The first two of whose plans are truncated."""
+
+    plans: int = 0
+
+    def _generate(self, *args: Any, **options: Any) -> ChatResult:
+        result = super()._generate(*args, **options)
+        message = result.generations[0].message
+        self.plans += 1
+        if self.plans <= 2:
+            message.content = message.text[:99]
+            message.response_metadata["finish_reason"] = "length"
+        return result
+
+
+def test_after_each_truncated_reply_less_is_asked_for() -> None:
+    forms: list[Any] = []
+
+    def answer(asked: Asked) -> Answer:
+        forms.append(asked.form["properties"])
+        return PLAN if asked.schema == "PlanDraft" else SYNTHESIS
+
+    with serve_openai(answer) as server:
+        planner = Truncated(model="some-model", base_url=server.url, api_key=SecretStr("none"), profile={})
+        output = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up]).invoke(ASKED)
+    assert output["status"] == "completed", output["error"]
+    first, second, third = forms[:3]
+    assert ("givens" in first, "givens" in second) == (True, False)
+    most = first["milestones"]["maxItems"]
+    for asked, form, fewer in zip(server.asked[1:], (second, third), (most // 2, most // 4), strict=False):
+        assert (form["milestones"]["maxItems"], form["requirements"]["maxItems"]) == (fewer, fewer)
+        assert f"Give at most {fewer} milestones." in asked.text.partition("truncated")[2]
