@@ -47,6 +47,8 @@ from tests.benchmarks.real_model_cases import (
 
 MOST_CALLS = 12
 """Most model calls of a milestone, and of a request in `create_agent`."""
+MOST_TOKENS = 800
+"""Most tokens of one reply, in all arms: a small model that starts to repeat itself goes on to its limit."""
 
 
 class Outcome(NamedTuple):
@@ -184,7 +186,13 @@ def main(arguments: Sequence[str]) -> None:
         tokens, calls, began = 0, 0, time.perf_counter()
         for case in cases:
             model = ChatOpenAI(
-                model="any", base_url=url, api_key=SecretStr("none"), temperature=0, timeout=600, max_retries=0
+                model="any",
+                base_url=url,
+                api_key=SecretStr("none"),
+                temperature=0,
+                max_tokens=MOST_TOKENS,
+                timeout=600,
+                max_retries=0,
             )
             started = time.perf_counter()
             try:
