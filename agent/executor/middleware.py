@@ -50,7 +50,7 @@ from plan_execute.agent.interrupts import is_resuming
 from plan_execute.agent.llm.calls import Call, CallAbandonedError, NoTimeLeftError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import compact_forms, find_model, in_threads
 from plan_execute.agent.llm.parsing import read_textual_calls
-from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Question, ask_once
+from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Question, ask_once, may_enforce, refuses_form
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import Brief, new_id
@@ -173,6 +173,10 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         elif not reply.tool_calls and not limit and turns_left > 2 and not refusal_in(reply):
             before = [reply, HumanMessage(prompts.NUDGE, id=new_id())]
             reply, malformed = read((yield call(request.override(messages=sendable([*request.messages, *before])))))
+            if not reply.tool_calls and turns_left > 3 and may_enforce(model) and not refusal_in(reply):
+                before += [reply, HumanMessage(prompts.NUDGE, id=new_id())]
+                enforced = yield from call_of(model, pad, tools, reply, seconds)
+                reply, malformed = received(enforced, [*pad.messages, *before], name)
         response = checked_report(reply, malformed, pad, last=bool(limit))
         if limit and response.structured_response is None:
             response = ModelResponse([without_calls(response)])
@@ -264,9 +268,59 @@ def report_of(model: BaseChatModel, pad: Scratchpad, said: str, seconds: float) 
     message = reply.message or AIMessage("")
     if reply.data is None:
         return message
-    calls = [ToolCall(name=REPORT, args=reply.data, id="report", type="tool_call")]
+    return _calling(message, REPORT, reply.data)
+
+
+def call_of(
+    model: BaseChatModel,
+    pad: Scratchpad,
+    tools: Sequence[BaseTool | dict[str, Any]],
+    said: AIMessage,
+    seconds: float,
+) -> Steps[AIMessage]:
+    """Ask for the next tool call in a form that the model's server enforces, after the model has made none.
+
+    Args:
+        model: The executor's.
+        pad: The scratchpad with the tool results.
+        tools: The tools of the milestone.
+        said: What the model said without a call.
+        seconds: How long to wait for the reply.
+
+    Returns:
+        The call, which may be the report, or what the model said; `said` if the server does not take the form.
+    """
+    offered = [tool for tool in tools if isinstance(tool, BaseTool)]
+    schema = call_schema([*offered, REPORT_TOOL])
+    question = Question(
+        model, prompts.call_messages(pad.brief, pad.messages, offered), schema, method="json_schema", seconds=seconds
+    )
+    reply = yield from ask_once(question)
+    if reply.error is not None:
+        if refuses_form(reply.error):
+            return said
+        raise reply.error
+    message, chosen = reply.message or AIMessage(""), (reply.data or {}).get("call")
+    if not isinstance(chosen, dict) or not isinstance(chosen.get("args"), dict):
+        return message
+    return _calling(message, str(chosen.get("tool")), chosen["args"])
+
+
+def _calling(message: AIMessage, name: str, args: dict[str, Any]) -> AIMessage:
+    """Make a reply that calls a tool of one that is a form filled in."""
+    calls = [ToolCall(name=name, args=args, id=new_id(), type="tool_call")]
     usage, metadata = message.usage_metadata, message.response_metadata
     return AIMessage("", tool_calls=calls, usage_metadata=usage, response_metadata=metadata)
+
+
+def call_schema(tools: Sequence[BaseTool | dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON schema of one call of one of these tools."""
+    calls = []
+    for tool in tools:
+        function = convert_to_openai_tool(tool)["function"]
+        properties = {"tool": {"type": "string", "enum": [function["name"]]}, "args": function["parameters"]}
+        calls.append({"type": "object", "properties": properties, "required": list(properties)})
+    return {"title": "NextCall", "type": "object", "properties": {"call": {"anyOf": calls}}, "required": ["call"]}
 
 
 def checked_report(

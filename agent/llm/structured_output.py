@@ -138,6 +138,19 @@ def is_worth_repeating(error: Exception) -> bool:
     }
 
 
+def may_enforce(model: BaseChatModel) -> bool:
+    """Tell whether a model of which nothing is known may be on a server that enforces any schema."""
+    return not model.profile and _has_native(model) and "json_schema" not in _refused_by(model)
+
+
+def refuses_form(error: Exception) -> bool:
+    """Tell whether a model or its server does not accept a question in this form, whatever it says."""
+    code = classify_error(error)
+    if isinstance(error, NotImplementedError) or lacks_tools(error):
+        return True
+    return code not in {"limit", "refusal", "model_unavailable"} and http_status(error) in {400, 422, 501}
+
+
 def describe_no_reply(role: Role, model: BaseChatModel, error: Exception) -> str:
     """Say why the model of a role did not reply, in a sentence a person can act on."""
     code = classify_error(error)
@@ -147,7 +160,7 @@ def describe_no_reply(role: Role, model: BaseChatModel, error: Exception) -> str
     problem = "cannot be reached"
     if code == "refusal":
         problem = "refuses what was said"
-    elif _is_refused(error):
+    elif refuses_form(error):
         problem = "does not accept the request"
     elif code == "unknown":
         problem = "returned an error"
@@ -248,7 +261,7 @@ def _ask(question: Question, refused: set[Method], ignored: set[Method], config:
         except Exception as error:  # noqa: BLE001 - a provider may raise anything
             result = error
         reply = read_reply(result, question.schema)
-        if reply.error is None or not _is_refused(reply.error):
+        if reply.error is None or not refuses_form(reply.error):
             break
         refused.add(method)
     if reply.error is None:
@@ -290,14 +303,6 @@ def _methods(question: Question) -> Sequence[Method]:
 def _has_native(model: BaseChatModel) -> bool:
     """Whether a model's class has more ways to a schema than a tool call, which every class inherits."""
     return type(model).with_structured_output is not BaseChatModel.with_structured_output
-
-
-def _is_refused(error: Exception) -> bool:
-    """Tell whether a model or its server does not accept a question in this form, whatever it says."""
-    code = classify_error(error)
-    if isinstance(error, NotImplementedError) or lacks_tools(error):
-        return True
-    return code not in {"limit", "refusal", "model_unavailable"} and http_status(error) in {400, 422, 501}
 
 
 def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:

@@ -97,9 +97,10 @@ def run_request(case: Case, model: ChatOpenAI) -> Outcome:
 
 
 def run_react(case: Case, model: ChatOpenAI, *more: AgentMiddleware[Any, Any]) -> Outcome:
-    """Give a request to `create_agent`."""
+    """Give a request to `create_agent`; what its tools refuse goes to the model, as it does in this project."""
     limit = ModelCallLimitMiddleware(run_limit=MOST_CALLS)
-    agent = create_agent(model, tools_of(), middleware=[*more, limit])
+    tools = [tool.model_copy(update={"handle_tool_error": True}) for tool in tools_of()]
+    agent = create_agent(model, tools, middleware=[*more, limit])
     output = agent.invoke({"messages": [HumanMessage(case.text)]})
     said = [message for message in output["messages"] if isinstance(message, AIMessage)]
     usage = [message.usage_metadata["total_tokens"] for message in said if message.usage_metadata]
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str]) -> None:
                 base_url=url,
                 api_key=SecretStr("none"),
                 temperature=0,
-                max_tokens=MOST_TOKENS,
+                max_completion_tokens=MOST_TOKENS,
                 timeout=600,
                 max_retries=0,
             )
