@@ -13,6 +13,7 @@ FINAL = json.dumps({"strategy": "the final one", "requirements": ["x"], "milesto
 SCHEMA = {"type": "object", "properties": {"sql": {"type": "string"}}}
 CALL = {"name": "query", "arguments": {"sql": "SELECT 1"}}
 REPORT: dict[str, object] = {"status": "succeeded", "result": "80", "missing": None, "surprise": None, "values": []}
+REPORT_CALL = {"name": "MilestoneReport", "arguments": REPORT}
 
 
 @pytest.mark.parametrize(
@@ -77,19 +78,29 @@ def test_words_about_thoughts_inside_an_answer_stay() -> None:
         '<function=query>{"sql": "SELECT 1"}</function>',
         "<tool_call>\n<function=query>\n<parameter=sql>\nSELECT 1\n</parameter>\n</function>\n</tool_call>",
         'query(sql="SELECT 1")',
-        f"{json.dumps(CALL)}\n{json.dumps({'name': 'MilestoneReport', 'arguments': REPORT})}",
+        f"{json.dumps(CALL)}\n{json.dumps(REPORT_CALL)}",
         f'{json.dumps(CALL)}\n{{"customers": 50}}',
         json.dumps({"function": "query", "arguments": CALL["arguments"]}),
         json.dumps({"type": "function", "function": {"name": "query", "parameters": SCHEMA}})
         + f"\n```json\n{json.dumps(CALL)}\n```",
         f"<tools>\n{json.dumps(CALL)}\n</tools>\n<result>\n50\n</result>\n<missing>\nnull\n</missing>\n</tools>",
         f"<tool_call>{json.dumps(CALL)}</tool_call>\n<tool_response>\nThere are 50 customers.",
+        f"<tools>\n{{{json.dumps(CALL)}}}\n</tools>\n<tools>\n{{{json.dumps(REPORT_CALL)[:-1]}}}\n</tools>",
+        f"<tools>\n{{{json.dumps(CALL)[:-1]}}}\n</tools>\n<tools>\n{{{json.dumps(REPORT_CALL)}}}\n</tools>",
     ],
 )
 def test_a_message_that_is_nothing_but_a_call_is_that_call(text: str) -> None:
     message = read_textual_calls(AIMessage(text), ["query", "search"], MilestoneReport)
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("query", {"sql": "SELECT 1"})]
     assert message.text == ""
+
+
+@pytest.mark.parametrize("sql", ["SELECT '<b>' || x", "SELECT 1 -- ```x", "SELECT '</tool_call>'"])
+def test_what_looks_like_a_tag_inside_an_argument_stays(sql: str) -> None:
+    call = json.dumps({"name": "query", "arguments": {"sql": sql}})
+    for text in (call, f"<tool_call>\n{call}\n</tool_call>", f"```json\n{call}\n```"):
+        message = read_textual_calls(AIMessage(text), ["query"], MilestoneReport)
+        assert [call["args"] for call in message.tool_calls] == [{"sql": sql}]
 
 
 @pytest.mark.parametrize(
