@@ -29,7 +29,7 @@ def make_default_tools(db: str | None = None, docs: str | None = None, *, web: b
     if db or sample:
         chosen += tools.database_tools(db or tools.sample_database())
     if docs or sample:
-        chosen += tools.document_tools(docs or tools.sample_documents())
+        chosen += tools.document_tools(docs or tools.sample_documents(), outline=not docs)
     can_browse = bool(find_spec("ddgs") and find_spec("trafilatura"))
     if web and not can_browse:
         raise ValueError(f"The web tools need more packages: {INSTALL_WEB}.")

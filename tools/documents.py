@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
+from textwrap import shorten
 from typing import NamedTuple
 
 from langchain_core.tools import BaseTool, ToolException, tool
@@ -25,6 +26,8 @@ MAX_PASSAGE = 1_500
 """Longest passage that a search returns, in characters; longer sections are split, at paragraphs where possible."""
 MAX_PART = 10_000
 """Longest part of a document that is returned at once, in characters."""
+MAX_OUTLINE = 120
+"""Most characters of the headings of one document in the description of the tools."""
 PASSAGES = 4
 """Most passages that a search returns."""
 
@@ -40,7 +43,7 @@ class Passage(NamedTuple):
     """At most `MAX_PASSAGE` characters."""
 
 
-def document_tools(folder: Path | str) -> list[BaseTool]:
+def document_tools(folder: Path | str, *, outline: bool = False) -> list[BaseTool]:
     """Create the tools search_documents and read_document for the .md, .rst and .txt files of a folder.
 
     The files are read once, here. The tools look documents up by name and never build a path from what a model
@@ -48,6 +51,8 @@ def document_tools(folder: Path | str) -> list[BaseTool]:
 
     Args:
         folder: The folder, searched with its subfolders, except hidden ones.
+        outline: Whether the description of search_documents lists the headings of the documents beside their names, so
+            that a planner sees what they are about. Only for documents you vouch for: a planner reads the headings.
 
     Returns:
         The two tools. They raise `ToolException` when nothing is found.
@@ -70,7 +75,8 @@ def document_tools(folder: Path | str) -> list[BaseTool]:
 
     search_documents.metadata = {"effect": "read", "languages": {"query": "keywords"}}
     read_document.metadata = {"effect": "read"}
-    search_documents.description += f" The documents are {list_names(library.names)}."
+    listed = library.outline() if outline else library.names
+    search_documents.description += f" The documents are {list_names(listed)}."
     return [search_documents, read_document]
 
 
@@ -107,6 +113,16 @@ class Library:
     def names(self) -> list[str]:
         """The names of the documents: their paths within the folder, with `/` between the parts."""
         return list(self._texts)
+
+    def outline(self) -> list[str]:
+        """Return the names of the documents with their headings, of at most `MAX_OUTLINE` characters each."""
+        headings: dict[str, dict[str, None]] = {name: {} for name in self._texts}
+        with self._lock:
+            for name, heading in self._index.execute("SELECT document, heading FROM passage ORDER BY rowid"):
+                headings[name][heading] = None
+        return [
+            f"{name} ({shorten('; '.join(found), MAX_OUTLINE, placeholder=' ...')})" for name, found in headings.items()
+        ]
 
     def search(self, query: str) -> list[Passage]:
         """Find the passages that best match the words of a query; not every word has to occur.

@@ -70,7 +70,7 @@ def tools_of(kinds: str = "database documents calculator") -> list[BaseTool]:
     if "database" in kinds:
         tools += database_tools(sample_database())
     if "documents" in kinds:
-        tools += document_tools(sample_documents())
+        tools += document_tools(sample_documents(), outline=True)
     if "calculator" in kinds:
         tools.append(calculate)
     return tools

@@ -52,6 +52,16 @@ def test_search_returns_the_best_matching_section(folder: Path) -> None:
     assert found.startswith("[shipping.md: Canada]\nA parcel to Canada costs 18 dollars.")
 
 
+def test_headings_are_listed_only_where_the_documents_are_vouched_for(folder: Path) -> None:
+    (folder / "long.md").write_text("".join(f"# Heading {number}\n\nText.\n\n" for number in range(50)))
+    search, _ = document_tools(folder, outline=True)
+    assert "shipping.md (Shipping; Canada" in search.description
+    assert "staff/holidays.txt (holidays)" in search.description
+    assert "Heading 1; " in search.description
+    assert len(search.description) < 600
+    assert "Canada;" not in _tools(folder)[0].description
+
+
 def test_words_are_stemmed_and_may_be_missing(folder: Path) -> None:
     library = Library(folder)
     assert library.search("holidays xyzzy")[0].document == "staff/holidays.txt"
