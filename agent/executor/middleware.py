@@ -7,9 +7,8 @@ from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
@@ -22,6 +21,7 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import validation_problems
 from plan_execute.agent.events import emit
 from plan_execute.agent.executor.approval import CallDecision, decide_call
+from plan_execute.agent.executor.enforced import REPORT_TOOL, ask_for_call, ask_for_report
 from plan_execute.agent.executor.messages import received, sendable
 from plan_execute.agent.executor.receipts import has_effect, result_without_call
 from plan_execute.agent.executor.scratchpad import (
@@ -50,14 +50,12 @@ from plan_execute.agent.interrupts import is_resuming
 from plan_execute.agent.llm.calls import Call, CallAbandonedError, NoTimeLeftError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import compact_forms, find_model, in_threads
 from plan_execute.agent.llm.parsing import read_textual_calls
-from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS, Question, ask_once, may_enforce, refuses_form
+from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import Brief, new_id
 from plan_execute.agent.truncation import READER, READER_NAME, json_safe
 
-REPORT_TOOL = convert_to_openai_tool(MilestoneReport)
-"""The report as the model is offered it."""
 MOST_REPEATS = 3
 """How often one and the same tool call may be made in a milestone."""
 
@@ -168,15 +166,16 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         turns_left = context.max_model_calls - pad.tally["turns"]
         if not reply.tool_calls and reply.text and not forms and turns_left >= 2 and (limit or pad.may_report):
             before = [reply, HumanMessage(prompts.PUT_INTO_REPORT, id=new_id())]
-            report = yield from report_of(model, pad, reply.text, seconds)
+            report = yield from ask_for_report(model, pad, reply.text, seconds)
             reply, malformed = received(report, [*pad.messages, *before], name)
         elif not reply.tool_calls and not limit and turns_left > 2 and not refusal_in(reply):
             before = [reply, HumanMessage(prompts.NUDGE, id=new_id())]
             reply, malformed = read((yield call(request.override(messages=sendable([*request.messages, *before])))))
-            if not reply.tool_calls and turns_left > 3 and may_enforce(model) and not refusal_in(reply):
-                before += [reply, HumanMessage(prompts.NUDGE, id=new_id())]
-                enforced = yield from call_of(model, pad, tools, reply, seconds)
-                reply, malformed = received(enforced, [*pad.messages, *before], name)
+            if not reply.tool_calls and turns_left > 3 and not refusal_in(reply):
+                asked = yield from ask_for_call(model, pad, tools, seconds)
+                if asked is not None:
+                    before += [reply, HumanMessage(prompts.NUDGE, id=new_id())]
+                    reply, malformed = received(asked, [*pad.messages, *before], name)
         response = checked_report(reply, malformed, pad, last=bool(limit))
         if limit and response.structured_response is None:
             response = ModelResponse([without_calls(response)])
@@ -246,81 +245,6 @@ def executor_model(brief: Brief, context: Context) -> Steps[BaseChatModel]:
     overcome = "hint" in brief and not {"wait", "answers"} & brief.keys()
     stronger = context.escalate and attempt > 1 and (overcome or attempt >= context.max_attempts)
     return (yield from find_model("planner" if stronger else "executor", context))
-
-
-def report_of(model: BaseChatModel, pad: Scratchpad, said: str, seconds: float) -> Steps[AIMessage]:
-    """Ask for the report in the best form that the model's server enforces, after the model has told it in prose.
-
-    Args:
-        model: The executor's.
-        pad: The scratchpad with the tool results.
-        said: The prose.
-        seconds: How long to wait for the reply.
-
-    Returns:
-        The report as a tool call, or what the model said instead.
-    """
-    messages = prompts.report_messages(pad.brief, pad.messages, said)
-    question = Question(model, messages, MilestoneReport, method=pad.context.structured_output, seconds=seconds)
-    reply = yield from ask_once(question)
-    if reply.error is not None:
-        raise reply.error
-    message = reply.message or AIMessage("")
-    if reply.data is None:
-        return message
-    return _calling(message, REPORT, reply.data)
-
-
-def call_of(
-    model: BaseChatModel,
-    pad: Scratchpad,
-    tools: Sequence[BaseTool | dict[str, Any]],
-    said: AIMessage,
-    seconds: float,
-) -> Steps[AIMessage]:
-    """Ask for the next tool call in a form that the model's server enforces, after the model has made none.
-
-    Args:
-        model: The executor's.
-        pad: The scratchpad with the tool results.
-        tools: The tools of the milestone.
-        said: What the model said without a call.
-        seconds: How long to wait for the reply.
-
-    Returns:
-        The call, which may be the report, or what the model said; `said` if the server does not take the form.
-    """
-    offered = [tool for tool in tools if isinstance(tool, BaseTool)]
-    schema = call_schema([*offered, REPORT_TOOL])
-    question = Question(
-        model, prompts.call_messages(pad.brief, pad.messages, offered), schema, method="json_schema", seconds=seconds
-    )
-    reply = yield from ask_once(question)
-    if reply.error is not None:
-        if refuses_form(reply.error):
-            return said
-        raise reply.error
-    message, chosen = reply.message or AIMessage(""), (reply.data or {}).get("call")
-    if not isinstance(chosen, dict) or not isinstance(chosen.get("args"), dict):
-        return message
-    return _calling(message, str(chosen.get("tool")), chosen["args"])
-
-
-def _calling(message: AIMessage, name: str, args: dict[str, Any]) -> AIMessage:
-    """Make a reply that calls a tool of one that is a form filled in."""
-    calls = [ToolCall(name=name, args=args, id=new_id(), type="tool_call")]
-    usage, metadata = message.usage_metadata, message.response_metadata
-    return AIMessage("", tool_calls=calls, usage_metadata=usage, response_metadata=metadata)
-
-
-def call_schema(tools: Sequence[BaseTool | dict[str, Any]]) -> dict[str, Any]:
-    """Return the JSON schema of one call of one of these tools."""
-    calls = []
-    for tool in tools:
-        function = convert_to_openai_tool(tool)["function"]
-        properties = {"tool": {"type": "string", "enum": [function["name"]]}, "args": function["parameters"]}
-        calls.append({"type": "object", "properties": properties, "required": list(properties)})
-    return {"title": "NextCall", "type": "object", "properties": {"call": {"anyOf": calls}}, "required": ["call"]}
 
 
 def checked_report(

@@ -47,6 +47,7 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>", re.IGNORECASE)
 _WRAPPING = re.compile(r"```[\w-]*|</?\|?[A-Za-z_][\w.:|-]*\|?>|\[/?TOOL_CALLS?\]|<\|[^<>|]*\|>")
 """What surrounds a tool call written as text: fences, tags, special tokens."""
 _WRAPPINGS = re.compile(rf"(?:(?:{_WRAPPING.pattern})\s*)+")
+"""One after the other."""
 _MADE_UP = re.compile(
     r"<(results?|tool_(?:response|result|output)s?|output|observation|response|status|missing|surprise)>"
     r"(?:.*?</\1>|(?!.*</\1>).*\Z)",

@@ -138,9 +138,16 @@ def is_worth_repeating(error: Exception) -> bool:
     }
 
 
-def may_enforce(model: BaseChatModel) -> bool:
-    """Tell whether a model of which nothing is known may be on a server that enforces any schema."""
-    return not model.profile and _has_native(model) and "json_schema" not in _refused_by(model)
+def may_enforce(model: BaseChatModel, method: Method | Literal["auto"]) -> bool:
+    """Tell whether a model of which nothing is known may be on a server that enforces any schema.
+
+    Args:
+        model: The model.
+        method: The method that is set for all questions.
+    """
+    if method not in {"auto", "json_schema"} or "json_schema" in _refused_by(model):
+        return False
+    return not model.profile and _has_native(model)
 
 
 def refuses_form(error: Exception) -> bool:
@@ -384,7 +391,7 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
 def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema with limits on texts and lists, which weak models write on and on, and without any need for null.
 
-    What the caller asks for in a form of his own stays as it is.
+    What the caller asks for in a form of their own stays as it is.
     """
     bounded: dict[str, Any] = {}
     for key, value in schema.items():

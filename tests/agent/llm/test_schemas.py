@@ -1,20 +1,23 @@
 """The schemas that a server is asked to enforce are narrowed to what there is in the run."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import ValidationError, validate  # type: ignore[import-untyped]  # it has no types
 from langchain_core.language_models import ModelProfile
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatResult
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from plan_execute.agent import Context
 from plan_execute.agent.llm.structured_output import BOUNDS
 from plan_execute.agent.state import PlanExecuteInput
-from plan_execute.graphs import create_executor, create_plan_execute_agent
-from tests.fakes import ScriptedModel, diligent, milestone, synthesis
+from plan_execute.graphs import create_plan_execute_agent
+from tests.fakes import ScriptedModel, diligent, milestone, plan, synthesis
 from tests.openai_server import Answer, Asked, serve_openai
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "What is known about a?"}]}
@@ -137,6 +140,16 @@ class Truncated(ChatOpenAI):
         return result
 
 
+def test_after_a_truncated_reply_less_is_asked_for_in_words_too() -> None:
+    truncated = AIMessage(json.dumps(PLAN)[:99], response_metadata={"stopReason": "max_tokens"})
+    planner = ScriptedModel([truncated, json.dumps(plan(milestone("a"))), json.dumps(synthesis())])
+    agent = create_plan_execute_agent(planner, ScriptedModel(diligent), [look_up])
+    assert agent.invoke(ASKED, context=Context(structured_output="prompt"))["status"] == "completed"
+    first, second = (asked.messages[0].text for asked in planner.asked[:2])
+    assert ('"givens"' in first, '"givens"' in second) == (True, False)
+    assert "milestones" in second
+
+
 def test_after_each_truncated_reply_less_is_asked_for() -> None:
     forms: list[Any] = []
 
@@ -154,43 +167,3 @@ def test_after_each_truncated_reply_less_is_asked_for() -> None:
     for asked, form, fewer in zip(server.asked[1:], (second, third), (most // 2, most // 4), strict=False):
         assert (form["milestones"]["maxItems"], form["requirements"]["maxItems"]) == (fewer, fewer)
         assert f"Give at most {fewer} milestones." in asked.text.partition("truncated")[2]
-
-
-NEXT_CALL = {"call": {"tool": "look_up", "args": {"subject": "a"}}}
-
-
-@pytest.mark.parametrize(
-    ("answers", "status", "code"),
-    [
-        ([NEXT_CALL], "completed", None),
-        ([{"call": {"tool": "launch", "args": {}}}, NEXT_CALL], "completed", None),
-        (["OK."], "failed", "no_report"),
-        ([{"call": {"tool": "look_up"}}], "failed", "no_report"),
-        ([400], "failed", "no_report"),
-    ],
-)
-def test_executor_that_makes_no_call_is_asked_for_it_in_the_form_its_server_enforces(
-    answers: list[Answer], status: str, code: str | None
-) -> None:
-    forms: list[Any] = []
-
-    def answer(asked: Asked) -> Answer:
-        if asked.schema == "NextCall":
-            forms.append(asked.form)
-            return answers[min(len(forms), len(answers)) - 1]
-        if asked.schema == "MilestoneReport":
-            return {"status": "succeeded", "result": "It is known.", "missing": None, "surprise": None}
-        return "It is known." if "about a" in asked.text else "OK."
-
-    with serve_openai(answer) as server:
-        model = ChatOpenAI(
-            model="some-model", base_url=server.url, api_key=SecretStr("none"), profile={}, max_retries=0
-        )
-        brief: Any = {"goal": "Look a up.", "tools": ["look_up"]}
-        (ended,) = create_executor(model, [look_up]).invoke({"brief": brief})["milestones"].values()
-    failure = ended["failure"]
-    assert (ended["status"], failure and failure["code"]) == (status, code)
-    validate(NEXT_CALL, forms[0])
-    for wrong in ({"tool": "launch", "args": {}}, {"tool": "look_up", "args": {"colour": "red"}}):
-        with pytest.raises(ValidationError):
-            validate({"call": wrong}, forms[0])
