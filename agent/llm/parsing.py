@@ -46,8 +46,8 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>", re.IGNORECASE)
 """The start of a part of a reply in OpenAI's harmony format; the part named `final` is what the model says."""
 _WRAPPING = re.compile(r"```[\w-]*|</?\|?[A-Za-z_][\w.:|-]*\|?>|\[/?TOOL_CALLS?\]|<\|[^<>|]*\|>")
 """What surrounds a tool call written as text: fences, tags, special tokens."""
-_WRAPPINGS = re.compile(rf"(?:(?:{_WRAPPING.pattern})\s*)+")
-"""One after the other."""
+_BESIDE_CALLS = re.compile(rf"\A(?:{_WRAPPING.pattern}|[\s,;])+")
+_END_OF_CALL = re.compile(rf"(?<=[}}\]])\s*(?:{_WRAPPING.pattern})")
 _MADE_UP = re.compile(
     r"<(results?|tool_(?:response|result|output)s?|output|observation|response|status|missing|surprise)>"
     r"(?:.*?</\1>|(?!.*</\1>).*\Z)",
@@ -292,44 +292,36 @@ def _written_calls(text: str, report: type[BaseModel], *, truncated: bool) -> li
 
     Descriptions of tools, and other JSON after a call, do not count. Of a truncated text, what is complete counts.
     """
-    parts, items = _without_wrapping(text), list[Any]()
-    for part in parts:
-        if (values := _values_in(part, truncated=truncated)) is None:
-            if truncated and items:
-                break
-            return _python_call(parts[0]) if len(parts) == 1 else []
-        items += values
+    items = _values_in(text, truncated=truncated)
+    if items is None:
+        return _python_call(_WRAPPING.sub("\n", text).strip())
     calls = [_call_in(item, report) for item in items if not _is_description(item)]
     return [call for call in calls if call is not None] if calls and calls[0] is not None else []
 
 
-def _without_wrapping(text: str) -> list[str]:
-    """Split a text at what surrounds tool calls: at its ends and beside JSON, but not inside a string."""
-    parts, start = [], 0
-    for found in _WRAPPINGS.finditer(text):
-        before, after = text[start : found.start()].strip(), text[found.end() : found.end() + 1]
-        if not before or not after or before[-1] in "}]" or after in "{[":
-            parts.append(before)
-            start = found.end()
-    return [part for part in [*parts, text[start:].strip()] if part]
-
-
 def _values_in(text: str, *, truncated: bool) -> list[Any] | None:
-    """Parse a text of nothing but JSON values; None if there is more. Of a truncated text, what is complete counts."""
-    if text.startswith("{{"):
-        text = text.replace("{{", "{").replace("}}", "}")
+    """Parse a text of nothing but JSON values, and what surrounds calls; None if there is more.
+
+    One that is malformed is repaired, up to what surrounds it; of a truncated text, what is complete counts.
+    """
     decoder, values = json.JSONDecoder(strict=False), list[Any]()
-    while text:
+    while text := _BESIDE_CALLS.sub("", text, count=1):
         try:
             value, end = decoder.raw_decode(text)
         except (ValueError, RecursionError):
-            if truncated and values:
-                break
-            if values or truncated or not text.endswith("}") or not _OBJECT_START.match(text):
+            found = _END_OF_CALL.search(text)
+            end = found.start() if found else len(text)
+            part = text[:end].rstrip()
+            if part.startswith("{{"):
+                value = _values_in(part.replace("{{", "{").replace("}}", "}"), truncated=truncated)
+            elif truncated:
+                return values or None
+            else:
+                value = _repair(part) if part.endswith("}") and _OBJECT_START.match(part) else None
+            if value is None:
                 return None
-            value, end = _repair(text), len(text)
         values += value if isinstance(value, list) else [value]
-        text = text[end:].strip(" \r\n\t,;")
+        text = text[end:]
     return values
 
 

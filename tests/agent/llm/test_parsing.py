@@ -87,6 +87,9 @@ def test_words_about_thoughts_inside_an_answer_stay() -> None:
         f"<tool_call>{json.dumps(CALL)}</tool_call>\n<tool_response>\nThere are 50 customers.",
         f"<tools>\n{{{json.dumps(CALL)}}}\n</tools>\n<tools>\n{{{json.dumps(REPORT_CALL)[:-1]}}}\n</tools>",
         f"<tools>\n{{{json.dumps(CALL)[:-1]}}}\n</tools>\n<tools>\n{{{json.dumps(REPORT_CALL)}}}\n</tools>",
+        f"<tool_call>{json.dumps(CALL)}</tool_call>,\n<tool_call>{json.dumps(REPORT_CALL)}</tool_call>",
+        f"{{{json.dumps(CALL)}}}\n{{{json.dumps(REPORT_CALL)}}}",
+        f"<tools>\n{{{json.dumps(CALL)}}}\n</tools>\n```json\n{json.dumps(REPORT_CALL)}\n```",
     ],
 )
 def test_a_message_that_is_nothing_but_a_call_is_that_call(text: str) -> None:
@@ -95,7 +98,7 @@ def test_a_message_that_is_nothing_but_a_call_is_that_call(text: str) -> None:
     assert message.text == ""
 
 
-@pytest.mark.parametrize("sql", ["SELECT '<b>' || x", "SELECT 1 -- ```x", "SELECT '</tool_call>'"])
+@pytest.mark.parametrize("sql", ["SELECT '<b>' || x", "SELECT 1 -- ```x", "SELECT '</tool_call>'", "SELECT '{}<b>{}'"])
 def test_what_looks_like_a_tag_inside_an_argument_stays(sql: str) -> None:
     call = json.dumps({"name": "query", "arguments": {"sql": sql}})
     for text in (call, f"<tool_call>\n{call}\n</tool_call>", f"```json\n{call}\n```"):
