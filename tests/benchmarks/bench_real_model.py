@@ -1,8 +1,9 @@
 """What a real small model gets right in this project and in LangChain's `create_agent`, on the same server.
 
-    python -m tests.benchmarks.bench_real_model URL [ARM ...] [--tuned] [-v]
+    python -m tests.benchmarks.bench_real_model MODEL [ARM ...] [--tuned] [-v]
 
-URL is that of a server of OpenAI's protocol, such as http://127.0.0.1:8080/v1. The arms, of which the default is all:
+MODEL is the URL of a server of OpenAI's protocol, such as http://127.0.0.1:8080/v1, or the name of a model as
+`load_model` takes it, such as local:model.gguf. The arms, of which the default is all:
 
     goals            one milestone each, given to the executor
     run              a request each, from planning to the answer
@@ -27,12 +28,12 @@ from unittest.mock import patch
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, ModelRequest, ModelResponse
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import BaseTool
-from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
 
 from plan_execute.agent.executor import middleware
+from plan_execute.agent.llm.models import load_model
 from plan_execute.agent.llm.parsing import read_textual_calls
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.graphs import create_executor, create_plan_execute_agent
@@ -61,7 +62,7 @@ class Outcome(NamedTuple):
     calls: int
 
 
-Arm = Callable[[Case, ChatOpenAI], Outcome]
+Arm = Callable[[Case, BaseChatModel], Outcome]
 
 
 def tools_of(kinds: str = "database documents calculator") -> list[BaseTool]:
@@ -76,7 +77,15 @@ def tools_of(kinds: str = "database documents calculator") -> list[BaseTool]:
     return tools
 
 
-def run_goal(case: Case, model: ChatOpenAI) -> Outcome:
+def model_of(name_or_url: str) -> BaseChatModel:
+    """Make the model anew for each case, so that nothing learnt of it in one helps the next."""
+    if not name_or_url.startswith("http"):
+        return load_model(name_or_url, temperature=0, max_tokens=MOST_TOKENS)
+    options = {"base_url": name_or_url, "api_key": "none", "timeout": 600, "max_retries": 0}
+    return load_model("openai:any", temperature=0, max_completion_tokens=MOST_TOKENS, **options)
+
+
+def run_goal(case: Case, model: BaseChatModel) -> Outcome:
     """Carry out one milestone."""
     tools = tools_of(case.kinds)
     executor = create_executor(model, tools, context={"max_model_calls": MOST_CALLS})
@@ -87,7 +96,7 @@ def run_goal(case: Case, model: ChatOpenAI) -> Outcome:
     return Outcome(ended["result"], failure is None, how, *_spent(output["usage"]))
 
 
-def run_request(case: Case, model: ChatOpenAI) -> Outcome:
+def run_request(case: Case, model: BaseChatModel) -> Outcome:
     """Plan and execute a request."""
     agent = create_plan_execute_agent(model, model, tools_of(), context={"max_model_calls": MOST_CALLS})
     output = agent.invoke({"messages": [{"role": "user", "content": case.text}]})
@@ -96,7 +105,7 @@ def run_request(case: Case, model: ChatOpenAI) -> Outcome:
     return Outcome(output["answer"] or "", output["status"] == "completed", how, *_spent(output["usage"]))
 
 
-def run_react(case: Case, model: ChatOpenAI, *more: AgentMiddleware[Any, Any]) -> Outcome:
+def run_react(case: Case, model: BaseChatModel, *more: AgentMiddleware[Any, Any]) -> Outcome:
     """Give a request to `create_agent`; what its tools refuse goes to the model, as it does in this project."""
     limit = ModelCallLimitMiddleware(run_limit=MOST_CALLS)
     tools = [tool.model_copy(update={"handle_tool_error": True}) for tool in tools_of()]
@@ -134,7 +143,7 @@ def unread() -> Iterator[None]:
 def without_reading(arm: Arm) -> Arm:
     """Make an arm that leaves calls written as text as they are."""
 
-    def run(case: Case, model: ChatOpenAI) -> Outcome:
+    def run(case: Case, model: BaseChatModel) -> Outcome:
         with unread():
             return arm(case, model)
 
@@ -177,7 +186,7 @@ def _spent(usage: dict[str, Any]) -> tuple[int, int]:
 def main(arguments: Sequence[str]) -> None:
     """Run the arms and print a line for each."""
     options = [argument for argument in arguments if argument.startswith("-")]
-    url, *names = [argument for argument in arguments if not argument.startswith("-")]
+    name_or_url, *names = [argument for argument in arguments if not argument.startswith("-")]
     tuned = "--tuned" in options
     print(f"{'arm':20}{'right':>8}{'wrong':>8}{'none':>8}{'tokens':>10}{'calls':>8}{'seconds':>9}  a case")
     for name in names or ARMS:
@@ -186,15 +195,7 @@ def main(arguments: Sequence[str]) -> None:
         counted: Counter[str] = Counter()
         tokens, calls, began = 0, 0, time.perf_counter()
         for case in cases:
-            model = ChatOpenAI(
-                model="any",
-                base_url=url,
-                api_key=SecretStr("none"),
-                temperature=0,
-                max_completion_tokens=MOST_TOKENS,
-                timeout=600,
-                max_retries=0,
-            )
+            model = model_of(name_or_url)
             started = time.perf_counter()
             try:
                 outcome = ARMS[name](case, model)
