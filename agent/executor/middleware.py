@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -49,7 +49,7 @@ from plan_execute.agent.failures import classify_error, describe_error, is_check
 from plan_execute.agent.interrupts import is_resuming
 from plan_execute.agent.llm.calls import Call, CallAbandonedError, NoTimeLeftError, Steps, Wait, adrive, drive
 from plan_execute.agent.llm.models import compact_forms, find_model, in_threads
-from plan_execute.agent.llm.parsing import read_textual_calls
+from plan_execute.agent.llm.parsing import TEXTUAL, read_textual_calls
 from plan_execute.agent.llm.structured_output import FINAL_CALL_SECONDS
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.schemas import MilestoneReport
@@ -152,7 +152,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         if not forms:
             request = request.override(messages=sendable(request.messages))
         names = [tool.name for tool in tools if isinstance(tool, BaseTool)]
-        before: list[AIMessage | HumanMessage] = []
+        before: list[AnyMessage] = []
 
         def read(response: ModelResponse[Any]) -> tuple[AIMessage, list[ToolMessage]]:
             reply = response.result[0]
@@ -167,6 +167,10 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         if not reply.tool_calls and reply.text and not forms and turns_left >= 2 and (limit or pad.may_report):
             before = [reply, HumanMessage(prompts.PUT_INTO_REPORT, id=new_id())]
             report = yield from ask_for_report(model, pad, reply.text, seconds)
+            reply, malformed = received(report, [*pad.messages, *before], name)
+        elif turns_left >= 2 and (objection := contradiction(reply, pad)):
+            before = [reply, objection]
+            report = yield from ask_for_report(model, pad, "", seconds)  # in view of its own words it repeats them
             reply, malformed = received(report, [*pad.messages, *before], name)
         elif not reply.tool_calls and not limit and turns_left > 2 and not refusal_in(reply):
             before = [reply, HumanMessage(prompts.NUDGE, id=new_id())]
@@ -286,6 +290,20 @@ def checked_report(
         return ModelResponse([reply, *malformed, *rejections])
     results = [tool_message(reports[0], "Report received.")]
     return ModelResponse([reply, *results], report.model_dump(mode="json"))
+
+
+def contradiction(reply: AIMessage, pad: Scratchpad) -> ToolMessage | None:
+    """Object to the report of a model that writes its calls as text, if it contradicts what they have returned."""
+    if not reply.response_metadata.get(TEXTUAL) or [call["name"] for call in reply.tool_calls] != [REPORT]:
+        return None
+    (call,) = reply.tool_calls
+    status, result, missing = (call["args"].get(key) for key in ("status", "result", "missing"))
+    objection = None
+    if status == "failed" and not missing and pad.has_evidence and all(made["ok"] for made in pad.tally["calls"]):
+        objection = prompts.NOTHING_FAILED
+    elif status == "succeeded" and (figures := pad.ungrounded_figures(str(result))):
+        objection = prompts.ungrounded(", ".join(figures))
+    return tool_message(call, objection, "failed") if objection else None
 
 
 def without_calls(response: ModelResponse[Any]) -> AIMessage:

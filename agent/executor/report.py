@@ -113,6 +113,8 @@ def judge_by_rules(pad: Scratchpad) -> Failure | None:
         return _failure("missing", report["missing"], evidence)
     if not pad.may_report:
         return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", detail, evidence)
+    if pad.writes_calls_as_text and (figures := pad.ungrounded_figures(report["result"])):
+        return _failure("no_evidence", prompts.ungrounded(", ".join(figures)), evidence)
     return None
 
 

@@ -5,6 +5,7 @@ All of it is state, so it survives a resume.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired, Required
 
@@ -20,6 +21,7 @@ from typing_extensions import TypedDict
 from plan_execute.agent.build import Build
 from plan_execute.agent.codes import FailureCode
 from plan_execute.agent.context import Price
+from plan_execute.agent.llm.parsing import TEXTUAL
 from plan_execute.agent.llm.usage import count_call, crossed_budget
 from plan_execute.agent.prompts import RESULT_LIMIT
 from plan_execute.agent.schemas import MilestoneReport
@@ -42,6 +44,8 @@ CALLS_KEY = "calls_key"
 """Where the metadata of a reply has what no other reply has, to tell its calls from all others of a thread."""
 STEPS_FOR_TURN = 4
 """LangGraph steps that a ReAct loop needs for a turn, its tools and the last report, without middleware hooks."""
+SMALLEST_FIGURE = 10
+"""Smaller ones may have been counted by hand, or number the lines of a list."""
 HOOKS = {"before_agent": 1, "before_model": 1, "after_model": 2, "after_agent": 1}
 """How many of these steps each middleware hook adds."""
 
@@ -140,6 +144,26 @@ class Scratchpad:
         """Whether success may be reported: a call of a granted tool has succeeded, or no tool was granted."""
         return self.has_evidence or not self.brief["tools"]
 
+    @property
+    def writes_calls_as_text(self) -> bool:
+        """Whether its model is a weak one, which writes its calls as text."""
+        return any(isinstance(m, AIMessage) and m.response_metadata.get(TEXTUAL) for m in self.messages)
+
+    def ungrounded_figures(self, text: str) -> list[str]:
+        """Return the figures of a text that stand neither in the brief, nor in a call or its result, even rounded."""
+        known = [_figures(self.brief["goal"]), *map(_figures, self.brief["inputs"].values())]
+        for m in self.messages:
+            calls = m.tool_calls if isinstance(m, AIMessage) else []
+            known += [_figures(str(call["args"])) for call in calls if call["name"] != REPORT]
+            known += [_figures(m.text)] if isinstance(m, ToolMessage) and m.name != REPORT else []
+        values = [value for figures in known for value, _ in figures.values()]
+        return [
+            figure
+            for figure, (value, unit) in _figures(text).items()
+            if value >= SMALLEST_FIGURE
+            and not any(abs(other * by - value) <= unit / 2 for other in values for by in (1, 100))
+        ]
+
     def has_made(self, calls: Sequence[ToolCall]) -> bool:
         """Whether each of these calls has been made and has succeeded."""
         made = [(record["tool"], record["args"]) for record in self.tally["calls"] if record["ok"]]
@@ -161,6 +185,12 @@ class Scratchpad:
         if self.run is None:
             return None
         return crossed_budget(context.budget, self.run, Spent(usage=tally["usage"], seconds=tally["seconds"]))
+
+
+def _figures(text: str) -> dict[str, tuple[float, float]]:
+    """Find the figures of a text: as written, each with its value and the unit of its last digit."""
+    found = re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", text)
+    return {f: (float(f.replace(",", "")), 10.0 ** -len(f.partition(".")[2])) for f in found}
 
 
 def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:

@@ -29,6 +29,8 @@ WRAPPERS = 2
 CALLED = ("name", "tool", "tool_name", "function", "action")
 ARGUMENTS = ("arguments", "args", "parameters", "input", "tool_input", "action_input")
 """Keys under which a tool call that is written as text has its tool, and its arguments."""
+TEXTUAL = "textual_calls"
+"""Where the metadata of a message says that its calls were read from text: only weak models write them so."""
 MOST_OBJECTS = 200
 """Most opening braces in a text at which a JSON object is looked for."""
 
@@ -199,7 +201,9 @@ def read_textual_calls(message: AIMessage, tools: Collection[str], report: type[
     calls = [call for call in calls if call["name"] != report.__name__] or calls[:1]
     if not calls:
         return message
-    return message.model_copy(update={"content": "", "tool_calls": calls, "invalid_tool_calls": []})
+    about = {**message.response_metadata, TEXTUAL: True}
+    update = {"content": "", "tool_calls": calls, "invalid_tool_calls": [], "response_metadata": about}
+    return message.model_copy(update=update)
 
 
 def json_schema_of(schema: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
