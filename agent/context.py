@@ -1,6 +1,6 @@
 """The settings of a run: what a user may tune, and which setting wins."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
@@ -29,6 +29,24 @@ class Size(NamedTuple):
     milestones: int
     tool_calls: int
 
+
+_LEVELS: Mapping[str, Sequence[Any]] = {
+    "trust": ("open", "auto", "strict"),
+    "review": ("never", "first", "every"),
+    "verify": ("rules", "model"),
+    "approve_tainted": (False, True),
+}
+"""Settings of safety, each with its values from the loosest to the tightest."""
+_LIMITS = (
+    "max_milestones",
+    "max_replans",
+    "max_attempts",
+    "max_parallel",
+    "max_model_calls",
+    "max_tool_calls",
+    "milestone_timeout",
+)
+"""Settings that limit what a run may do."""
 
 SIZES: Mapping[Granularity, Size] = {"coarse": Size(6, 25), "balanced": Size(25, 12), "fine": Size(100, 6)}
 
@@ -100,6 +118,12 @@ class Context(BaseModel):
     """Which plans a person sees before they run: none, the first, or every revision too. Needs a checkpointer."""
     approve_tools: tuple[str, ...] = Field(default=(), title="Tools to approve", json_schema_extra=_studio("executor"))
     """Names of tools whose every call a person approves, with its exact arguments. Needs a checkpointer."""
+    trust: Literal["auto", "strict", "open"] = Field(
+        default="auto", title="Trust", json_schema_extra=_studio("planner", "executor")
+    )
+    """Whether what tools return may steer the run: open; strict: only typed values cross; auto: strict where needed."""
+    approve_tainted: bool = Field(default=False, title="Approve tainted calls", json_schema_extra=_studio("executor"))
+    """Whether a person approves a pinned call that acts with a value from an untrusted tool. Needs a checkpointer."""
     ask_user: bool = Field(default=False, title="Ask the user", json_schema_extra=_studio("ask_user"))
     """Whether a milestone that lacks information asks the user for it, before a replan. Needs a checkpointer."""
     max_model_calls: int = Field(default=25, ge=2, title="Most model calls in a milestone")
@@ -185,16 +209,19 @@ def make_context(settings: Mapping[str, Any] | Context | None = None, **fields: 
 def effective_context(defaults: Context, frozen: Mapping[str, Any] | None, passed: object) -> Context:
     """Find the settings in force: those passed now win over those frozen by the run, and these over the graph's.
 
+    The graph is its operator's: of what it was built with, a run can tighten safety and limits, and not loosen them
+    (see `tightened`). Trust, which is decided when the run begins, never becomes less than it was then.
+
     Args:
         defaults: The graph's.
         frozen: Those in the state. A model that was an instance is missing here and so remains the graph's; None was
-            set on purpose, to lift a limit of the graph's.
+            set on purpose.
         passed: What LangGraph passes as context: a `Context`, None on a resume, or a host's own object (ignored).
 
     Raises:
         ConfigurationError: The run began with a chat model that was passed, and now none is.
     """
-    context, given = defaults, passed.model_fields_set if isinstance(passed, Context) else frozenset()
+    context, given = defaults, passed.model_fields_set if isinstance(passed, Context) else frozenset[str]()
     if missing := next((name for name in (frozen or {}).get(PASSED_MODELS, ()) if name not in given), None):
         raise ConfigurationError(
             f"{missing!r} is missing: this run began with a chat model in `context`, which cannot be stored. Resume it "
@@ -202,7 +229,42 @@ def effective_context(defaults: Context, frozen: Mapping[str, Any] | None, passe
         )
     if frozen:
         context = Context(**{name: frozen[name] for name in frozen if name in Context.model_fields}).over(context)
-    return passed.over(context) if isinstance(passed, Context) else context
+    if isinstance(passed, Context):
+        context = passed.over(context)
+    if frozen and frozen.get("trust") == "strict":
+        context = context.model_copy(update={"trust": "strict"})
+    return tightened(context, defaults)
+
+
+def tightened(context: Context, operator: Context) -> Context:
+    """Take from a run's settings whatever is looser than its operator's: the tighter of the two counts.
+
+    This is so for `trust`, and of the other settings of safety and the limits for those that the operator has set.
+
+    Args:
+        context: The run's.
+        operator: What the graph was built with.
+    """
+    if context is operator:
+        return context
+    held: dict[str, Any] = {}
+    for name, levels in _LEVELS.items():
+        if name in operator.model_fields_set or name == "trust":
+            held[name] = max(getattr(context, name), getattr(operator, name), key=levels.index)
+    for name in operator.model_fields_set.intersection(_LIMITS):
+        held[name] = _least((getattr(context, name), getattr(operator, name)))
+    if "budget" in operator.model_fields_set:
+        both = context.budget, operator.budget
+        least: dict[str, Any] = {name: _least(getattr(b, name) for b in both) for name in Budget.model_fields}
+        held["budget"] = Budget(**least)
+    if operator.approve_tools:
+        held["approve_tools"] = tuple(dict.fromkeys([*operator.approve_tools, *context.approve_tools]))
+    return context.model_copy(update={name: value for name, value in held.items() if value != getattr(context, name)})
+
+
+def _least(limits: Iterable[float | None]) -> float | None:
+    """Return the smallest limit; None is no limit."""
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def check_model_name(name: str) -> None:

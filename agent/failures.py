@@ -28,6 +28,7 @@ MEANINGS: dict[FailureCode, str] = {
     "permission": "access is not allowed",
     "unexpected_state": "what was found contradicts the plan",
     "no_evidence": "success was claimed without a successful call of a granted tool",
+    "no_value": "it was reported as done, but not with the values it should pass on",
     "no_report": "the executor ended without a report",
     "unverified": "it was reported as done, but the evidence does not show that it is done",
     "limit": "it reached the limit of calls or of the model's context, so it is too broad: split it",

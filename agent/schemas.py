@@ -14,7 +14,19 @@ from pydantic.json_schema import SkipJsonSchema
 
 from plan_execute.agent.truncation import sanitize
 
-YieldKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
+ScalarKind = Literal["text", "number", "integer", "boolean", "date", "email", "url", "id", "choice"]
+YieldKind = Literal[
+    ScalarKind,
+    "list[text]",
+    "list[number]",
+    "list[integer]",
+    "list[boolean]",
+    "list[date]",
+    "list[email]",
+    "list[url]",
+    "list[id]",
+    "list[choice]",
+]
 
 
 NULL_WORDS = frozenset({"", "null", "none", "nil", "n/a"})
@@ -34,7 +46,24 @@ _NUMBER = re.compile(r"[\W_]*(?:r[a-z]*)?[\W_]*(\d+)(?:\W*$|[.:)]\s)", re.IGNORE
 """The number of a requirement: 1, R1, requirement 1, 1: its text."""
 _ID = re.compile(r"(?:done:)?\W*(?:m|milestone)?[\W_]*(\d+)\b", re.IGNORECASE)
 """The id of a milestone: m1, M1, 1, done:m1, milestone 1, m1: its goal."""
+_LIST_KIND = re.compile(r"(?:list|array)(?:\s+of\s+|\[)(\w+)\]?|(\w+)\[\]")
+KIND_WORDS = {
+    **{kind: kind for kind in get_args(ScalarKind)},
+    **dict.fromkeys(("string", "str"), "text"),
+    **dict.fromkeys(("float", "decimal"), "number"),
+    "int": "integer",
+    "bool": "boolean",
+    "datetime": "date",
+    "uri": "url",
+    "enum": "choice",
+}
+"""What models write for a kind."""
 _AND = re.compile(r"\s*(?:[,;&]|\band\b)\s*", re.IGNORECASE)
+
+
+def _or_null(schema: dict[str, Any]) -> None:
+    """Let a model write null in place of a value; what it means is the validator's to say."""
+    schema["anyOf"] = [{key: schema.pop(key) for key in ("type", "items") if key in schema}, {"type": "null"}]
 
 
 class _Lenient(BaseModel):
@@ -49,6 +78,8 @@ class _Lenient(BaseModel):
     """Fields that must not be missing."""
     exact: ClassVar[frozenset[str]] = frozenset()
     """Fields that are not coerced."""
+    may_be_blank: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose empty text is not null."""
 
     @model_validator(mode="before")
     @classmethod
@@ -57,7 +88,7 @@ class _Lenient(BaseModel):
             return data
         filled = dict(data)
         for name, field in cls.model_fields.items():
-            if name in cls.exact:
+            if name in cls.exact or (name in cls.may_be_blank and filled.get(name) == ""):
                 continue
             if filled.get(name) is None and name not in cls.essential:
                 filled |= _empty(name, field.annotation)
@@ -71,16 +102,39 @@ class PinnedCallDraft(_Lenient):
 
     essential: ClassVar[frozenset[str]] = frozenset({"tool"})
     tool: str = Field(description="Name of one of the milestone's tools.")
-    args: str = Field(description='Its arguments, a JSON object as text; "$m1.total" refers to a value m1 yields.')
+    args: str = Field(
+        description='Its arguments, a JSON object as text; "$m1.total" stands for the value `total` that m1 yields.'
+    )
 
 
 class YieldDraft(_Lenient):
     """A typed value that a milestone passes on to those that depend on it."""
 
     essential: ClassVar[frozenset[str]] = frozenset({"name"})
+    may_be_blank: ClassVar[frozenset[str]] = frozenset({"path"})
     name: str = Field(description="A short name, letters and digits.")
     kind: YieldKind = Field(description="The type of the value.")
     options: list[str] = Field(description="The possible values, for the kind 'choice' only.")
+    path: str | None = Field(
+        description="JSON pointer to the value in the result of its last call, such as /0/total; '' for the whole "
+        "result. Null: the executor reads the value."
+    )
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _as_kind(cls, kind: Any) -> Any:
+        """Read a kind as models write it: text[], list of texts, str."""
+        if not isinstance(kind, str):
+            return kind
+        found = _LIST_KIND.fullmatch(kind.strip().casefold())
+        item = next(filter(None, found.groups())) if found else kind.strip().casefold()
+        item = KIND_WORDS.get(item) or KIND_WORDS.get(item.removesuffix("s"), item)
+        return f"list[{item}]" if found else item
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _as_pointer(cls, path: Any) -> Any:
+        return "" if path in {"/", "#", "$", "."} else path
 
 
 class MilestoneDraft(_Lenient):
@@ -99,8 +153,18 @@ class MilestoneDraft(_Lenient):
         description="Ids of earlier milestones whose results it needs; empty if it needs none."
     )
     covers: list[int] = Field(description="Numbers of the requirements it contributes to, counted from 1.")
-    calls: SkipJsonSchema[list[PinnedCallDraft]] = Field(description="Calls known in advance, in order.")
-    yields: SkipJsonSchema[list[YieldDraft]] = Field(description="Typed values it passes on.")
+    calls: list[PinnedCallDraft] = Field(
+        json_schema_extra=_or_null,
+        description="Tool calls whose arguments are known already, in order; code makes them. Else null.",
+    )
+    yields: list[YieldDraft] = Field(
+        json_schema_extra=_or_null, description="Typed values it passes on to later calls; else null."
+    )
+    open: bool = Field(
+        json_schema_extra=_or_null,
+        description="True if it needs a tool that acts, with arguments that cannot be known in advance: a person is "
+        "asked whether it may.",
+    )
 
 
 class PlanDraft(_Lenient):

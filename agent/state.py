@@ -50,18 +50,22 @@ class RoleUsage(ModelUsage):
 
 
 class PinnedCall(TypedDict):
-    """A tool call fixed at planning time; `args` is a JSON object as text."""
+    """A tool call fixed at planning time; `args` is a JSON object as text, in which `$m1.total` refers to a value."""
 
     tool: str
     args: str
 
 
 class Yield(TypedDict):
-    """A typed value that a milestone passes on; `options` only for the kind `choice`."""
+    """A typed value that a milestone passes on; `options` only for the kind `choice`.
+
+    `path` is the JSON pointer at which it stands in the result of the last call; without one, the executor reads it.
+    """
 
     name: str
     kind: str
     options: list[str]
+    path: NotRequired[str]
 
 
 class ToolCallRecord(TypedDict):
@@ -108,6 +112,8 @@ class Milestone(TypedDict, total=False):
     tools: list[str]
     calls: list[PinnedCall]
     yields: list[Yield]
+    open: bool
+    """Whether a person has to allow it in strict trust, because it acts with arguments that are not pinned."""
     pitfalls: list[str]
     depends_on: list[str]
     covers: list[int]
@@ -115,7 +121,10 @@ class Milestone(TypedDict, total=False):
     status: MilestoneStatus
     attempts: int
     result: str
-    values: dict[str, str]
+    values: dict[str, Any]
+    """What it yields, by name: texts, numbers, booleans, or lists of them."""
+    tainted: bool
+    """Whether anything it yields may come from a tool that is not trusted."""
     report: dict[str, Any] | None
     failure: Failure | None
     answers: dict[str, str]
@@ -203,12 +212,20 @@ class Brief(TypedDict, total=False):
     calls: list[PinnedCall]
     yields: list[Yield]
     inputs: dict[str, str]
+    values: dict[str, dict[str, Any]]
+    """What the milestones it depends on yield, by their ids."""
+    tainted: list[str]
+    """Those of them whose values may come from a tool that is not trusted."""
+    open: bool
+    """Whether a person has allowed it to act with arguments that are not pinned."""
     revision: int
     attempt: int
     hint: str
     """Why the last attempt failed."""
     answers: dict[str, str]
     """The user's answers, by question."""
+    nonce: str
+    """The random number of the run, which stands in the marks around texts from outside."""
     wait: float
     """Seconds to wait before the first call, after a transient failure."""
 
@@ -379,6 +396,11 @@ def revision_of(state: RunState) -> int:
 def new_id() -> str:
     """Make a unique id: 96 random bits in 16 characters, because a run stores each id several times."""
     return secrets.token_urlsafe(12)
+
+
+def new_nonce() -> str:
+    """Make a random number of 128 bits, in 22 characters."""
+    return secrets.token_urlsafe(16)
 
 
 def _sum(a: ModelUsage | RoleUsage, b: ModelUsage | RoleUsage) -> ModelUsage:

@@ -117,7 +117,7 @@ def run(url: str, thread: str, diary: Diary, parallel: int) -> dict[str, Any]:
             ScriptedModel(heavy),
             ScriptedModel(light),
             [look_up, note, send],
-            context={"max_parallel": parallel},
+            context={"max_parallel": parallel, "trust": "open"},
             checkpointer=checkpointer,
         )
         config: Any = {"configurable": {"thread_id": thread}}

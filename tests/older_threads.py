@@ -63,7 +63,7 @@ class Cast:
 
     def agent(self, checkpointer: Any) -> Any:
         """The agent they play in."""
-        context = SETTINGS[self.name]
+        context = {"trust": "open", **SETTINGS[self.name]}
         return create_plan_execute_agent(
             self.heavy, self.light, self._tools(), context=context, checkpointer=checkpointer
         )

@@ -18,10 +18,11 @@ FOLDERS = ("agent", "tools", "graphs")
 
 ROOMS = {
     "agent": {"agent"},
+    "agent.trust": {"agent"},
     "agent.llm": {"agent"},
     "agent.small_models": {"agent", "agent.llm"},
-    "agent.executor": {"agent", "agent.llm"},
-    "agent.nodes": {"agent", "agent.llm", "agent.executor"},
+    "agent.executor": {"agent", "agent.trust", "agent.llm"},
+    "agent.nodes": {"agent", "agent.trust", "agent.llm", "agent.executor"},
     "tools": {"tools"},
     "graphs": {"agent", "agent.llm", "agent.executor", "agent.nodes", "tools"},
     "graphs.persistence": {"agent", "agent.executor", "graphs"},

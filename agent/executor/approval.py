@@ -5,12 +5,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
-from pydantic import BaseModel, ValidationError
 
 from plan_execute.agent.codes import DecisionType
-from plan_execute.agent.errors import validation_problems
 from plan_execute.agent.executor.receipts import started_call
 from plan_execute.agent.executor.scratchpad import tool_message
 from plan_execute.agent.interrupts import (
@@ -21,6 +18,7 @@ from plan_execute.agent.interrupts import (
     was_interrupted_for,
 )
 from plan_execute.agent.truncation import json_safe, sanitize
+from plan_execute.agent.trust.arguments import argument_problem
 
 
 class CallDecision(NamedTuple):
@@ -85,25 +83,10 @@ def _edit(request: ToolCallRequest, edited: Mapping[str, Any]) -> CallDecision |
         )
     if json_safe(args) != args:
         return InvalidAnswer("a number in it is too large to be stored.")
-    if problem := _argument_problem(request.tool, args):
+    if problem := argument_problem(request.tool, args):
         return InvalidAnswer(problem)
     if args == call["args"]:
         return CallDecision(request, type="approve")
     made = json.dumps(args, ensure_ascii=False)
     note = f"A person changed this call on purpose; it was made with {made}. Its result:\n"
     return CallDecision(request.override(tool_call={**call, "args": args}), type="edit", note=note)
-
-
-def _argument_problem(tool: BaseTool | None, args: dict[str, Any]) -> str | None:
-    """Say why these arguments are invalid; None if they are valid, or if the tool's schema cannot check them."""
-    schema = tool.tool_call_schema if tool else None
-    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        return None
-    unknown = sorted(args.keys() - schema.model_fields.keys())
-    if unknown:
-        return f"there is no argument {unknown[0]!r}; there are: {', '.join(schema.model_fields) or 'none'}."
-    try:
-        schema.model_validate(args)
-    except ValidationError as error:
-        return f"{validation_problems(error, 'the arguments')[0]}."
-    return None

@@ -38,6 +38,16 @@ def make_brief(state: RunState, key: str) -> Brief:
         revision=plan["revision"] if plan else 0,
         attempt=milestone["attempts"],
     )
+    needed = {key: state["milestones"][key] for key in milestone["depends_on"]}
+    if values := {key: before["values"] for key, before in needed.items() if before["values"]}:
+        brief["values"] = values
+        brief["tainted"] = [key for key in values if needed[key].get("tainted")]
+    if state["settings"].get("trust") == "strict":
+        brief["inputs"] = {}  # nothing but typed values crosses
+    if nonce := state["settings"].get("nonce"):
+        brief["nonce"] = nonce
+    if milestone.get("open"):
+        brief["open"] = True
     if answers := milestone.get("answers"):
         brief["answers"] = answers
     if failure := milestone["failure"]:

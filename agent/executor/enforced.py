@@ -1,22 +1,45 @@
 """What an executor is asked for in a form that its model's server enforces, when it does not call a tool by itself."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolCall
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import Field, create_model
 
 from plan_execute.agent import prompts
+from plan_execute.agent.executor.pinned import asked_values
 from plan_execute.agent.executor.scratchpad import REPORT, Scratchpad
 from plan_execute.agent.llm.calls import Steps
 from plan_execute.agent.llm.structured_output import Question, ask_once, may_enforce, refuses_form
-from plan_execute.agent.schemas import MilestoneReport
-from plan_execute.agent.state import new_id
+from plan_execute.agent.schemas import MilestoneReport, ReportedValue
+from plan_execute.agent.state import Brief, new_id
 
 REPORT_TOOL = convert_to_openai_tool(MilestoneReport)
-"""The report as the model is offered it."""
+"""The report as a model is offered it that has no values to pass on."""
+
+
+def report_schema(brief: Brief) -> type[MilestoneReport]:
+    """Return the schema of the report on a milestone, with the values that its model has to pass on by name."""
+    wanted = asked_values(brief)
+    if not wanted:
+        return MilestoneReport
+    names: Any = Literal[tuple(value["name"] for value in wanted)]
+    value = create_model("ReportedValue", __base__=ReportedValue, name=(names, ReportedValue.model_fields["name"]))
+    about = Field(description="Each value that the brief asks for, once.")
+    return create_model(
+        REPORT,
+        __base__=MilestoneReport,
+        __doc__=MilestoneReport.__doc__,
+        values=(list[value], about),  # type: ignore[valid-type]
+    )
+
+
+def report_tool(brief: Brief) -> dict[str, Any]:
+    """Return the report as the model of a milestone is offered it."""
+    return convert_to_openai_tool(report_schema(brief)) if asked_values(brief) else REPORT_TOOL
 
 
 def ask_for_report(model: BaseChatModel, pad: Scratchpad, said: str, seconds: float) -> Steps[AIMessage]:
@@ -32,7 +55,9 @@ def ask_for_report(model: BaseChatModel, pad: Scratchpad, said: str, seconds: fl
         The report as a tool call, or what the model said instead.
     """
     messages = prompts.report_messages(pad.brief, pad.messages, said)
-    question = Question(model, messages, MilestoneReport, method=pad.context.structured_output, seconds=seconds)
+    question = Question(
+        model, messages, report_schema(pad.brief), method=pad.context.structured_output, seconds=seconds
+    )
     reply = yield from ask_once(question)
     if reply.error is not None:
         raise reply.error
@@ -58,7 +83,7 @@ def ask_for_call(
         return None
     offered = [tool for tool in tools if isinstance(tool, BaseTool)]
     messages = prompts.call_messages(pad.brief, pad.context.executor_instructions, pad.messages, offered)
-    schema = call_schema([*offered, REPORT_TOOL])
+    schema = call_schema([*offered, report_tool(pad.brief)])
     reply = yield from ask_once(Question(model, messages, schema, method="json_schema", seconds=seconds))
     if reply.error is not None:
         if refuses_form(reply.error):

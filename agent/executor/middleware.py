@@ -21,8 +21,18 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import validation_problems
 from plan_execute.agent.events import emit
 from plan_execute.agent.executor.approval import CallDecision, decide_call
-from plan_execute.agent.executor.enforced import REPORT_TOOL, ask_for_call, ask_for_report
+from plan_execute.agent.executor.enforced import ask_for_call, ask_for_report, report_tool
 from plan_execute.agent.executor.messages import received, sendable
+from plan_execute.agent.executor.pinned import (
+    DIRECT,
+    NO_CALLS,
+    is_direct,
+    is_tainted,
+    next_message,
+    offered_tools,
+    read_yields,
+    refuse_unpinned,
+)
 from plan_execute.agent.executor.receipts import has_effect, result_without_call
 from plan_execute.agent.executor.scratchpad import (
     REPORT,
@@ -112,9 +122,10 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         except Exception as error:  # noqa: BLE001 - a provider may raise anything
             response = reply_for_error(error)
         response = ModelResponse(json_safe(response.result), response.structured_response)
+        turns = [message for message in response.result if isinstance(message, AIMessage)]
         tally = Tally(
-            turns=sum(isinstance(message, AIMessage) for message in response.result),
-            usage=usage_of(response.result, pad.context.prices),
+            turns=sum(not is_direct(message) for message in turns),
+            usage=usage_of(response.result, pad.context.prices) or (NO_CALLS if any(map(is_direct, turns)) else {}),
             seconds=time.monotonic() - began,
         )
         return ExtendedModelResponse(response, Command(update={"tally": tally}))
@@ -132,6 +143,9 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         seconds = min(pad.seconds_left - wait, max(pad.run_seconds_left - wait, FINAL_CALL_SECONDS))
         if seconds <= 0:
             raise CallAbandonedError("no time is left for another model call")
+        if step := next_message(pad):
+            reply, _ = received(step, pad.messages, DIRECT)
+            return checked_report(reply, [], pad, last=True)
         if pad.tally["turns"] >= context.max_model_calls:  # other middleware may send the loop back to the model
             return ModelResponse(result=[raised_message("limit", f"it made {context.max_model_calls} model calls")])
 
@@ -144,7 +158,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         tools = [] if limit else self._tools(pad)
         request = request.override(
             model=in_threads(forms.executor_model(brief) if forms else model),
-            tools=[*tools, REPORT_TOOL],
+            tools=[*tools, report_tool(brief)],
             tool_choice="any" if (model.profile or {}).get("tool_choice") else None,
             response_format=None,  # LangChain would force a call, which not every server takes or enforces
             messages=[*request.messages, HumanMessage(prompts.last_call(limit))] if limit else request.messages,
@@ -192,8 +206,11 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         decision = CallDecision(request)
         if result := self._result_without_tool(request, pad):
             return tool_call_update(decision, result, began)
-        if request.tool_call["name"] in pad.context.approve_tools or is_resuming():
-            decision = yield Call(partial(decide_call, request, pad.context.approve_tools))
+        approved = pad.context.approve_tools
+        if pad.context.approve_tainted and is_tainted(request.tool_call, pad):
+            approved = (*approved, request.tool_call["name"])
+        if request.tool_call["name"] in approved or is_resuming():
+            decision = yield Call(partial(decide_call, request, approved))
         emit({**tool_event("tool_started", request), "args": decision.request.tool_call["args"]})
         began = time.monotonic()
         if decision.result is not None:
@@ -230,13 +247,14 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         if call["name"] not in granted:
             text = f"{call['name']!r} is not among your tools: {', '.join(granted) or 'none'}."
             return refused_result(call, text, "permission")
+        last = next((m for m in reversed(pad.messages) if isinstance(m, AIMessage)), None)
+        if not is_direct(last) and (text := refuse_unpinned(call, pad) or ""):
+            return refused_result(call, text, "permission")
         return result_without_call(request, pad) if has_effect(request.tool) else None
 
     def _tools(self, pad: Scratchpad) -> list[BaseTool | dict[str, Any]]:
-        """Return the granted tools, and the reader where something was truncated."""
-        tools: list[BaseTool | dict[str, Any]] = [
-            self.build.tools[name] for name in pad.brief["tools"] if name in self.build.tools
-        ]
+        """Return the granted tools that the model may call, and the reader where something was truncated."""
+        tools: list[BaseTool | dict[str, Any]] = [self.build.tools[name] for name in offered_tools(pad)]
         return [*tools, READER] if pad.truncated_texts else tools
 
 
@@ -277,10 +295,13 @@ def checked_report(
         report = MilestoneReport.model_validate(reports[0]["args"])
     except ValidationError as error:
         objection = prompts.invalid_report(validation_problems(error, "the top")[0])
+    values, problems = read_yields(pad, [value.model_dump() for value in report.values] if report else [])
     if len(reply.tool_calls) > 1:
         objection = prompts.REPORT_ALONE
     elif report is not None and report.status == "succeeded" and not last:
-        objection = prompts.STILL_MISSING if report.missing else None
+        objection = prompts.values_missing(problems) if problems else None
+        if report.missing:
+            objection = prompts.STILL_MISSING
         if not pad.may_report:
             objection = prompts.NO_EVIDENCE
         if any(isinstance(m, ToolMessage) and m.content == objection for m in pad.messages):
@@ -289,7 +310,9 @@ def checked_report(
         rejections = [tool_message(call, objection or "", "failed") for call in reports]
         return ModelResponse([reply, *malformed, *rejections])
     results = [tool_message(reports[0], "Report received.")]
-    return ModelResponse([reply, *results], report.model_dump(mode="json"))
+    accepted = report.model_dump(mode="json")
+    accepted["values"] = [{"name": name, "value": value} for name, value in values.items()]
+    return ModelResponse([reply, *results], accepted)
 
 
 def contradiction(reply: AIMessage, pad: Scratchpad) -> ToolMessage | None:

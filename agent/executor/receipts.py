@@ -24,6 +24,7 @@ from plan_execute.agent.interrupts import active_checkpointer
 from plan_execute.agent.llm.calls import Call, Steps, adrive, drive
 from plan_execute.agent.state import Effect, LogEntry, ToolCallRecord
 from plan_execute.agent.truncation import SHOWN_LIMIT, sanitize, truncate_middle
+from plan_execute.agent.trust.tool_kinds import is_idempotent, kind_of
 
 OUTCOME_UNKNOWN: FailureCode = "outcome_unknown"
 """The class of failure of a call that may have changed the world, and is not made again."""
@@ -36,18 +37,18 @@ UNSETTLED = "Not run: this very call was made before, and whether it had an effe
 
 
 def has_effect(tool: BaseTool | None) -> bool:
-    """Tell whether a tool declares that it changes the world: `metadata={"effect": "effect"}`."""
-    return tool is not None and (tool.metadata or {}).get("effect") == "effect"
+    """Tell whether a tool changes the world: it declares it, or its MCP hints do not say that it only reads."""
+    return kind_of(tool) == "effect"
 
 
 def is_at_most_once(tool: BaseTool | None) -> bool:
     """Tell whether a call of this tool is made at most once.
 
-    It is where the tool changes the world, unless it declares that it is idempotent:
+    It is where the tool changes the world, unless it declares that it is idempotent, or an MCP hint does:
     `metadata={"effect": "effect", "idempotent": True}`. A tool can make itself so with the idempotency key that it gets
     through LangChain's `InjectedToolCallId`; see `idempotency_key`.
     """
-    return tool is not None and has_effect(tool) and not (tool.metadata or {}).get("idempotent")
+    return has_effect(tool) and not is_idempotent(tool)
 
 
 def call_key(tool: str, args: Mapping[str, Any]) -> str:
@@ -111,7 +112,10 @@ def result_without_call(request: ToolCallRequest, pad: Scratchpad) -> ToolMessag
     outcome = effect["outcome"] if effect else None
     if effect is not None and outcome == "done":
         result = f" Its result was:\n{effect['answer']}" if effect["answer"] else ""
-        return tool_message(call, f"Already done: this very call succeeded earlier in this run.{result}")
+        said = "Already done: this very call succeeded earlier in this run."
+        message = tool_message(call, f"{said}{result}")
+        message.additional_kwargs["preamble"] = len(message.text) - len(effect["answer"])
+        return message
     calls = unknown_outcomes(pad.tally["calls"])
     if is_at_most_once(request.tool) and (
         outcome == "unknown" or any(call_key(c["tool"], c["args"]) == key for c in calls)

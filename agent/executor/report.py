@@ -1,6 +1,7 @@
 """The report: whether a milestone is done, judged by comparing what it reports with what it did."""
 
 import json
+from typing import Any
 
 from langchain_core.messages import AIMessage
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from plan_execute.agent.codes import FailureCode
 from plan_execute.agent.errors import ModelError
 from plan_execute.agent.events import make_log_entry, now
 from plan_execute.agent.executor.brief import ExecutorState
+from plan_execute.agent.executor.pinned import is_direct, is_milestone_tainted
 from plan_execute.agent.executor.receipts import unknown_outcomes
 from plan_execute.agent.executor.scratchpad import Scratchpad, raised_failure
 from plan_execute.agent.failures import CONTEXT_USED_UP, MEANINGS, classify_error, ending_of, refusal_in
@@ -55,7 +57,8 @@ def end_milestone(pad: Scratchpad, failure: Failure | None, spent: Spent) -> Exe
     milestone = Milestone(
         status="completed" if failure is None else "blocked" if failure["code"] == "missing" else "failed",
         result=report["result"] if report else "",
-        values={value["name"]: value["value"] for value in report["values"]} if report else {},
+        values=_values(pad),
+        tainted=is_milestone_tainted(pad),
         report=report,
         failure=failure,
         tool_calls=calls,
@@ -103,7 +106,9 @@ def judge_by_rules(pad: Scratchpad) -> Failure | None:
         return _failure(code, rejected or (last.text if last is not None else ""), evidence)
     detail = report["missing"] or report["result"]
     # A report of failure is put down to the last call, if that failed.
-    by_tools = (calls[-1]["code"] or "failed") if calls and not calls[-1]["ok"] else "failed"
+    last_call = next((call for call in reversed(calls) if not call["ok"]), None) if is_direct(_last(pad)) else None
+    last_call = last_call or (calls[-1] if calls else None)
+    by_tools = (last_call["code"] or "failed") if last_call and not last_call["ok"] else "failed"
     if report["status"] == "failed" and not report["missing"]:
         return _failure("limit" if limit and by_tools == "failed" else by_tools, detail, evidence)
     if report["status"] in {"failed", "blocked"}:
@@ -115,7 +120,21 @@ def judge_by_rules(pad: Scratchpad) -> Failure | None:
         return _failure(by_tools if by_tools in {"transient", "timeout"} else "no_evidence", detail, evidence)
     if pad.writes_calls_as_text and (figures := pad.ungrounded_figures(report["result"])):
         return _failure("no_evidence", prompts.ungrounded(", ".join(figures)), evidence)
+    missing = [wanted["name"] for wanted in pad.brief.get("yields", ()) if wanted["name"] not in _values(pad)]
+    if missing and pad.context.trust == "strict":
+        return _failure("no_value", ", ".join(missing), evidence)
     return None
+
+
+def _values(pad: Scratchpad) -> dict[str, Any]:
+    """Return the values that were passed on; a report in a checkpoint of an older release may have others."""
+    wanted = {value["name"] for value in pad.brief.get("yields", ())}
+    reported = pad.report["values"] if pad.report else ()
+    return {value["name"]: value["value"] for value in reported if value["name"] in wanted}
+
+
+def _last(pad: Scratchpad) -> AIMessage | None:
+    return next((message for message in reversed(pad.messages) if isinstance(message, AIMessage)), None)
 
 
 def _verify(pad: Scratchpad) -> Dialogue[Failure | None]:

@@ -42,6 +42,8 @@ REPORT = MilestoneReport.__name__
 """Name of the tool with which an executor reports."""
 CALLS_KEY = "calls_key"
 """Where the metadata of a reply has what no other reply has, to tell its calls from all others of a thread."""
+CALL_NUMBER = "call_number"
+"""Where a tool result has the number of its call among those of the milestone, from 1."""
 STEPS_FOR_TURN = 4
 """LangGraph steps that a ReAct loop needs for a turn, its tools and the last report, without middleware hooks."""
 SMALLEST_FIGURE = 10
@@ -112,6 +114,7 @@ class Scratchpad:
     def __init__(self, state: Mapping[str, Any], build: Build) -> None:
         """Read the state of a ReAct loop or of the executor around it, and resolve the settings, once for each hook."""
         self.state = state
+        self.build = build
         self.brief: Brief = state["brief"]
         self.tally: Tally = {**NO_TALLY, **state.get("tally", {})}
         self.messages: Sequence[AnyMessage] = state["messages"]

@@ -24,6 +24,7 @@ from plan_execute.agent.executor.receipts import (
     results_in,
 )
 from plan_execute.agent.executor.scratchpad import (
+    CALL_NUMBER,
     ScratchpadState,
     Tally,
     index_of_call,
@@ -65,6 +66,8 @@ def tool_result_update(decision: CallDecision, result: ToolMessage | Command[Any
     elif not isinstance(message.content, str) and not decision.note:
         text = message.content  # blocks, such as pictures
     message = message.model_copy(update={"content": text})
+    if decision.note:
+        message.additional_kwargs["preamble"] = len(decision.note)
     emit_tool_finished(request, message.model_copy(update={"content": message.text.removeprefix(decision.note)}))
     return tool_call_update(decision, message, began, kept=kept, more=more)
 
@@ -106,7 +109,10 @@ def tool_call_update(
             record["answer"] = truncate_middle(message.text, prompts.RESULT_LIMIT)
     if decision.type:
         record["verdict"] = decision.type
-    message = message.model_copy(update={"id": new_id()})
+    number = _number_of(decision.request)
+    message = message.model_copy(
+        update={"id": new_id(), "additional_kwargs": {**message.additional_kwargs, CALL_NUMBER: number}}
+    )
     tally = Tally(calls=[record], seconds=seconds)
     if kept:
         tally["kept"] = dict(kept)
@@ -168,9 +174,14 @@ def _unpack(call: ToolCall, result: ToolMessage | Command[Any]) -> tuple[ToolMes
 
 
 def _next_reference(request: ToolCallRequest) -> str:
-    """Name a long result by the number of its call among the milestone's."""
+    """Name a long result by the number of its call."""
+    return f"r{_number_of(request)}"
+
+
+def _number_of(request: ToolCallRequest) -> int:
+    """Count a call among the milestone's, from 1."""
     state = request.state
-    return f"r{len(tally_of(state)['calls']) + index_of_call(pending_calls(state['messages']), request.tool_call) + 1}"
+    return len(tally_of(state)["calls"]) + index_of_call(pending_calls(state["messages"]), request.tool_call) + 1
 
 
 def as_react_tool(tool: BaseTool) -> BaseTool:

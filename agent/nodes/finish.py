@@ -6,6 +6,7 @@ from langchain_core.messages import AIMessage
 
 from plan_execute.agent.codes import ErrorCode, Rule, RunStatus
 from plan_execute.agent.events import log_event
+from plan_execute.agent.nodes.hand_over import handed_over, plan_handed_over
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.state import (
     Milestone,
@@ -58,12 +59,12 @@ def finish_run(
     if plan is not None and status != "completed":
         plan = _mark_unmet(plan, state["milestones"])
         if code != "unsupported":  # its message says all
-            message = f"{message} {describe_unmet(plan)}".strip()
+            message = f"{message} {describe_unmet(plan_handed_over(state, plan))}".strip()
     error = None
     if code is not None:
         error = RunError(code=code, message=message, milestone=milestone, replans=state.get("replans", 0))
     # The conversation alone should tell how the run ended.
-    text = f"{message}\n\n{describe_finished(state.get('milestones') or {})}".strip()
+    text = f"{message}\n\n{describe_finished(state)}".strip()
     if answer is not None:
         why = message if code == "not_checked" else f"Not complete: {message}"
         text = answer if status == "completed" else f"{answer}\n\n{why}"
@@ -88,9 +89,9 @@ def ended_early(state: RunState) -> Problem | None:
     return Problem(cast("ErrorCode", decision["code"]), decision["reason"])  # rules that finish have run codes
 
 
-def describe_finished(milestones: dict[str, Milestone]) -> str:
+def describe_finished(state: RunState) -> str:
     """List the finished milestones with their results, for an answer without a model."""
-    done = with_status(milestones, "completed").values()
+    done = with_status(handed_over(state, texts=True), "completed").values()
     return "\n".join(f"- {m['goal']}: {truncate_middle(m['result'], DIGEST_LIMIT)}" for m in done)
 
 

@@ -1,6 +1,6 @@
 """The intake node: resets the keys of the run, and fixes its objective and settings."""
 
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import HumanMessage
 from langgraph.types import Overwrite
@@ -11,9 +11,10 @@ from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.attachments import attachments_of, count_attachments
 from plan_execute.agent.nodes.finish import finish_run
-from plan_execute.agent.state import SCHEMA_VERSION, RunState
+from plan_execute.agent.state import SCHEMA_VERSION, RunState, new_nonce
+from plan_execute.agent.trust.tool_kinds import needs_strict
 
-INTERRUPTING = ("review", "approve_tools", "ask_user")
+INTERRUPTING = ("review", "approve_tools", "approve_tainted", "ask_user")
 """The settings by which a run is interrupted for a person."""
 
 
@@ -41,7 +42,7 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
     update: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "objective": objective,
-        "settings": context.freeze(build.defaults),
+        "settings": {**context.freeze(build.defaults), "trust": _trust(context, build), "nonce": new_nonce()},
         "plan": None,
         "milestones": Overwrite({}),
         "decision": None,
@@ -59,3 +60,9 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
         ending = finish_run({"messages": []}, "aborted", code="empty_request", message=message)
         update |= ending | {"log": Overwrite(ending["log"])}
     return update
+
+
+def _trust(context: Context, build: Build) -> Literal["strict", "open"]:
+    """Decide the trust of a run, from its setting and its tools."""
+    strict = context.trust == "strict" or (context.trust == "auto" and needs_strict(build.tools.values()))
+    return "strict" if strict else "open"

@@ -1,14 +1,15 @@
 """Plan validation: the rules a draft must follow before anything runs, and its adoption under ids of our own."""
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 from graphlib import CycleError, TopologicalSorter
 
-from plan_execute.agent.schemas import MilestoneDraft, PlanDraft
-from plan_execute.agent.state import Milestone, Requirement
+from plan_execute.agent.nodes.call_validation import call_objections, yields_of
+from plan_execute.agent.schemas import MilestoneDraft, PlanDraft, YieldDraft
+from plan_execute.agent.state import Milestone, Requirement, Yield
 from plan_execute.agent.truncation import fold
+from plan_execute.agent.trust.references import parse_args, references_in, rename
 
 MOST_OBJECTIONS = 20
 """Most objections to a draft that are listed."""
@@ -31,8 +32,9 @@ def mend_draft(
 ) -> PlanDraft:
     """Mend what weak models get wrong in the form of a draft, where it is certain what they mean.
 
-    A tool in the form of a call, with a namespace or in other letters is that tool. A dependency with words behind its
-    id is that id; one on a requirement is none. A requirement that does not exist is not covered, and the only
+    A tool in the form of a call, with a namespace or in other letters is that tool; one that is pinned is granted where
+    none is. A dependency with words behind its id is that id; one on a requirement is none. A milestone depends on
+    those whose values it refers to. A requirement that does not exist is not covered, and the only
     milestone of a plan, if it names no requirement, covers all.
 
     Args:
@@ -51,11 +53,11 @@ def mend_draft(
     milestones = [
         milestone.model_copy(
             update={
-                "tools": [_tool_meant(name, tools) for name in milestone.tools],
+                "tools": [_tool_meant(name, tools) for name in milestone.tools or _tools_pinned(milestone)],
                 "calls": [call.model_copy(update={"tool": _tool_meant(call.tool, tools)}) for call in milestone.calls],
                 "depends_on": [
                     _reference_meant(ref, ids, finished or {})
-                    for ref in map(str.strip, milestone.depends_on)
+                    for ref in [*map(str.strip, milestone.depends_on), *_referred_to(milestone, ids, finished or {})]
                     if ref and not (ref not in ids.values() and (_REQUIREMENT.fullmatch(ref) or fold(ref) in texts))
                 ],
                 "covers": [number for number in milestone.covers if number in existing],
@@ -76,15 +78,19 @@ def validate_draft(
     max_milestones: int,
     requirements: Sequence[Requirement] = (),
     finished: Mapping[str, Milestone] | None = None,
+    strict: bool = False,
+    most_calls: int | None = None,
 ) -> list[str]:
     """Find everything that is wrong with a draft, each in one sentence for the planner.
 
     Args:
         draft: What the planner filled in.
-        tools: Names in the catalogue.
+        tools: The catalogue: names, or tools by name, against which pinned arguments are then checked.
         max_milestones: The most milestones this granularity allows.
         requirements: Those frozen by the first plan; empty for a first plan.
         finished: Completed milestones of earlier revisions, by id; they count as coverage and may be depended on.
+        strict: Whether the run is in strict trust, in which tools that act are called as the plan pins it.
+        most_calls: The most calls a milestone may pin.
 
     Returns:
         The objections, empty for a draft that may run; at most `MOST_OBJECTIONS`, and how many more there are.
@@ -92,13 +98,22 @@ def validate_draft(
     finished = finished or {}
     named, repeated = _name_milestones(draft)
     objections = _size_objections(draft, max_milestones, replanning=bool(requirements or finished))
+    earlier = {key: yields_of(milestone) for key, milestone in finished.items()}
+    earlier |= {name: yields_of(milestone) for name, (milestone, _) in named.items()}
     for name, (milestone, references) in named.items():
         objections += _milestone_objections(name, milestone, tools)
+        objections += call_objections(name, milestone, tools, earlier, strict=strict, most_calls=most_calls)
         objections += _reference_objections(name, references, named, repeated, finished)
     objections += _cycle_objections(named)
     objections += _coverage_objections(draft, requirements, finished)
     more = len(objections) - MOST_OBJECTIONS
     return [*objections[:MOST_OBJECTIONS], f"And {more} more."] if more > 0 else objections
+
+
+def without_pins(draft: PlanDraft) -> PlanDraft:
+    """Leave out all calls and yields, so that executors carry out every milestone."""
+    milestones = [milestone.model_copy(update={"calls": [], "yields": []}) for milestone in draft.milestones]
+    return draft.model_copy(update={"milestones": milestones})
 
 
 def adopt_draft(
@@ -126,6 +141,7 @@ def adopt_draft(
     merged, numbers = merge_requirements(requirements, draft)
     named, _ = _name_milestones(draft)
     own = _own_ids(named, known)
+    ids = {**{f"done:{key}": key for key in known}, **own}
     milestones: dict[str, Milestone] = {}
     for name, (milestone, references) in named.items():
         if own[name] in known:
@@ -136,8 +152,8 @@ def adopt_draft(
             goal=milestone.goal,
             done_when=milestone.done_when,
             tools=list(dict.fromkeys(milestone.tools)),
-            calls=[{"tool": call.tool, "args": call.args} for call in milestone.calls],
-            yields=[{"name": y.name, "kind": y.kind, "options": y.options} for y in milestone.yields],
+            calls=[{"tool": call.tool, "args": rename(call.args, ids)} for call in milestone.calls],
+            yields=[_yield_of(wanted) for wanted in milestone.yields],
             pitfalls=milestone.pitfalls,
             depends_on=list(dict.fromkeys(depends_on)),
             covers=sorted({numbers.get(number, number) for number in milestone.covers}),
@@ -154,7 +170,14 @@ def adopt_draft(
             started_at=None,
             finished_at=None,
         )
+        if milestone.open:
+            milestones[own[name]]["open"] = True
     return milestones, merged
+
+
+def _yield_of(draft: YieldDraft) -> Yield:
+    wanted = Yield(name=draft.name, kind=draft.kind, options=draft.options)
+    return wanted if draft.path is None else {**wanted, "path": draft.path}
 
 
 def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple[list[Requirement], dict[int, int]]:
@@ -184,6 +207,17 @@ def _repeats(texts: Sequence[str], drafted: Sequence[str]) -> bool:
     """Tell whether a draft lists all requirements again, in order, unchanged or in other words."""
     pairs = zip(texts, map(fold, drafted), strict=False)
     return len(drafted) >= len(texts) and all(SequenceMatcher(None, *pair).ratio() >= ALIKE for pair in pairs)
+
+
+def _tools_pinned(milestone: MilestoneDraft) -> list[str]:
+    return list(dict.fromkeys(call.tool for call in milestone.calls))
+
+
+def _referred_to(milestone: MilestoneDraft, ids: Mapping[str, str], finished: Mapping[str, Milestone]) -> list[str]:
+    """Return the names of the milestones whose values a milestone refers to."""
+    references = (reference for call in milestone.calls for reference, _ in references_in(parse_args(call.args)))
+    own = milestone.id.strip()
+    return list(dict.fromkeys(r.of for r in references if r.of != own and (r.of in ids.values() or r.of in finished)))
 
 
 def _tool_meant(name: str, tools: Collection[str]) -> str:
@@ -221,19 +255,6 @@ def _milestone_objections(name: str, milestone: MilestoneDraft, tools: Collectio
         if tool not in tools:
             known = ", ".join(sorted(tools)) or "none"
             objections.append(f"Milestone {name!r} names the unknown tool {tool!r}; the catalogue has: {known}.")
-    for call in milestone.calls:
-        if call.tool not in milestone.tools:
-            objections.append(f"Milestone {name!r} pins a call of {call.tool!r}, which is not among its tools.")
-        if not _is_json_object(call.args):
-            objections.append(f"Milestone {name!r} pins arguments for {call.tool!r} that are not a JSON object.")
-    given = [y.name for y in milestone.yields]
-    if len(set(given)) < len(given):
-        objections.append(f"Milestone {name!r} yields the same name twice.")
-    objections += [
-        f"Milestone {name!r} yields {y.name!r} as a choice without options."
-        for y in milestone.yields
-        if y.kind == "choice" and not y.options
-    ]
     return objections
 
 
@@ -334,10 +355,3 @@ def _finished_id(ref: str, finished: Mapping[str, Milestone]) -> str | None:
     key = ref.removeprefix("done:")
     milestone = finished.get(key)
     return key if milestone is not None and milestone["status"] == "completed" else None
-
-
-def _is_json_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text or "{}"), dict)
-    except ValueError:
-        return False

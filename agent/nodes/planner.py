@@ -1,6 +1,7 @@
 """The planner node: turns the objective, or what is left of it, into milestones."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -13,6 +14,7 @@ from plan_execute.agent.codes import ErrorCode, Rule
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ModelError, validation_problems
 from plan_execute.agent.events import log_event
+from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.attachments import attached_for
 from plan_execute.agent.llm.models import compact_forms, find_model, find_other_models
 from plan_execute.agent.llm.parsing import Reply
@@ -28,7 +30,8 @@ from plan_execute.agent.llm.structured_output import (
 )
 from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured, total
 from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, finish_run
-from plan_execute.agent.nodes.plan_validation import adopt_draft, mend_draft, validate_draft
+from plan_execute.agent.nodes.hand_over import handed_over, permissions_needed, plan_handed_over
+from plan_execute.agent.nodes.plan_validation import adopt_draft, mend_draft, validate_draft, without_pins
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import (
@@ -43,6 +46,7 @@ from plan_execute.agent.state import (
     with_status,
 )
 from plan_execute.agent.truncation import truncate_middle
+from plan_execute.agent.trust.tool_kinds import KINDS, acts, kind_of
 
 REPAIRS = 2
 """How often a draft may be sent back, or its call repeated, before the run ends without a plan."""
@@ -57,6 +61,11 @@ LEFT_OUT_IF_TRUNCATED: Limits = {
 """What a planner is not asked for after a reply that was truncated."""
 FEWEST_MILESTONES = 3
 """How many milestones and requirements a planner may always give, however often its reply was truncated."""
+NOBODY_TO_ASK = (
+    "In strict trust a person has to approve that, for which the agent needs a checkpointer. Where what tools "
+    'return may steer it, build it with context={"trust": "open"}.'
+)
+"""What to do where a plan needs a person and there is none."""
 REVIEW_DUE: Rule = "review_due"
 """The rule by which a plan waits for review before its first round."""
 
@@ -86,6 +95,8 @@ def make_plan(state: RunState, build: Build) -> Dialogue[RunUpdate]:
         return _plan_nothing(state, build, draft, spent)
     if crossed := crossed_budget(context.budget, state, spent):
         return _end_without_plan(state, Problem("budget", f"Crossed {crossed}."), spent)
+    if (needed := permissions_needed(state, draft)) and not can_interrupt():
+        return _end_without_plan(state, Problem("needs_approval", f"{' '.join(needed)} {NOBODY_TO_ASK}"), spent)
     return adopt_plan(state, build, context, draft, spent)
 
 
@@ -106,7 +117,9 @@ def _draft(
         if forms := compact_forms(model):
             tools = list(build.tools.values())
             reply = yield from as_reply(
-                forms.draft_plan(state["objective"], tools, objections=objections, milestones=state["milestones"])
+                forms.draft_plan(
+                    state["objective"], tools, objections=objections, milestones=handed_over(state, texts=False)
+                )
             )
             if reply.data and (refused := reply.data.get("refused")):
                 return Problem("unsupported", refused)
@@ -120,7 +133,7 @@ def _draft(
                 break
             continue
         truncations += reply.is_truncated
-        draft, objections = _read(reply, state, build, context)
+        draft, objections = _read(reply, state, build, context, may_unpin=attempt > 1 and context.trust != "strict")
         if draft is not None and not objections:
             return draft
         attempts = f"{attempt} attempts" if attempt > 1 else "1 attempt"
@@ -145,13 +158,17 @@ def _question_messages(state: RunState, build: Build, context: Context, model: B
     progress = None
     if plan := state["plan"]:
         decision = state["decision"]
-        progress = prompts.describe_progress(plan, state["milestones"], decision["reason"] if decision else "")
+        reason, nonce = decision["reason"] if decision else "", state["settings"].get("nonce", "")
+        shown = handed_over(state, texts=False)
+        progress = prompts.describe_progress(plan_handed_over(state, plan), shown, reason, nonce)
     messages = state["messages"]
     request = max((i for i, message in enumerate(messages) if isinstance(message, HumanMessage)), default=0)
     return prompts.planner_messages(
         state["objective"],
         tools=list(build.tools.values()),
         context=context,
+        acting={name: KINDS[kind_of(tool)] for name, tool in build.tools.items() if acts(tool)},
+        nonce=state["settings"].get("nonce", ""),
         conversation=messages[:request],
         progress=progress,
         **attached_for(model, messages),
@@ -171,7 +188,9 @@ def _limits(state: RunState, build: Build, context: Context, truncations: int) -
         limits["MilestoneDraft.id"] = {"enum": ids}
         limits["MilestoneDraft.depends_on[]"] = {"enum": [*ids, *finished]}
     if 0 < len(build.tools) <= MOST_NAMES:
-        limits["MilestoneDraft.tools[]"] = {"enum": list(build.tools)}
+        limits["MilestoneDraft.tools[]"] = limits["PinnedCallDraft.tool"] = {"enum": list(build.tools)}
+    if context.trust != "strict":
+        limits["MilestoneDraft.open"] = None
     return limits | {"MilestoneDraft.covers[]": {"minimum": 1}}
 
 
@@ -181,8 +200,13 @@ def _most_milestones(context: Context, truncations: int) -> int:
     return min(most, max(FEWEST_MILESTONES, most >> truncations))
 
 
-def _read(reply: Reply, state: RunState, build: Build, context: Context) -> tuple[PlanDraft | None, list[str]]:
-    """Turn a reply into a draft and what is wrong with it; the draft is None if the reply has none."""
+def _read(
+    reply: Reply, state: RunState, build: Build, context: Context, *, may_unpin: bool
+) -> tuple[PlanDraft | None, list[str]]:
+    """Turn a reply into a draft and what is wrong with it; the draft is None if the reply has none.
+
+    Where only calls and yields are wrong, and the executor may go on without them, it `may_unpin`, or leave them out.
+    """
     if reply.data is None:
         return None, [reply.objection]
     try:
@@ -193,13 +217,19 @@ def _read(reply: Reply, state: RunState, build: Build, context: Context) -> tupl
     plan = state["plan"]
     requirements, finished = plan["requirements"] if plan else (), with_status(state["milestones"], "completed")
     draft = mend_draft(draft, tools=build.tools, requirements=requirements, finished=finished)
-    return draft, validate_draft(
-        draft,
+    validate = partial(
+        validate_draft,
         tools=build.tools,
         max_milestones=context.milestone_limit,
         requirements=requirements,
         finished=finished,
+        strict=context.trust == "strict",
+        most_calls=context.tool_call_limit,
     )
+    objections = validate(draft)
+    if objections and may_unpin and not validate(unpinned := without_pins(draft)):
+        return unpinned, []
+    return draft, objections
 
 
 def adopt_plan(
@@ -232,7 +262,8 @@ def adopt_plan(
     merged = merge_milestones(state["milestones"], [dropped, new])
     decision = state["decision"]
     entry = _log_plan(plan, new, dropped, decision["reason"] if before and decision else "")
-    waits = not reviewed and (context.review == "every" or (context.review == "first" and not approvals(state)))
+    wanted = context.review == "every" or (context.review == "first" and not approvals(state))
+    waits = not reviewed and (wanted or bool(permissions_needed(state, draft)))
     keys = [] if waits else ready_milestones(merged, context.max_parallel)
     rule = REVIEW_DUE if waits else "planned"
     started, log = start_milestones(merged, keys, plan["revision"])
@@ -276,7 +307,7 @@ def _plan_nothing(state: RunState, build: Build, draft: PlanDraft, spent: Spent)
 def _end_without_plan(state: RunState, problem: Problem, spent: Spent) -> RunUpdate:
     """End the run: aborted, or partial if milestones of an earlier plan are finished."""
     refused = problem.code == "unsupported"  # of a request in part refused, the other part is no answer
-    done = "" if refused else describe_finished(state["milestones"])
+    done = "" if refused else describe_finished(state)
     ended = finish_run(
         state, "partial" if done else "aborted", answer=done or None, code=problem.code, message=problem.message
     )

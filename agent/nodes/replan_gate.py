@@ -16,6 +16,7 @@ from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.usage import crossed_budget
 from plan_execute.agent.nodes.ask_user import OpenQuestion, open_questions
 from plan_execute.agent.nodes.finish import finish_run
+from plan_execute.agent.nodes.hand_over import handed_over
 from plan_execute.agent.state import (
     Decision,
     LogEntry,
@@ -33,8 +34,10 @@ STEPS_FOR_REPLAN = 6
 """LangGraph steps without which a new plan is not worth making: planner, executor, gate, synthesis, two to spare."""
 RETRYABLE: frozenset[FailureCode] = frozenset({"transient"})
 """Failures after which the same attempt may succeed."""
+CONTRADICTION = "something that contradicts the plan."
+"""What stands for a surprise of which the text is not handed over."""
 ESCALATABLE: frozenset[FailureCode] = frozenset(
-    {"failed", "no_evidence", "no_report", "bad_arguments", "limit", "unverified", "unknown"}
+    {"failed", "no_evidence", "no_value", "no_report", "bad_arguments", "limit", "unverified", "unknown"}
 )
 """Failures that a stronger model may overcome."""
 
@@ -116,9 +119,11 @@ class Situation:
     @property
     def reasons(self) -> str:
         """Why milestones failed, and what contradicts the plan, in words."""
-        failures = [(milestone, milestone["failure"]) for milestone in self.failed]
+        shown = handed_over(self.state, texts=False)
+        failures = [(milestone, shown[milestone["id"]]["failure"]) for milestone in self.failed]
         reasons = [f"{m['id']} ({m['goal']}): {f['message'] if f else 'no outcome'}" for m, f in failures]
-        return " ".join([*reasons, *(f"{m['id']} found: {(m['report'] or {})['surprise']}" for m in self.surprised)])
+        surprises = [(m["id"], (shown[m["id"]]["report"] or {}).get("surprise")) for m in self.surprised]
+        return " ".join([*reasons, *(f"{key} found: {text or CONTRADICTION}" for key, text in surprises)])
 
     @property
     def replans_left(self) -> bool:

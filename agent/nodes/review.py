@@ -20,9 +20,11 @@ from plan_execute.agent.interrupts import (
     interrupt_for_decision,
 )
 from plan_execute.agent.nodes.finish import finish_run
+from plan_execute.agent.nodes.hand_over import permissions_needed
 from plan_execute.agent.nodes.plan_validation import validate_draft
 from plan_execute.agent.nodes.planner import adopt_plan, approvals
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
+from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import (
     Decision,
@@ -34,6 +36,10 @@ from plan_execute.agent.state import (
     revision_of,
     with_status,
 )
+from plan_execute.agent.truncation import truncate_middle
+
+PINNED = ("calls", "yields", "open")
+"""Fields of a milestone that a person is shown only where there is something in them."""
 
 
 def review_plan(state: RunState, build: Build) -> RunUpdate:
@@ -66,21 +72,29 @@ def review_plan(state: RunState, build: Build) -> RunUpdate:
 
 
 def fingerprint(state: RunState) -> str:
-    """Hash the work a plan has left, in order: goals, ends, tools, dependencies, coverage."""
+    """Hash the work a plan has left, in order: goals, ends, tools, dependencies, coverage, and what is pinned."""
     milestones = state["milestones"]
-    left = [
-        [m["goal"], m["done_when"], m["tools"], [milestones[key]["goal"] for key in m["depends_on"]], m["covers"]]
-        for m in _remaining(state)
-    ]
+    left: list[list[Any]] = []
+    for m in _remaining(state):
+        depends_on = [milestones[key]["goal"] for key in m["depends_on"]]
+        pinned = [m.get(name) for name in PINNED]
+        left.append([m["goal"], m["done_when"], m["tools"], depends_on, m["covers"], *(pinned if any(pinned) else ())])
     return hashlib.sha256(json.dumps(left).encode()).hexdigest()
 
 
 def _review_request(state: RunState) -> HumanRequest:
     plan = state["plan"]
     assert plan is not None
-    lines = [f"{m['id']}. {m['goal']}" for m in _remaining(state)]
-    description = "\n".join([f"Plan, revision {plan['revision']}: {plan['strategy']}", *lines])
+    lines = [line for milestone in _remaining(state) for line in _describe_milestone(milestone)]
+    needed = permissions_needed(state, PlanDraft.model_validate(editable_plan(state)))
+    permitted = ["By approving it you permit:", *(f"- {text}" for text in needed)] if needed else []
+    description = "\n".join([f"Plan, revision {plan['revision']}: {plan['strategy']}", *lines, *permitted])
     return HumanRequest(REVIEW_PLAN, editable_plan(state), description, ("approve", "edit", "reject", "respond"))
+
+
+def _describe_milestone(milestone: Milestone) -> list[str]:
+    calls = [f"   {call['tool']}({truncate_middle(call['args'], DIGEST_LIMIT)})" for call in milestone.get("calls", ())]
+    return [f"{milestone['id']}. {milestone['goal']}", *calls]
 
 
 def editable_plan(state: RunState) -> dict[str, Any]:
@@ -91,7 +105,10 @@ def editable_plan(state: RunState) -> dict[str, Any]:
     return {
         "strategy": plan["strategy"],
         "requirements": [requirement["text"] for requirement in plan["requirements"]],
-        "milestones": [{name: milestone[name] for name in fields} for milestone in _remaining(state)],  # type: ignore[literal-required]  # names of fields
+        "milestones": [
+            {name: value for name, value in milestone.items() if name in fields or (name in PINNED and value)}
+            for milestone in _remaining(state)
+        ],
     }
 
 
@@ -108,7 +125,13 @@ def _edit(state: RunState, build: Build, context: Context, args: object) -> RunU
     # As long as nothing is finished, a person may reword the requirements too.
     frozen = plan["requirements"] if plan and finished else ()
     objections = validate_draft(
-        draft, tools=build.tools, max_milestones=context.milestone_limit, requirements=frozen, finished=finished
+        draft,
+        tools=build.tools,
+        max_milestones=context.milestone_limit,
+        requirements=frozen,
+        finished=finished,
+        strict=context.trust == "strict",
+        most_calls=context.tool_call_limit,
     )
     if not draft.milestones:
         objections = ["a plan needs at least one milestone; reject it to end the run."]

@@ -35,6 +35,7 @@ from plan_execute.agent.nodes.finish import (
     ended_early,
     finish_run,
 )
+from plan_execute.agent.nodes.hand_over import handed_over, plan_handed_over
 from plan_execute.agent.nodes.replan_gate import STEPS_FOR_REPLAN
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.schemas import RequirementVerdict, Synthesis
@@ -115,8 +116,9 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
     messages = prompts.synthesizer_messages(
         state["objective"],
         plan=plan,
-        milestones=state["milestones"],
+        milestones=handed_over(state, texts=True),
         context=context,
+        nonce=state["settings"].get("nonce", ""),
         draft_answer=state["answer"],
         conversation=state["messages"],
         **attached_for(model, state["messages"]),
@@ -128,7 +130,7 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
         if budget is not None and calls_before + attempt >= budget:
             return Problem("budget", f"the budget of {budget} heavy calls is used up")
         if forms := compact_forms(model):
-            joined = forms.synthesize(plan["requirements"], state["milestones"])
+            joined = forms.synthesize(plan["requirements"], handed_over(state, texts=True))
             return UncheckedSynthesis(**joined, by=forms.describe())
         limits = {**_limits(plan, state["milestones"]), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
         options = question_options(context, state["seconds"])
@@ -232,7 +234,7 @@ def _judge(state: RunState, context: Context, synthesis: Synthesis, spent: Spent
         decision = Decision(
             action="replan",
             rule="unmet_requirement",
-            reason=describe_unmet(judged),
+            reason=describe_unmet(plan_handed_over(state, judged)),
             code="unmet_requirements",
             milestones=[],
         )
@@ -292,7 +294,7 @@ def _answer_without_model(state: RunState, problem: Problem) -> RunUpdate:
     """End the run with the results as they are, after the answer that was not checked, if there is one."""
     early_end = ended_early(state)
     reason = f"{early_end.message} " if early_end else ""
-    results = describe_finished(state["milestones"])
+    results = describe_finished(state)
     how = "The answer lists the results as they are, without a model" if results else "Nothing was finished"
     if problem.prose:
         how = "The answer was not checked"

@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from plan_execute.agent.context import MODEL_FIELDS, Context, effective_context, make_context
+from plan_execute.agent.context import MODEL_FIELDS, Budget, Context, effective_context, make_context
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
@@ -90,11 +90,67 @@ def test_setting_equal_to_the_default_still_wins() -> None:
     assert effective_context(Context(max_replans=7), None, Context(max_replans=3)).max_replans == 3
 
 
-def test_limit_that_a_run_lifts_stays_lifted_on_resume() -> None:
-    defaults = Context(max_tool_calls=1, max_milestones=2)
-    frozen = Context(max_tool_calls=None).over(defaults).freeze()
-    resumed = effective_context(defaults, frozen, None)
-    assert (resumed.max_tool_calls, resumed.max_milestones) == (None, 2)
+LOOSER: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"trust": "strict"}, {"trust": "open"}),
+    ({"trust": "strict"}, {"trust": "auto"}),
+    ({}, {"trust": "open"}),
+    ({"review": "every"}, {"review": "first"}),
+    ({"review": "first"}, {"review": "never"}),
+    ({"verify": "model"}, {"verify": "rules"}),
+    ({"approve_tainted": True}, {"approve_tainted": False}),
+    ({"approve_tools": ("send",)}, {"approve_tools": ()}),
+    ({"max_replans": 1}, {"max_replans": 9}),
+    ({"max_attempts": 1}, {"max_attempts": 2}),
+    ({"max_parallel": 2}, {"max_parallel": 50}),
+    ({"max_milestones": 3}, {"max_milestones": None}),
+    ({"max_tool_calls": 3}, {"max_tool_calls": None}),
+    ({"max_tool_calls": 3}, {"max_tool_calls": 4}),
+    ({"max_model_calls": 3}, {"max_model_calls": 25}),
+    ({"milestone_timeout": 3}, {"milestone_timeout": 600}),
+    ({"budget": {"usd": 1, "tokens": 10}}, {"budget": {"usd": 2}}),
+    ({"budget": {"usd": 1, "tokens": 10}}, {"budget": {}}),
+]
+
+
+@pytest.mark.parametrize(("built", "passed"), LOOSER, ids=str)
+@pytest.mark.parametrize("way", ["passed", "frozen", "both"])
+def test_run_cannot_loosen_what_its_graph_was_built_with(
+    built: dict[str, Any], passed: dict[str, Any], way: str
+) -> None:
+    defaults, loose = Context(**built), Context(**passed)
+    frozen = None if way == "passed" else {**loose.over(defaults).freeze(), "trust": "open"}
+    in_force = effective_context(defaults, frozen, None if way == "frozen" else loose)
+    for name in built or {"trust": "auto"}:
+        assert getattr(in_force, name) == getattr(defaults, name)
+
+
+@pytest.mark.parametrize(("passed", "built"), LOOSER[:2] + LOOSER[3:], ids=str)
+def test_run_can_tighten_what_its_graph_was_built_with(passed: dict[str, Any], built: dict[str, Any]) -> None:
+    tight = Context(**passed)
+    for in_force in (effective_context(Context(**built), None, tight), effective_context(Context(), None, tight)):
+        for name in passed:
+            assert getattr(in_force, name) == getattr(tight, name)
+
+
+def test_approvals_of_graph_and_run_add_up_and_the_smaller_of_each_budget_counts() -> None:
+    built = Context(approve_tools=("send", "pay"), budget=Budget(usd=1, tokens=10))
+    passed = Context(approve_tools=("delete", "pay"), budget=Budget(usd=2, tokens=5, seconds=3))
+    in_force = effective_context(built, None, passed)
+    assert in_force.approve_tools == ("send", "pay", "delete")
+    assert in_force.budget.model_dump(exclude_none=True) == {"usd": 1, "tokens": 5, "seconds": 3}
+
+
+def test_run_that_began_strict_stays_so_whatever_its_resume_says() -> None:
+    defaults = Context(trust="open")
+    frozen = {**Context(trust="strict").over(defaults).freeze(), "trust": "strict"}
+    for passed in (None, Context(trust="open"), Context(trust="auto")):
+        assert effective_context(defaults, frozen, passed).trust == "strict"
+
+
+def test_limits_that_the_graph_was_not_built_with_are_the_runs() -> None:
+    frozen = Context(max_replans=5, max_tool_calls=2).freeze()
+    resumed = effective_context(Context(), frozen, Context(max_replans=9, max_tool_calls=None))
+    assert (resumed.max_replans, resumed.max_tool_calls) == (9, None)
 
 
 def test_setting_left_empty_is_not_frozen() -> None:

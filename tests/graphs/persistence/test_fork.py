@@ -64,7 +64,8 @@ def checkpointer(threads_url: str) -> Iterator[Saver]:
 
 def agent_of(checkpointer: Saver, planner: ScriptedModel, light: ScriptedModel | None = None, **context: Any) -> Any:
     light = light or ScriptedModel(diligent)
-    return create_plan_execute_agent(planner, light, [look_up, send], context=context, checkpointer=checkpointer)
+    settings = {"trust": "open", **context}
+    return create_plan_execute_agent(planner, light, [look_up, send], context=settings, checkpointer=checkpointer)
 
 
 def ask(agent: PlanExecuteAgent, thread: str, request: str = "Compare a with b.") -> None:
