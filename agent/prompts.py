@@ -259,7 +259,7 @@ def describe_progress(plan: Plan, milestones: Mapping[str, Milestone], trigger: 
         match milestone["status"]:
             case "completed":
                 goal, result = (truncate_middle(milestone[field], share) for field in ("goal", "result"))
-                done.append(f"done:{key}\n{mark('result', f'{goal}{chr(10)}{result}', nonce)}")
+                done.append(f"done:{key}\n{mark('goal', goal, nonce)}\n{mark('result', result, nonce)}")
             case "pending" | "running":
                 rest.append(f"- {milestone['goal']}")
     answers = {question: answer for m in milestones.values() for question, answer in m.get("answers", {}).items()}
@@ -380,8 +380,8 @@ def synthesizer_messages(
     share, failed = _share(milestones, RESULT_LIMIT, SYNTHESIS_LIMIT), _latest_failures(milestones)
     for key, milestone in milestones.items():
         if milestone["status"] == "completed":
-            result = f"{milestone['goal']}\n{truncate_middle(milestone['result'], share)}"
-            parts.append(f"{key} (completed):\n{mark('result', result, nonce)}")
+            result = mark("result", truncate_middle(milestone["result"], share), nonce)
+            parts.append(f"{key} (completed):\n{mark('goal', milestone['goal'], nonce)}\n{result}")
         elif key in failed:
             parts.append(_describe_failure(milestone, nonce))
     if draft_answer:
@@ -499,7 +499,7 @@ def _describe_failure(milestone: Milestone, nonce: str) -> str:
     reason = f"{failure['code']}: {failure['message']}" if failure else milestone["status"]
     evidence = failure["evidence"] if failure else ""
     calls = ", ".join(f"{c['tool']} {'ok' if c['ok'] else 'failed'}" for c in milestone["tool_calls"][-10:]) or "none"
-    text = f"{milestone['goal']}\n{reason}\nTool calls: {calls}"
+    text = f"{reason}\nTool calls: {calls}"
     if evidence:
         text += f"\nEvidence: {truncate_middle(evidence, DIGEST_LIMIT)}"
-    return f"{milestone['id']} (failed):\n{mark('evidence', text, nonce)}"
+    return f"{milestone['id']} (failed):\n{mark('goal', milestone['goal'], nonce)}\n{mark('evidence', text, nonce)}"

@@ -124,7 +124,7 @@ class Milestone(TypedDict, total=False):
     values: dict[str, Any]
     """What it yields, by name: texts, numbers, booleans, or lists of them."""
     tainted: bool
-    """Whether anything it yields may come from a tool that is not trusted."""
+    """Whether anything it says may come from a tool that is not trusted."""
     report: dict[str, Any] | None
     failure: Failure | None
     answers: dict[str, str]
@@ -215,7 +215,7 @@ class Brief(TypedDict, total=False):
     values: dict[str, dict[str, Any]]
     """What the milestones it depends on yield, by their ids."""
     tainted: list[str]
-    """Those of them whose values may come from a tool that is not trusted."""
+    """Those of them whose values and results may come from a tool that is not trusted."""
     open: bool
     """Whether a person has allowed it to act with arguments that are not pinned."""
     revision: int
@@ -387,6 +387,11 @@ def with_status(milestones: Mapping[str, Milestone], *statuses: MilestoneStatus)
     return {key: milestone for key, milestone in milestones.items() if milestone["status"] in statuses}
 
 
+def is_tainted(milestone: Milestone) -> bool:
+    """Tell whether what a milestone says may come from a tool that is not trusted; of older ones nobody knows."""
+    return milestone.get("tainted", True)
+
+
 def revision_of(state: RunState) -> int:
     """Return the number of the current plan; 0 before the first one."""
     plan = state.get("plan")
@@ -399,8 +404,8 @@ def new_id() -> str:
 
 
 def new_nonce() -> str:
-    """Make a random number of 128 bits, in 22 characters."""
-    return secrets.token_urlsafe(16)
+    """Make a random number of more than 128 bits, in 23 letters and digits."""
+    return secrets.token_urlsafe(17).replace("-", "_")
 
 
 def _sum(a: ModelUsage | RoleUsage, b: ModelUsage | RoleUsage) -> ModelUsage:

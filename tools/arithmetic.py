@@ -35,7 +35,7 @@ def calculate(expression: str) -> str:
     return _format(result)
 
 
-calculate.metadata = {"effect": "read", "languages": {"expression": "arithmetic"}}
+calculate.metadata = {"effect": "read", "trusted": True, "languages": {"expression": "arithmetic"}}
 
 _Value = Fraction | tuple[Fraction, ...]
 

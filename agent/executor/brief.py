@@ -9,7 +9,7 @@ from plan_execute.agent.errors import ConfigurationError, validation_problems
 from plan_execute.agent.executor.receipts import effects_before
 from plan_execute.agent.executor.scratchpad import ScratchpadState
 from plan_execute.agent.failures import retry_delay
-from plan_execute.agent.state import Brief, ExecutorOutput, RunSoFar, RunState
+from plan_execute.agent.state import Brief, ExecutorOutput, RunSoFar, RunState, is_tainted
 
 BLANK = Brief(
     id="m1", goal="", done_when="", pitfalls=[], tools=[], calls=[], yields=[], inputs={}, revision=0, attempt=1
@@ -26,6 +26,8 @@ class ExecutorState(ScratchpadState, ExecutorOutput):
 def make_brief(state: RunState, key: str) -> Brief:
     """Make all that the executor of milestone `key` sees: the milestone, and the results it depends on."""
     milestone, plan = state["milestones"][key], state["plan"]
+    needed = {key: state["milestones"][key] for key in milestone["depends_on"]}
+    strict = state["settings"].get("trust") == "strict"
     brief = Brief(
         id=key,
         goal=milestone["goal"],
@@ -34,16 +36,14 @@ def make_brief(state: RunState, key: str) -> Brief:
         tools=milestone["tools"],
         calls=milestone["calls"],
         yields=milestone["yields"],
-        inputs={needed: state["milestones"][needed]["result"] for needed in milestone["depends_on"]},
+        inputs={key: before["result"] for key, before in needed.items() if not (strict and is_tainted(before))},
         revision=plan["revision"] if plan else 0,
         attempt=milestone["attempts"],
     )
-    needed = {key: state["milestones"][key] for key in milestone["depends_on"]}
     if values := {key: before["values"] for key, before in needed.items() if before["values"]}:
         brief["values"] = values
-        brief["tainted"] = [key for key in values if needed[key].get("tainted")]
-    if state["settings"].get("trust") == "strict":
-        brief["inputs"] = {}  # nothing but typed values crosses
+    if tainted := [key for key, before in needed.items() if is_tainted(before)]:
+        brief["tainted"] = tainted
     if nonce := state["settings"].get("nonce"):
         brief["nonce"] = nonce
     if milestone.get("open"):

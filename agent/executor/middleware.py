@@ -27,11 +27,11 @@ from plan_execute.agent.executor.pinned import (
     DIRECT,
     NO_CALLS,
     is_direct,
-    is_tainted,
     next_message,
     offered_tools,
     read_yields,
     refuse_unpinned,
+    uses_tainted,
 )
 from plan_execute.agent.executor.receipts import has_effect, result_without_call
 from plan_execute.agent.executor.scratchpad import (
@@ -207,7 +207,7 @@ class ExecutorMiddleware(AgentMiddleware[ScratchpadState, Context]):
         if result := self._result_without_tool(request, pad):
             return tool_call_update(decision, result, began)
         approved = pad.context.approve_tools
-        if pad.context.approve_tainted and is_tainted(request.tool_call, pad):
+        if pad.context.approve_tainted and uses_tainted(request.tool_call, pad):
             approved = (*approved, request.tool_call["name"])
         if request.tool_call["name"] in approved or is_resuming():
             decision = yield Call(partial(decide_call, request, approved))

@@ -108,7 +108,7 @@ def refuse_unpinned(call: ToolCall, pad: Scratchpad) -> str | None:
     return f"{name!r} was called already as often as the plan pins it." if acting and made >= same else None
 
 
-def is_tainted(call: ToolCall, pad: Scratchpad) -> bool:
+def uses_tainted(call: ToolCall, pad: Scratchpad) -> bool:
     """Tell whether a pinned call that acts has a value in it that may come from a tool that is not trusted."""
     same = (pin for pin in pins_of(pad) if (pin.tool, pin.args) == (call["name"], call["args"]))
     return acts(pad.build.tools.get(call["name"])) and any(pin.tainted for pin in same)

@@ -1,7 +1,7 @@
 """The hand-over: what the gate, the heavy roles and a new plan are shown of milestones.
 
-In open trust that is all. In strict trust it is what no tool's text can get into: statuses, codes, names of granted
-tools, and typed values.
+In open trust that is all. In strict trust it is, of a milestone that may have read what others wrote, only what no such
+text can get into: its status, codes, names of granted tools, and typed values.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from plan_execute.agent.failures import MEANINGS
 from plan_execute.agent.prompts import describe_values
 from plan_execute.agent.schemas import PlanDraft
-from plan_execute.agent.state import Failure, Milestone, Plan, RunState
+from plan_execute.agent.state import Failure, Milestone, Plan, RunState, is_tainted
 from plan_execute.agent.trust.values import item_kind
 
 NO_VALUES = "It is done, and passes on no values."
@@ -32,7 +32,7 @@ def handed_over(state: RunState, *, texts: bool) -> dict[str, Milestone]:
     milestones = state.get("milestones") or {}
     if not is_strict(state):
         return milestones
-    return {key: _typed(milestone, texts=texts) for key, milestone in milestones.items()}
+    return {key: _typed(m, texts=texts) if is_tainted(m) else m for key, m in milestones.items()}
 
 
 def plan_handed_over(state: RunState, plan: Plan) -> Plan:

@@ -130,7 +130,7 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
         if budget is not None and calls_before + attempt >= budget:
             return Problem("budget", f"the budget of {budget} heavy calls is used up")
         if forms := compact_forms(model):
-            joined = forms.synthesize(plan["requirements"], handed_over(state, texts=True))
+            joined = forms.synthesize(plan["requirements"], state["milestones"])  # no model reads them
             return UncheckedSynthesis(**joined, by=forms.describe())
         limits = {**_limits(plan, state["milestones"]), **(LEFT_OUT_IF_TRUNCATED if truncated else {})}
         options = question_options(context, state["seconds"])

@@ -13,9 +13,7 @@ from plan_execute.agent.trust.values import ValueKindError
 
 INPUT = "input"
 """The name under which the parameters of a plan are referred to."""
-_REFERENCE = re.compile(
-    r"\$(?P<done>done:)?(?P<of>[A-Za-z][\w-]*)\.(?P<name>[A-Za-z]\w*)|\$\{(?P<of2>[A-Za-z][\w-]*)\.(?P<name2>[A-Za-z]\w*)\}"
-)
+_REFERENCE = re.compile(r"\$(?P<brace>\{)?(?P<done>done:)?(?P<of>[A-Za-z][\w-]*)\.(?P<name>[A-Za-z]\w*)(?(brace)\})")
 ESCAPES: Mapping[str, Callable[[str], str]] = {"sql": lambda text: text.replace("'", "''")}
 """How a text is written into an argument in a language, by the name that `metadata={"languages": ...}` gives it."""
 
