@@ -14,6 +14,8 @@ import signal
 import hypothesis
 import pytest
 
+from tests.drawn import DRAWN
+
 pytest_plugins = ["tests.fixtures"]
 
 KEPT_FROM_TESTS = ("OPENAI_", "ANTHROPIC_", "LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "PLAN_EXECUTE_")
@@ -35,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("live"):
             item.add_marker("enable_socket")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases were drawn for the properties that count them."""
+    for what, count in DRAWN.items():
+        terminalreporter.write_line(f"drawn: {count} {what}")
 
 
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be every command that tests interrupt.
