@@ -12,7 +12,7 @@ from langgraph.runtime import get_runtime
 from plan_execute.agent.context import Context, effective_context
 from plan_execute.agent.errors import ConfigurationError, did_you_mean
 from plan_execute.agent.schemas import MilestoneReport
-from plan_execute.agent.truncation import READER_NAME
+from plan_execute.agent.truncation import READER_NAME, find_secrets
 
 RESERVED = frozenset({MilestoneReport.__name__, READER_NAME})
 """Names of the tools that every executor has."""
@@ -106,6 +106,7 @@ def make_build(
         if tool.name in catalogue:
             raise ConfigurationError(f"Two tools are called {tool.name!r}: give each tool a name of its own.")
         catalogue[tool.name] = _with_properties(tool)
+    find_secrets()
     build = Build(defaults, catalogue, response_format)
     build.check_approvals(defaults)
     return build

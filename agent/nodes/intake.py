@@ -12,6 +12,7 @@ from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.attachments import attachments_of, count_attachments
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.state import SCHEMA_VERSION, RunState, new_nonce
+from plan_execute.agent.truncation import find_secrets
 from plan_execute.agent.trust.tool_kinds import needs_strict
 
 INTERRUPTING = ("review", "approve_tools", "approve_tainted", "ask_user")
@@ -29,6 +30,7 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
     Raises:
         ConfigurationError: The settings may interrupt the run, and there is no checkpointer.
     """
+    find_secrets()
     context = build.context(None)
     interrupting = [name for name in INTERRUPTING if getattr(context, name) != Context.model_fields[name].default]
     if interrupting and not can_interrupt():
