@@ -168,6 +168,8 @@ def _question_messages(state: RunState, build: Build, context: Context, model: B
         tools=list(build.tools.values()),
         context=context,
         acting={name: KINDS[kind_of(tool)] for name, tool in build.tools.items() if acts(tool)},
+        # Small models, of which LangChain has no profile, plan worse if they are told.
+        may_pin=bool(model.profile) or context.trust == "strict",
         nonce=state["settings"].get("nonce", ""),
         conversation=messages[:request],
         progress=progress,
