@@ -78,9 +78,9 @@ is.", "tools": ["search_rules"], "depends_on": [], "covers": [2]}, {"id": "m3", 
 from the fine for each day.", "tools": ["multiply"], "depends_on": ["m2"], "covers": [2]}]"""
 
 PINNING = """\
-Where all arguments of a milestone's tool calls are certain now, or are values of earlier milestones, give these calls in
-`calls`: code makes them at once, without an executor. In an argument "$m1.total" stands for the value `total` in the
-`yields` of m1. Else leave `calls` and `yields` empty."""
+Where all arguments of a milestone's tool calls are certain now, or are values of earlier milestones, give these calls
+in `calls`: code makes them at once, without an executor. In an argument "$m1.total" stands for the value `total` in
+the `yields` of m1. Else leave `calls` and `yields` empty."""
 
 IN_STRICT_TRUST = """\
 This run reads what others wrote, and can act on it. Therefore:

@@ -13,6 +13,7 @@ synthesize -+-> END
             +-> planner    a requirement is unmet and replans are left
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from typing import Any, Literal
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
@@ -107,8 +110,29 @@ def create_plan_execute_agent(
     graph.add_conditional_edges("synthesize", Node(route_after_synthesize), ["planner", END])
     compiled = graph.compile(checkpointer=checkpointer, store=store, name=name)
     compiled.channels[START] = StorableInput(PlanExecuteInput)
+    _warn_of_foreign_classes(checkpointer)
     # In sync code LangGraph runs at most as many tasks at once as there are processors, and four more.
     return compiled.with_config(max_concurrency=MOST_TASKS)
+
+
+def _warn_of_foreign_classes(checkpointer: Checkpointer) -> None:
+    """Warn of a checkpointer that builds objects of any class a stored checkpoint names, and so runs its code.
+
+    In memory, where only this process writes, LangGraph's default is no danger.
+    """
+    serde: Any = getattr(checkpointer, "serde", None)
+    serde = getattr(serde, "serde", serde)  # one that encrypts has another inside
+    if not isinstance(serde, JsonPlusSerializer):
+        return
+    loose = serde._allowed_msgpack_modules is True
+    if isinstance(checkpointer, InMemorySaver) and JsonPlusSerializer()._allowed_msgpack_modules is True:
+        loose = False
+    if serde.pickle_fallback or loose:
+        warnings.warn(
+            "The checkpointer builds objects of any class that a stored checkpoint names, so whoever can write to its "
+            "database can run code here: open it with open_checkpointer, or set LANGGRAPH_STRICT_MSGPACK=true.",
+            stacklevel=3,
+        )
 
 
 def route_after_intake(state: RunState) -> Literal["planner", "__end__"]:

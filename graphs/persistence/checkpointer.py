@@ -1,5 +1,6 @@
 """Opens the checkpointer that a URL names, in SQLite, PostgreSQL or memory."""
 
+import os
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,8 @@ import aiosqlite
 import platformdirs
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -25,6 +28,8 @@ CONNECT_SECONDS = 10
 """How long to wait for a database server."""
 BUSY_SECONDS = 10
 """How long to wait for a SQLite file while another process writes to it, or makes it smaller."""
+KEY_VARIABLE = "LANGGRAPH_AES_KEY"
+"""The variable of the environment that has the key."""
 KEEPALIVE = """
 SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
     set_config('tcp_keepalives_count', '3', false)
@@ -32,7 +37,7 @@ SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalive
 """Lets a database server notice within a minute that the other machine is gone, and drop the locks of its session."""
 
 
-def open_checkpointer(url: str | None = None, *, create: bool = True) -> "OpenedCheckpointer":
+def open_checkpointer(url: str | None = None, *, create: bool = True, key: str | None = None) -> "OpenedCheckpointer":
     """Open a checkpointer: use `with` for a graph that is invoked, `async with` for one that is awaited.
 
     It reads plain data and messages only: no other type is ever built from a stored checkpoint.
@@ -47,23 +52,27 @@ def open_checkpointer(url: str | None = None, *, create: bool = True) -> "Opened
             - `postgresql://user@host/name`: needs the extra `postgres`.
             - `memory`: gone when the process ends.
         create: Whether a SQLite file that does not exist is made.
+        key: The key with which checkpoints are encrypted (AES in EAX mode), of 16, 24 or 32 characters; needs the extra
+            `encrypted`. None: that in the environment, `LANGGRAPH_AES_KEY`, which LangGraph's own server reads too;
+            without one they are not encrypted. Threads from before are read all the same, and stay as they are.
 
     Returns:
         A context manager, sync and async, that gives the checkpointer and closes its connection at the end; for one
         use.
 
     Raises:
-        ConfigurationError: On entering, when it cannot be opened; one sentence says why, without the password.
+        ConfigurationError: On entering, when it cannot be opened; one sentence says why, without the password. Later,
+            when a thread is encrypted with another key.
     """
-    return OpenedCheckpointer(url, create=create)
+    return OpenedCheckpointer(url, create=create, key=key)
 
 
 class OpenedCheckpointer:
     """A context manager, sync and async, that gives a checkpointer and closes its connection at the end."""
 
-    def __init__(self, url: str | None, *, create: bool) -> None:
+    def __init__(self, url: str | None, *, create: bool, key: str | None) -> None:
         """Take what to open."""
-        self._sync, self._async = _open(url, create=create), _aopen(url, create=create)
+        self._sync, self._async = _open(url, create=create, key=key), _aopen(url, create=create, key=key)
 
     def __enter__(self) -> Saver:
         """Open for sync use."""
@@ -99,17 +108,17 @@ def describe_storage_error(error: Exception) -> str:
 
 
 @contextmanager
-def _open(url: str | None, *, create: bool) -> Iterator[Saver]:
+def _open(url: str | None, *, create: bool, key: str | None) -> Iterator[Saver]:
     with ExitStack() as stack:
         if url == "memory":
-            yield InMemorySaver(serde=_serde())
+            yield InMemorySaver(serde=_serde(key))
             return
         if url and _is_postgres(url):
             with _errors_of_postgres(url):
                 from langgraph.checkpoint.postgres import PostgresSaver
 
                 saver: Any = stack.enter_context(PostgresSaver.from_conn_string(_conninfo(url)))
-                saver.serde = _serde()
+                saver.serde = _serde(key)
                 saver.conn.execute(KEEPALIVE)
                 saver.setup()
             yield saver
@@ -119,7 +128,7 @@ def _open(url: str | None, *, create: bool) -> Iterator[Saver]:
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
             stack.enter_context(closing(connection))
             connection.execute(pragma)
-            sqlite_saver = ShortSqliteSaver(connection, serde=_serde())
+            sqlite_saver = ShortSqliteSaver(connection, serde=_serde(key))
             for attempt in Retrying(**_while_locked()):
                 with attempt:
                     sqlite_saver.setup()
@@ -127,17 +136,17 @@ def _open(url: str | None, *, create: bool) -> Iterator[Saver]:
 
 
 @asynccontextmanager
-async def _aopen(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
+async def _aopen(url: str | None, *, create: bool, key: str | None) -> AsyncIterator[Saver]:
     async with AsyncExitStack() as stack:
         if url == "memory":
-            yield InMemorySaver(serde=_serde())
+            yield InMemorySaver(serde=_serde(key))
             return
         if url and _is_postgres(url):
             with _errors_of_postgres(url):
                 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
                 saver: Any = await stack.enter_async_context(AsyncPostgresSaver.from_conn_string(_conninfo(url)))
-                saver.serde = _serde()
+                saver.serde = _serde(key)
                 await saver.conn.execute(KEEPALIVE)
                 await saver.setup()
             yield saver
@@ -146,16 +155,71 @@ async def _aopen(url: str | None, *, create: bool) -> AsyncIterator[Saver]:
         with _errors_of_file(path):
             connection = await stack.enter_async_context(aiosqlite.connect(path, timeout=BUSY_SECONDS))
             await connection.execute(pragma)
-            sqlite_saver = ShortAsyncSqliteSaver(connection, serde=_serde())
+            sqlite_saver = ShortAsyncSqliteSaver(connection, serde=_serde(key))
             async for attempt in AsyncRetrying(**_while_locked()):
                 with attempt:
                     await sqlite_saver.setup()
         yield sqlite_saver
 
 
-def _serde() -> JsonPlusSerializer:
-    """Strict whatever LANGGRAPH_STRICT_MSGPACK says: None allows LangGraph's list of safe types and nothing else."""
-    return JsonPlusSerializer(allowed_msgpack_modules=None)
+class Serializer(JsonPlusSerializer):
+    """LangGraph's serializer, strict whatever LANGGRAPH_STRICT_MSGPACK says: it builds LangGraph's safe types only."""
+
+    def __init__(self) -> None:
+        """Allow no other types; None stands for LangGraph's own list of them."""
+        super().__init__(allowed_msgpack_modules=None)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Read a value that is not encrypted.
+
+        Raises:
+            ConfigurationError: It is encrypted.
+        """
+        if "+" in data[0]:
+            raise ConfigurationError(f"This thread is encrypted: set {KEY_VARIABLE} to the key it was written with.")
+        return super().loads_typed(data)
+
+
+class Cipher(CipherProtocol):
+    """A cipher with a sentence where the key does not fit."""
+
+    def __init__(self, cipher: CipherProtocol) -> None:
+        """Wrap a cipher."""
+        self._cipher = cipher
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        """Encrypt, and name the cipher."""
+        return self._cipher.encrypt(plaintext)
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        """Decrypt.
+
+        Raises:
+            ConfigurationError: It was encrypted with another key, or changed since.
+        """
+        try:
+            return self._cipher.decrypt(ciphername, ciphertext)
+        except ValueError:
+            raise ConfigurationError(
+                f"This thread was encrypted with another key, or changed since: set {KEY_VARIABLE} to its own."
+            ) from None
+
+
+def _serde(key: str | None) -> SerializerProtocol:
+    key = key or os.environ.get(KEY_VARIABLE)
+    if not key:
+        return Serializer()
+    if len(key.encode()) not in {16, 24, 32}:
+        raise ConfigurationError(
+            f"The key of the checkpointer has {len(key.encode())} characters: give 16, 24 or 32 of ASCII."
+        )
+    try:
+        encrypting = EncryptedSerializer.from_pycryptodome_aes(Serializer(), key=key.encode())
+    except ImportError:
+        raise ConfigurationError(
+            "Encryption needs another package: run pip install '.[encrypted]' in a clone, or pip install pycryptodome."
+        ) from None
+    return EncryptedSerializer(Cipher(encrypting.cipher), encrypting.serde)
 
 
 def _is_postgres(url: str) -> bool:

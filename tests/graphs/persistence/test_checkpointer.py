@@ -2,12 +2,16 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from plan_execute.agent import ConfigurationError
 from plan_execute.agent.errors import RequestError
@@ -17,7 +21,7 @@ from plan_execute.graphs.persistence.fork import find_steps
 from plan_execute.graphs.persistence.prune import prune_scratchpads
 from plan_execute.graphs.persistence.threads import find_snapshot, find_threads, read_snapshot, read_thread
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
-from tests.fakes import ScriptedModel, milestone, plan, report, synthesis
+from tests.fakes import ScriptedModel, heavy, milestone, plan, report, synthesis
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "sales"}}
 OTHER: RunnableConfig = {"configurable": {"thread_id": "other"}}
@@ -224,3 +228,64 @@ async def test_server_that_does_not_answer_is_told_when_awaited() -> None:
     pytest.importorskip("langgraph.checkpoint.postgres")
     with pytest.raises(ConfigurationError, match=r"postgres://127\.0\.0\.1:1/shop"):
         await open_checkpointer("postgres://me:secret@127.0.0.1:1/shop").__aenter__()
+
+
+AES_KEY = "0123456789abcdef"
+
+
+@pytest.fixture
+def unlocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LANGGRAPH_AES_KEY", raising=False)
+
+
+@pytest.mark.usefixtures("unlocked")
+@pytest.mark.parametrize("by", ["argument", "environment"])
+async def test_threads_are_encrypted_on_request(tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "threads.sqlite"
+    key = AES_KEY if by == "argument" else None
+    if by == "environment":
+        monkeypatch.setenv("LANGGRAPH_AES_KEY", AES_KEY)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    given: Any = {"messages": [("user", "a telling request")]}
+    with open_checkpointer(str(path), key=key) as saver:
+        agent = create_plan_execute_agent(heavy(plan(answer="a telling answer")), checkpointer=saver)
+        agent.invoke(given, config)
+    assert not any(b"telling" in file.read_bytes() for file in tmp_path.iterdir())
+    async with open_checkpointer(str(path), key=key) as saver:
+        agent = create_plan_execute_agent(heavy(plan(answer="another")), checkpointer=saver)
+        assert (await agent.aget_state(config)).values["answer"] == "a telling answer"
+        await agent.ainvoke(given, config)
+    monkeypatch.delenv("LANGGRAPH_AES_KEY", raising=False)
+    for wrong, said in ((None, "is encrypted: set LANGGRAPH_AES_KEY"), ("f" * 32, "another key")):
+        with open_checkpointer(str(path), key=wrong) as saver, pytest.raises(ConfigurationError, match=said):
+            create_plan_execute_agent(heavy(plan(answer="x")), checkpointer=saver).get_state(config)
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_thread_from_before_it_was_encrypted_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "threads.sqlite")
+    config: Any = {"configurable": {"thread_id": "t"}}
+    for key in (None, AES_KEY):
+        with open_checkpointer(path, key=key) as saver:
+            agent = create_plan_execute_agent(heavy(plan(answer="fine")), checkpointer=saver)
+            output = agent.invoke({"messages": [{"role": "user", "content": "hello"}]}, config)
+    assert [message.text for message in output["messages"]] == ["hello", "fine", "hello", "fine"]
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_key_of_a_wrong_length_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="has 5 characters: give 16, 24 or 32"):
+        open_checkpointer(str(tmp_path / "threads.sqlite"), key="short").__enter__()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_checkpointer_that_builds_foreign_classes_is_warned_of(encrypted: bool) -> None:
+    loose: Any = JsonPlusSerializer(allowed_msgpack_modules=True)
+    if encrypted:
+        loose = EncryptedSerializer.from_pycryptodome_aes(loose, key=AES_KEY.encode())
+    for serde in (loose, JsonPlusSerializer(pickle_fallback=True)):
+        with pytest.warns(UserWarning, match="open it with open_checkpointer"):
+            create_plan_execute_agent(checkpointer=InMemorySaver(serde=serde))
+    with open_checkpointer("memory") as saver:
+        create_plan_execute_agent(checkpointer=saver)
+    create_plan_execute_agent(checkpointer=InMemorySaver())
