@@ -154,6 +154,8 @@ class Plan(TypedDict):
     givens: list[str]
     unknowns: list[str]
     pitfalls: list[str]
+    answer: NotRequired[str]
+    """Of a plan that was given: the answer, in which `$m1.total` refers to a value."""
 
 
 class Decision(TypedDict):
@@ -300,6 +302,9 @@ class RunState(TypedDict, total=False):
 
     schema_version: int
     messages: Messages
+    inputs: Annotated[dict[str, Any], LastWrite()]
+    given: Annotated[dict[str, Any] | None, LastWrite()]
+    """The plan that the run was given, and its inputs; None where it is asked for."""
     objective: str
     settings: Annotated[dict[str, Any], DeltaChannel(last_write, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     plan: Annotated[Plan | None, LastWrite()]
@@ -321,9 +326,15 @@ RunUpdate = RunState
 
 
 class PlanExecuteInput(TypedDict):
-    """What a caller sends: the conversation, the last human message being the request."""
+    """What a caller sends: the conversation, the last human message being the request.
+
+    `plan` is a plan to carry out instead of asking for one, in the form of a `PlanDraft`; `inputs` are its parameters,
+    by the names under which it refers to them as `$input.name`.
+    """
 
     messages: Annotated[list[AnyMessage | dict[str, Any]], add_messages]
+    plan: NotRequired[dict[str, Any]]
+    inputs: NotRequired[dict[str, Any]]
 
 
 class PlanExecuteOutput(TypedDict):

@@ -1,5 +1,6 @@
 """The intake node: resets the keys of the run, and fixes its objective and settings."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from langchain_core.messages import HumanMessage
@@ -11,6 +12,7 @@ from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.attachments import attachments_of, count_attachments
 from plan_execute.agent.nodes.finish import finish_run
+from plan_execute.agent.nodes.given_plan import given_of
 from plan_execute.agent.state import SCHEMA_VERSION, RunState, new_nonce
 from plan_execute.agent.truncation import find_secrets
 from plan_execute.agent.trust.tool_kinds import needs_strict
@@ -38,11 +40,16 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
             f"{interrupting[0]!r} needs a checkpointer, which stores the run while it waits for a person: "
             "pass one to create_plan_execute_agent, or to the host graph; open_checkpointer() makes one."
         )
-    objective = next((m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage)), "")
+    given = given_of(state)
+    objective = _describe_given(given) if given else ""
+    if not given or (state["messages"] and isinstance(state["messages"][-1], HumanMessage)):
+        objective = next((m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage)), objective)
     if not objective.strip() and (attached := count_attachments(attachments_of(state["messages"]))):
         objective = f"(no words, only what is attached: {attached})"
     update: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
+        "inputs": {},
+        "given": given,
         "objective": objective,
         "settings": {**context.freeze(build.defaults), "trust": _trust(context, build), "nonce": new_nonce()},
         "plan": None,
@@ -62,6 +69,12 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
         ending = finish_run({"messages": []}, "aborted", code="empty_request", message=message)
         update |= ending | {"log": Overwrite(ending["log"])}
     return update
+
+
+def _describe_given(given: Mapping[str, Any]) -> str:
+    """Say what a plan is for that comes without a request."""
+    plan = given["plan"] if isinstance(given["plan"], dict) else {}
+    return str(plan.get("strategy") or "") or "Carry out the given plan."
 
 
 def _trust(context: Context, build: Build) -> Literal["strict", "open"]:

@@ -180,6 +180,12 @@ def _yield_of(draft: YieldDraft) -> Yield:
     return wanted if draft.path is None else {**wanted, "path": draft.path}
 
 
+def adopt_answer(draft: PlanDraft, known: Mapping[str, Milestone]) -> str:
+    """Return the answer of a draft with the ids that `adopt_draft` gives its milestones."""
+    named, _ = _name_milestones(draft)
+    return rename(draft.answer or "", _own_ids(named, known))
+
+
 def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple[list[Requirement], dict[int, int]]:
     """Leave the frozen requirements unchanged, and number those that a draft adds after them.
 

@@ -30,8 +30,9 @@ from plan_execute.agent.llm.structured_output import (
 )
 from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured, total
 from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, finish_run
+from plan_execute.agent.nodes.given_plan import needs_model, read_given
 from plan_execute.agent.nodes.hand_over import handed_over, permissions_needed, plan_handed_over
-from plan_execute.agent.nodes.plan_validation import adopt_draft, mend_draft, validate_draft, without_pins
+from plan_execute.agent.nodes.plan_validation import adopt_answer, adopt_draft, mend_draft, validate_draft, without_pins
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import (
@@ -81,6 +82,9 @@ def make_plan(state: RunState, build: Build) -> Dialogue[RunUpdate]:
     """
     context = build.context(state["settings"])
     spent = Spent(usage={}, seconds=0.0)
+    given = state.get("given")
+    if given and state["plan"] is None:
+        return (yield from _use_given(state, build, context, given, spent))
     code: ErrorCode = "planner_unavailable"
     try:
         model = yield from find_model("planner", context)
@@ -95,6 +99,26 @@ def make_plan(state: RunState, build: Build) -> Dialogue[RunUpdate]:
         return _plan_nothing(state, build, draft, spent)
     if crossed := crossed_budget(context.budget, state, spent):
         return _end_without_plan(state, Problem("budget", f"Crossed {crossed}."), spent)
+    return _adopt_permitted(state, build, context, draft, spent)
+
+
+def _use_given(
+    state: RunState, build: Build, context: Context, given: Mapping[str, Any], spent: Spent
+) -> Dialogue[RunUpdate]:
+    """Begin with the plan that the run was given; models are looked for only if one will be needed."""
+    draft = read_given(given, build, context)
+    if isinstance(draft, Problem):
+        return _end_without_plan(state, draft, spent)
+    if needs_model(draft) or build.response_format is not None:
+        try:
+            yield from find_other_models(context, structured=build.response_format is not None)
+        except ModelError as error:
+            return _end_without_plan(state, Problem("model_unavailable", str(error)), spent)
+    return _adopt_permitted(state, build, context, draft, spent)
+
+
+def _adopt_permitted(state: RunState, build: Build, context: Context, draft: PlanDraft, spent: Spent) -> RunUpdate:
+    """Adopt a draft, unless a person has to permit something in it and there is nobody to ask."""
     if (needed := permissions_needed(state, draft)) and not can_interrupt():
         return _end_without_plan(state, Problem("needs_approval", f"{' '.join(needed)} {NOBODY_TO_ASK}"), spent)
     return adopt_plan(state, build, context, draft, spent)
@@ -247,6 +271,8 @@ def adopt_plan(
         spent: What making it cost.
         reviewed: Whether a person has reviewed it, so that it needs no review to start.
 
+    The answer of a plan that was given is kept for the end of the run; a planner's, beside milestones, means nothing.
+
     Returns:
         The state update: `plan`, `milestones`, `decision`, `usage`, `seconds`, `log`.
     """
@@ -260,6 +286,8 @@ def adopt_plan(
     )
     if not new:
         return _plan_nothing(state, build, draft, spent)
+    if draft.answer and state.get("given") and (before is None or reviewed):
+        plan["answer"] = adopt_answer(draft, state["milestones"])
     dropped = _skip_rest(state["milestones"], "superseded by a new plan")
     merged = merge_milestones(state["milestones"], [dropped, new])
     decision = state["decision"]

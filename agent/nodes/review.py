@@ -102,9 +102,11 @@ def editable_plan(state: RunState) -> dict[str, Any]:
     plan = state["plan"]
     assert plan is not None
     fields = ("id", "goal", "done_when", "tools", "depends_on", "covers", "pitfalls")
+    answer = {"answer": plan["answer"]} if plan.get("answer") else {}
     return {
         "strategy": plan["strategy"],
         "requirements": [requirement["text"] for requirement in plan["requirements"]],
+        **answer,
         "milestones": [
             {name: value for name, value in milestone.items() if name in fields or (name in PINNED and value)}
             for milestone in _remaining(state)

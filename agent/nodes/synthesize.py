@@ -50,6 +50,7 @@ from plan_execute.agent.state import (
     with_status,
 )
 from plan_execute.agent.truncation import json_safe, truncate_middle
+from plan_execute.agent.trust.references import as_text, fill_in
 
 NOT_CHECKED = "not checked"
 """The note of a requirement that no model judged."""
@@ -76,6 +77,8 @@ def synthesize(state: RunState, build: Build) -> Dialogue[RunUpdate]:
     """
     context = build.context(state["settings"])
     spent = Spent(usage={}, seconds=0.0)
+    if build.response_format is None and (filled := _fill_in_answer(state)):
+        return {**_judge(state, context, filled, spent), **spent}
     synthesis = yield from measured("synthesizer", context, _ask_for_synthesis(state, build, context), spent)
     if isinstance(synthesis, Problem):
         return {**_answer_without_model(state, synthesis), **spent}
@@ -101,6 +104,24 @@ def synthesis_schema(response_format: Any) -> type[Synthesis]:
         __doc__=Synthesis.__doc__,
         structured_response=(response_format, Field(description="The answer in the requested form.")),
     )
+
+
+def _fill_in_answer(state: RunState) -> Synthesis | None:
+    """Put the values into the answer of a plan that was given; milestones meet the requirements that they cover.
+
+    Returns:
+        The answer; None if the plan has none, if the run ended early, or if a value is missing.
+    """
+    plan = state["plan"]
+    if plan is None or not plan.get("answer") or ended_early(state):
+        return None
+    values = {key: m["values"] for key, m in with_status(state["milestones"], "completed").items()}
+    try:
+        answer = as_text(fill_in(plan["answer"], lambda reference: values[reference.of][reference.name], values))
+    except KeyError:
+        return None
+    met = [RequirementVerdict(number=r["number"], met=True, milestones=[], note=None) for r in plan["requirements"]]
+    return Synthesis(answer=answer, requirements=met)
 
 
 def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialogue[Synthesis | Problem]:

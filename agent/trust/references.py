@@ -14,6 +14,8 @@ from plan_execute.agent.trust.values import ValueKindError
 INPUT = "input"
 """The name under which the parameters of a plan are referred to."""
 _REFERENCE = re.compile(r"\$(?P<brace>\{)?(?P<done>done:)?(?P<of>[A-Za-z][\w-]*)\.(?P<name>[A-Za-z]\w*)(?(brace)\})")
+EXACT = 2**53
+"""Up to here a float holds every whole number."""
 ESCAPES: Mapping[str, Callable[[str], str]] = {"sql": lambda text: text.replace("'", "''")}
 """How a text is written into an argument in a language, by the name that `metadata={"languages": ...}` gives it."""
 
@@ -109,9 +111,11 @@ def parse_args(text: str) -> dict[str, Any] | None:
 
 
 def as_text(value: Any) -> str:
-    """Write a value as part of a text."""
+    """Write a value as part of a text; a whole number has no decimal point."""
     if isinstance(value, list):
         return ", ".join(map(as_text, value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        value = int(value)
     return value if isinstance(value, str) else json.dumps(value)
 
 
