@@ -27,7 +27,7 @@ ROOMS = {
     "graphs": {"agent", "agent.llm", "agent.executor", "agent.nodes", "tools"},
     "graphs.persistence": {"agent", "agent.executor", "graphs"},
     "graphs.report": {"agent", "graphs"},
-    "graphs.cli": {"agent", "agent.llm", "tools", "graphs", "graphs.persistence", "graphs.report"},
+    "graphs.cli": {"agent", "agent.llm", "agent.nodes", "tools", "graphs", "graphs.persistence", "graphs.report"},
 }
 """What each folder may import beside itself: whatever a folder needs stands above it."""
 

@@ -12,7 +12,7 @@ from plan_execute.agent.errors import did_you_mean, validation_problems
 from plan_execute.agent.nodes.finish import Problem
 from plan_execute.agent.nodes.plan_validation import mend_draft, validate_draft
 from plan_execute.agent.schemas import MilestoneDraft, PinnedCallDraft, PlanDraft
-from plan_execute.agent.state import RunState, with_status
+from plan_execute.agent.state import Milestone, RunState
 from plan_execute.agent.trust.pins import all_pinned
 from plan_execute.agent.trust.references import (
     INPUT,
@@ -79,6 +79,14 @@ def read_given(given: Mapping[str, Any], build: Build, context: Context) -> Plan
     return _refused(" ".join(objections)) if objections else draft
 
 
+def plan_needs_model(plan: object) -> bool:
+    """Tell whether carrying out a plan needs a model, before it is known whether the plan is valid."""
+    try:
+        return needs_model(PlanDraft.model_validate(plan))
+    except ValidationError:
+        return False
+
+
 def needs_model(draft: PlanDraft) -> bool:
     """Tell whether carrying out a plan that was given needs a model: not if all is pinned, and it says its answer."""
     direct = all(
@@ -90,12 +98,14 @@ def needs_model(draft: PlanDraft) -> bool:
 
 
 def export_plan(state: RunState) -> dict[str, Any]:
-    """Return the plan of a run as one that can be given, without what is empty and what failed or was dropped."""
+    """Return the plan of a run as one that can be given, without what is empty and what a later plan dropped."""
     plan = state["plan"]
     if plan is None:
         return {}
     milestones = []
-    for milestone in with_status(state["milestones"], "completed", "running", "pending").values():
+    for milestone in state["milestones"].values():
+        if milestone["status"] == "skipped" or (_has_failed(milestone) and milestone["revision"] < plan["revision"]):
+            continue
         fields: dict[str, Any] = {name: milestone[name] for name in EXPORTED if milestone.get(name)}  # type: ignore[literal-required]  # names of fields
         if calls := fields.get("calls"):
             fields["calls"] = [{"tool": call["tool"], "args": parse_args(call["args"])} for call in calls]
@@ -109,6 +119,10 @@ def export_plan(state: RunState) -> dict[str, Any]:
         "answer": plan.get("answer"),
     }
     return {name: value for name, value in whole.items() if value}
+
+
+def _has_failed(milestone: Milestone) -> bool:
+    return milestone["status"] in {"failed", "blocked"}
 
 
 def _with_inputs(draft: PlanDraft, inputs: Mapping[str, Any], build: Build) -> PlanDraft:

@@ -163,7 +163,8 @@ def describe_usage(usage: RoleUsage) -> str:
     tokens = f", {usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
     known = usage["input_tokens"] or usage["output_tokens"]
     price = f", {money(usage['usd'])}" if usage["usd"] is not None else ""
-    return f"{calls}{tokens if known else ''}{price} ({', '.join(map(one_line, usage['models']))})"
+    by = f" ({', '.join(map(one_line, usage['models']))})" if usage["models"] else ""
+    return f"{calls}{tokens if known else ''}{price}{by}"
 
 
 def is_live(stream: TextIO) -> bool:

@@ -8,16 +8,18 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from plan_execute.graphs.cli.options import Options, parse, parse_resume, parse_thread_command
+from plan_execute.graphs.cli.options import Options, parse, parse_resume, parse_run, parse_thread_command
 from plan_execute.graphs.cli.output import refuse
 from plan_execute.graphs.cli.signals import exit_now, sigterm_as_interrupt
 
 COMMANDS = {
+    "run": "Carry out a plan that is kept in a file.",
     "threads": "List the stored threads, newest first.",
     "show": "Show what the last run of a thread planned, did, decided and answered.",
     "report": "Write what the last run of a thread did as a page of HTML that can be mailed.",
     "resume": "Resume an unfinished run exactly where it was interrupted, or where it waits for you.",
     "fork": "List the steps of a thread, or with --at begin a new thread in the state it had at one of them.",
+    "schema": "Print the JSON schema of plans in files, for editors that check YAML.",
     "prune": "Delete the checkpoints of a finished thread's milestones; plan, log and results stay.",
 }
 """The first words that are commands, and what each does."""
@@ -47,6 +49,8 @@ def _run_command(words: Sequence[str]) -> int:
     command = words[0] if words and words[0] in COMMANDS else ""
     if command == "resume":
         options = parse_resume(words[1:], COMMANDS[command])
+    elif command == "run":
+        options = parse_run(words[1:], COMMANDS[command])
     elif command:
         options = parse_thread_command(command, words[1:], COMMANDS[command])
     else:
@@ -58,10 +62,10 @@ def _run_command(words: Sequence[str]) -> int:
             as_json=options.json,
         )
     _announce_start(options)
-    if command in {"", "resume"}:
+    if command in {"", "run", "resume"}:
         from plan_execute.graphs.cli.run_commands import run
 
-        return run(options, resume=bool(command))
+        return run(options, resume=command == "resume")
     from plan_execute.graphs.cli import thread_commands
 
     return thread_commands.COMMANDS[command](options)

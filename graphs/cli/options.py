@@ -1,6 +1,7 @@
 """The command lines: read, checked, and stored with the run for a resume."""
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -42,6 +43,11 @@ examples: (all but the first need a real model)
   plan-execute "And by country?" --thread sales --review first
   plan-execute - --json < request.txt
 
+plans kept in files, run again and again, without a model where a plan pins all its calls:
+  plan-execute show THREAD --plan > plan.yaml             the plan of a stored run, to be edited
+  plan-execute schema > plan.schema.json                  for editors that check YAML
+  plan-execute run plan.yaml --input country=Norway       carry it out
+
 threads stored with --thread:
   plan-execute threads          list them
   plan-execute show THREAD      what the last run of one did
@@ -69,6 +75,11 @@ class Options(argparse.Namespace):
     """The options of a command line; None where one was not given."""
 
     request: str = ""
+    file: str = ""
+    """The file with the plan to carry out; empty where one is asked for."""
+    inputs: list[tuple[str, Any]] | None = None
+    plan: bool = False
+    """Whether to print the plan of a thread."""
     db: str | None = None
     docs: str | None = None
     web: bool = False
@@ -128,12 +139,35 @@ def parse(argv: Sequence[str]) -> Options:
     options.request = _read_request(options.request)
     if not options.request.strip():
         parser.error("the request is empty: say what the agent is to do")
+    _check_run(parser, options)
+    return options
+
+
+def parse_run(argv: Sequence[str], purpose: str) -> Options:
+    """Read the command line of a run of a plan."""
+    parser = Parser(as_json="--json" in argv, prog="plan-execute run", description=purpose)
+    parser.add_argument("file", metavar="PLAN", help="its file, YAML or JSON; - reads it from standard input")
+    parser.add_argument(
+        "--input",
+        metavar="NAME=VALUE",
+        dest="inputs",
+        type=_input,
+        action="append",
+        help="what $input.NAME stands for: a number, true, false, a list as JSON, else a text",
+    )
+    run = _add_run_options(parser)
+    run.add_argument("--thread", metavar="NAME", help="store the run under that name")
+    options = parser.parse_args(argv, namespace=Options(**_environment()))
+    _check_run(parser, options)
+    return options
+
+
+def _check_run(parser: Parser, options: Options) -> None:
     _check(parser, options)
     if options.checkpointer and not options.thread:
         parser.error("--checkpointer needs --thread NAME: without it nothing is stored")
     if lacking := lacks_model(options):
         parser.error(lacking)
-    return options
 
 
 def parse_resume(argv: Sequence[str], purpose: str) -> Options:
@@ -147,15 +181,20 @@ def parse_resume(argv: Sequence[str], purpose: str) -> Options:
 
 
 def parse_thread_command(command: str, argv: Sequence[str], purpose: str) -> Options:
-    """Read the command line of `threads`, `show`, `report`, `fork` or `prune`."""
+    """Read the command line of `threads`, `show`, `report`, `fork`, `prune` or `schema`."""
     parser = Parser(as_json="--json" in argv, prog=f"plan-execute {command}", description=purpose)
-    if command != "threads":
+    if command not in {"threads", "schema"}:
         parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
-    parser.add_argument("--checkpointer", metavar="URL", help=f"where threads are stored: {PLACES}")
+    if command != "schema":
+        parser.add_argument("--checkpointer", metavar="URL", help=f"where threads are stored: {PLACES}")
+    if command == "show":
+        parser.add_argument("--plan", action="store_true", help="print its plan, as a file that `run` takes")
     if command == "fork":
         parser.add_argument("--at", metavar="N", type=_positive, help="the step to fork at (none: list them)")
         parser.add_argument("--as", dest="name", metavar="NAME", help="name of the new thread (THREAD-2, -3, ...)")
-    if command == "report":
+    if command == "schema":
+        pass
+    elif command == "report":
         parser.add_argument("-o", "--output", metavar="FILE", help="where to; - prints it (default: THREAD.html here)")
     else:
         parser.add_argument("--json", action="store_true", help="print JSON")
@@ -272,6 +311,16 @@ def _read_request(given: str) -> str:
     if given == "-":
         return sys.stdin.buffer.read().decode("utf-8", "replace")
     return given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _input(text: str) -> tuple[str, Any]:
+    name, given, value = text.partition("=")
+    if not given or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, for example country=Norway, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _whole(text: str) -> int:

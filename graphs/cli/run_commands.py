@@ -3,10 +3,13 @@
 import shlex
 import sys
 from contextlib import ExitStack
+from typing import Any
 
 from plan_execute.agent.context import Context, effective_context, make_context
+from plan_execute.agent.errors import RequestError
 from plan_execute.agent.llm.models import is_compact, load_model, model_for
 from plan_execute.agent.llm.usage import model_name
+from plan_execute.agent.nodes.given_plan import plan_needs_model
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.options import MODELS, SETTINGS, Options, fill_in_from_thread, lacks_model
 from plan_execute.graphs.cli.output import COMPLETED, document, print_json, refuse, refuse_storage
@@ -14,6 +17,7 @@ from plan_execute.graphs.cli.progress import Line
 from plan_execute.graphs.cli.run import run_until_done
 from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts, can_ask
 from plan_execute.graphs.cli.thread_commands import describe_run
+from plan_execute.graphs.cli.yaml_files import read_plan
 from plan_execute.graphs.persistence.checkpointer import open_checkpointer, storage_errors
 from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import Snapshot, find_snapshot, read_snapshot
@@ -43,10 +47,13 @@ def run(options: Options, *, resume: bool = False) -> int:
                 fill_in_from_thread(options, before.metadata)
             if lacking := lacks_model(options):
                 return refuse(lacking, as_json=options.json)
+            given = _given(options)
             context = _make_context(options)
             # A resume's run has its settings already: the agent has none of its own, and `context` wins over them.
             settings = effective_context(context, before.state["settings"], context) if resume and before else context
-            introduction = [_describe_roles(settings), *_describe_data(options)]
+            direct = "plan" in given and not plan_needs_model(given["plan"])
+            roles = "No model is needed: the plan pins every call." if direct else _describe_roles(settings)
+            introduction = [roles, *_describe_data(options)]
             tools = make_default_tools(options.db, options.docs, web=options.web)
             agent = create_plan_execute_agent(
                 tools=tools, context=None if resume else context, checkpointer=checkpointer
@@ -70,8 +77,22 @@ def run(options: Options, *, resume: bool = False) -> int:
                 f"Thread {options.thread!r} had an unfinished run, which this request leaves behind; "
                 f"plan-execute fork {shlex.quote(str(options.thread))} lists its steps."
             )
-        given = {"messages": [("user", options.request)]}
         return run_until_done(agent, given, options, screen, prompts=prompts)
+
+
+def _given(options: Options) -> dict[str, Any]:
+    """What the run begins with: a request, or a plan with its inputs.
+
+    Raises:
+        RequestError: The plan cannot be read; one sentence says why.
+    """
+    if not options.file:
+        return {"messages": [("user", options.request)]}
+    plan = read_plan(options.file)
+    defaults = plan.pop("inputs", None) or {}
+    if not isinstance(defaults, dict):
+        raise RequestError("'inputs' of the plan is no mapping: write each as name: value.")
+    return {"messages": [], "plan": plan, "inputs": {**defaults, **dict(options.inputs or ())}}
 
 
 def _print_end(before: Snapshot, options: Options) -> int:

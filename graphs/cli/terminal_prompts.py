@@ -9,7 +9,7 @@ from typing import Any
 from plan_execute.agent.interrupts import ASK_USER, INVALID_ANSWER, REPEAT_CALL, REVIEW_PLAN
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.progress import Line, describe_call
-from plan_execute.graphs.cli.yaml_editor import add_comments, edit, read_yaml, strip_comments, write_yaml
+from plan_execute.graphs.cli.yaml_files import add_comments, edit, read_yaml, strip_comments, write_yaml
 from plan_execute.graphs.formatting import one_line, visible
 
 Decision = dict[str, Any]

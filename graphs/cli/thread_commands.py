@@ -1,5 +1,6 @@
 """The commands on stored threads: each prints what it found or did, and gives the exit status."""
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -8,11 +9,13 @@ from pathlib import Path
 
 from plan_execute.agent.errors import PlanExecuteError, RequestError
 from plan_execute.agent.events import decisions
+from plan_execute.agent.nodes.given_plan import export_plan
 from plan_execute.agent.state import Milestone, RunState
 from plan_execute.graphs.cli.display import Screen, summary
 from plan_execute.graphs.cli.options import Options, resume_command
 from plan_execute.graphs.cli.output import COMPLETED, document, print_json, refuse, refuse_storage
 from plan_execute.graphs.cli.progress import RESULT_WIDTH, STRATEGY_WIDTH, Line, Marks, Progress, describe_call
+from plan_execute.graphs.cli.yaml_files import plan_schema, write_plan
 from plan_execute.graphs.formatting import duration, local_time, money, one_line, seconds_between
 from plan_execute.graphs.persistence.checkpointer import Saver, open_checkpointer, storage_errors
 from plan_execute.graphs.persistence.fork import find_steps, fork
@@ -42,6 +45,12 @@ def show_thread(options: Options) -> int:
     def run(checkpointer: Saver) -> None:
         thread = str(options.thread)
         state, _, _, waits = read_snapshot(checkpointer, thread)
+        if options.plan:
+            plan = export_plan(state)
+            if not plan:
+                raise RequestError(f"Thread {thread!r} has no plan: its last run needed none.")
+            print(json.dumps(plan, indent=2) if options.json else write_plan(plan, thread).rstrip())
+            return
         if options.json:
             print_json(document(state, thread))
             return
@@ -131,11 +140,18 @@ def prune_thread(options: Options) -> int:
     return _with_checkpointer(options, run)
 
 
+def print_schema(_: Options) -> int:
+    """Print the JSON schema of plans in files."""
+    print_json(plan_schema())
+    return COMPLETED
+
+
 COMMANDS: dict[str, Callable[[Options], int]] = {
     "threads": list_threads,
     "show": show_thread,
     "report": report_thread,
     "fork": fork_thread,
+    "schema": print_schema,
     "prune": prune_thread,
 }
 """What carries each command out."""

@@ -1,13 +1,18 @@
-"""Opens arguments as YAML in a person's editor, and reads what they saved."""
+"""YAML: arguments and plans in a person's editor, and plans in files."""
 
 import json
 import signal
+import sys
 from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import click
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
+from plan_execute.agent.errors import RequestError
+from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.truncation import json_safe
 from plan_execute.graphs.cli.signals import handle
 
@@ -70,6 +75,54 @@ def read_yaml(text: str, before: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(args, dict):
         raise ValueError(f"expected {', '.join(f'{name}:' for name in before)} each at the beginning of a line.")
     return args
+
+
+def read_plan(path: str) -> dict[str, Any]:
+    """Read a plan from a file; `-` is standard input.
+
+    Raises:
+        RequestError: There is no plan in it; one sentence says why.
+    """
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise RequestError(f"The plan {path!r} cannot be read ({reason}): name a YAML file.") from None
+    try:
+        plan = read_yaml(text, {"milestones": ()})
+    except ValueError as error:
+        raise RequestError(f"The plan {path!r} cannot be read: {error}") from None
+    if plan is None:
+        raise RequestError(f"The plan {path!r} is empty: plan-execute show THREAD --plan prints one.")
+    return plan
+
+
+def write_plan(plan: Mapping[str, Any], thread: str) -> str:
+    """Write a plan as a file, with a line that tells editors its schema."""
+    how = f"The plan of thread {thread!r}. To carry it out: plan-execute run plan.yaml"
+    schema = "yaml-language-server: $schema=plan.schema.json"
+    return add_comments(write_yaml(plan), schema, "plan-execute schema > plan.schema.json", how)
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON schema of a plan in a file: what a planner fills in, of which a person may leave out most."""
+    schema = deepcopy(PlanDraft.model_json_schema())
+    needed = {
+        "PlanDraft": ["milestones"],
+        "MilestoneDraft": ["goal"],
+        "PinnedCallDraft": ["tool"],
+        "YieldDraft": ["name", "kind"],
+    }
+    for title, required in needed.items():
+        form = schema if title == "PlanDraft" else schema["$defs"][title]
+        form |= {"required": required, "additionalProperties": False}
+    args = schema["$defs"]["PinnedCallDraft"]["properties"]["args"]
+    args.pop("type")
+    args |= {"anyOf": [{"type": "object"}, {"type": "string"}], "description": "Its arguments, by name."}
+    schema["properties"]["answer"]["description"] = "The answer, in which $m1.total stands for the value `total` of m1."
+    inputs = {"type": "object", "description": "Values of $input.name where the command gives no others."}
+    schema["properties"]["inputs"] = inputs
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _describe_problem(error: yaml.YAMLError, text: str) -> str:
