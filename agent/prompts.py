@@ -211,7 +211,8 @@ def planner_messages(
         attached: Content blocks of the request that the model takes.
         not_taken: How many of which kind it does not take.
     """
-    parts = [f"Tools of the executors (not yours):\n{describe_catalogue(tools, acting or {})}"]
+    catalogue = describe_catalogue(tools, acting or {}) if may_pin else describe_tools(tools)
+    parts = [f"Tools of the executors (not yours):\n{catalogue}"]
     system = [PLANNER]
     if may_pin:
         system.append(PINNING)

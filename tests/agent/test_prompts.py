@@ -1,6 +1,7 @@
 """What each role is told; a changed prompt shows as a changed golden file."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
@@ -81,6 +82,23 @@ def test_planner_prompt(snapshot: SnapshotAssertion) -> None:
         )
         == snapshot
     )
+
+
+def test_planner_prompt_in_strict_trust(snapshot: SnapshotAssertion) -> None:
+    @tool
+    def send(to: str, amount: float, copies: int = 1, kind: Literal["letter", "card"] = "letter") -> str:
+        """Send money."""
+        return to
+
+    messages = prompts.planner_messages(
+        "What is the total?",
+        tools=[look_up, send],
+        context=Context(trust="strict"),
+        acting={"send": "changes something"},
+        may_pin=True,
+        nonce="123",
+    )
+    assert written(messages) == snapshot
 
 
 def test_replanner_prompt(snapshot: SnapshotAssertion) -> None:
