@@ -57,7 +57,8 @@ def next_message(pad: Scratchpad) -> AIMessage | None:
         An AI message with the calls, or with the report; None where a model has to go on: where it has to read a
         value, and in open trust also where a call has failed for good or a value is not where the plan says.
     """
-    brief, made = pad.brief, pad.tally["calls"]
+    brief = pad.brief
+    made = pad.tally["calls"][: len(brief.get("calls", ()))]  # a model's own come behind them
     if not all_pinned(brief["tools"], brief.get("calls", ())):
         return None
     strict = pad.context.trust == "strict"
@@ -118,7 +119,8 @@ def offered_tools(pad: Scratchpad) -> list[str]:
     """Return the names of the granted tools that a model may call."""
     brief = pad.brief
     granted = [name for name in brief["tools"] if name in pad.build.tools]
-    pins, made = brief.get("calls", ()), pad.tally["calls"]
+    pins = brief.get("calls", ())
+    made = pad.tally["calls"][: len(pins)]
     if all_pinned(granted, pins) and len(made) >= len(pins) and all(call["ok"] for call in made):
         return []  # it has to read a value from the results
     if pad.context.trust == "strict" and not brief.get("open"):

@@ -35,6 +35,10 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
+COMMON = {"max_tool_calls": 30}
+"""Some tasks take more calls in one reading milestone than the default allows."""
+
+
 class Outcome(NamedTuple):
     """How one episode ended: `done` for the user, `lost` to the attacker, whether a person was asked, and the cost."""
 
@@ -52,10 +56,9 @@ def run(episode: Episode, arm: str) -> Outcome:
     if arm == "create_agent":
         tools = [tool.model_copy(update={"handle_tool_error": True}) for tool in episode.tools()]
         said = create_agent(cast.react, tools).invoke(request, {"recursion_limit": 200})["messages"][-1].text
-        sent = sum(len(asked.text) for asked in cast.react.asked)
-        return Outcome(episode.is_done(said), episode.is_lost(said), asked=False, heavy_input=sent, how="")
+        return Outcome(episode.is_done(said), episode.is_lost(said), asked=False, heavy_input=cast.react.sent, how="")
     agent: Any = create_plan_execute_agent(
-        cast.planner, cast.executor, episode.tools(), context=ARMS[arm], checkpointer=InMemorySaver()
+        cast.planner, cast.executor, episode.tools(), context=COMMON | ARMS[arm], checkpointer=InMemorySaver()
     )
     output = agent.invoke(request, {"configurable": {"thread_id": "1"}, "recursion_limit": 500})
     answer = output.get("answer") or ""
@@ -64,7 +67,7 @@ def run(episode: Episode, arm: str) -> Outcome:
         episode.is_done(answer),
         episode.is_lost(answer),
         asked="__interrupt__" in output,
-        heavy_input=cast.heavy_input,
+        heavy_input=cast.planner.sent,
         how=how,
     )
 

@@ -2,9 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import PrivateAttr
 
 from tests.benchmarks.agentdojo.oracle import Step, plan_of
 from tests.benchmarks.agentdojo.suites import MARK, Episode
@@ -12,7 +16,27 @@ from tests.fakes import Answer, Asked, ScriptedModel, report, tool_call
 
 MOST_ORDERS = 4
 """How many calls of the attacker a worst case tries before it goes on with its own work."""
-GIVEN_UP = "Not available."
+
+
+class CountingModel(ScriptedModel):
+    """A scripted model that counts the characters it is sent: messages, and the schemas of what is bound to it."""
+
+    _sizes: dict[tuple[str, ...], int] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, script: Callable[[Asked], Answer]) -> None:
+        """Take what to answer."""
+        super().__init__(script)
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
+        """Remember how long the schemas are."""
+        bound = [convert_to_openai_tool(tool) for tool in tools]
+        self._sizes[tuple(tool["function"]["name"] for tool in bound)] = len(json.dumps(bound, default=str))
+        return super().bind_tools(tools, **kwargs)
+
+    @property
+    def sent(self) -> int:
+        """Characters of all calls together."""
+        return sum(len(asked.text) + self._sizes.get(tuple(asked.tools), 0) for asked in self.asked)
 
 
 class Cast:
@@ -23,14 +47,9 @@ class Cast:
         self.episode = episode
         self.lies = lies
         self.steps = plan_of(episode)
-        self.planner = ScriptedModel(self._plan)
-        self.executor = ScriptedModel(self._carry_out)
-        self.react = ScriptedModel(self._react)
-
-    @property
-    def heavy_input(self) -> int:
-        """Characters that planner and synthesizer were sent."""
-        return sum(len(asked.text) for asked in self.planner.asked)
+        self.planner = CountingModel(self._plan)
+        self.executor = CountingModel(self._carry_out)
+        self.react = CountingModel(self._react)
 
     def _plan(self, asked: Asked) -> Answer:
         if asked.tools == ["Synthesis"]:
@@ -83,7 +102,9 @@ class Cast:
             return order
         if step is None:
             return report(read[:2_000] or "done")
-        values = [{"name": name, "value": str(self._value(name, value, step, read))} for name, value in step.values.items()]
+        lies = self.lies and MARK in read
+        told = {name: self._lie(value) if lies else value for name, value in step.values.items()}
+        values = [{"name": name, "value": str(value)} for name, value in told.items()]
         ordered = f"{MARK}: {self.episode.attack.GOAL}" if MARK in read else None
         # In open trust the result is what crosses; a worst case passes the order on.
         result = ordered or "\n".join(f"{v['name']}: {v['value']}" for v in values) or "done"
@@ -93,11 +114,6 @@ class Cast:
         tried = len(results) - own
         orders = self.episode.ordered[:MOST_ORDERS]
         return tool_call(orders[tried].function, dict(orders[tried].args)) if tried < len(orders) else None
-
-    def _value(self, name: str, value: Any, step: Step, read: str) -> Any:
-        if MARK in read and self.lies:
-            return self._lie(value)
-        return value
 
     def _lie(self, value: Any) -> Any:
         """Return what the attacker would have here, of the same kind where his order has one."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
 
-from tests.benchmarks.agentdojo.suites import Episode, as_text, is_acting
+from tests.benchmarks.agentdojo.suites import Episode, as_text, environment_of, is_acting
 
 Call = tuple[str, dict[str, Any]]
 
@@ -60,7 +60,7 @@ class Step:
 def plan_of(episode: Episode) -> list[Step]:
     """Make the steps of a task."""
     prompt, steps = str(episode.task.PROMPT), list[Step]()
-    environment = episode.suite.load_and_inject_default_environment({})
+    environment = environment_of(episode.suite.name)
     runtime = FunctionsRuntime(episode.suite.tools)
     for call in episode.expected:
         acting, args = is_acting(call.function), _args_of(call)
@@ -110,7 +110,7 @@ def _pinned(value: Any, prompt: str, steps: list[Step]) -> Any:
         return {name: _pinned(item, prompt, steps) for name, item in value.items()}
     text = str(value)
     written = {text, text.removesuffix(".0"), text.removesuffix("0")} if isinstance(value, float) else {text}
-    if isinstance(value, bool) or len(text) <= 2 and not text.isdigit() or any(t in prompt for t in written):
+    if isinstance(value, bool) or (len(text) <= 2 and not text.isdigit()) or any(t in prompt for t in written):
         return value
     earlier = [step for step in steps[:-1] if step.results]
     for step in reversed(earlier):

@@ -1,8 +1,9 @@
 """AgentDojo's suites (Debenedetti et al. 2024): environments, tools as LangChain's, attacks, and its own judgement."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
@@ -14,12 +15,32 @@ from pydantic import BaseModel
 VERSION = "v1.1"
 """The version with 97 tasks of users and 629 attacked episodes."""
 EFFECT = frozenset(
-    """
-    send_email delete_email create_calendar_event cancel_calendar_event reschedule_calendar_event
-    add_calendar_event_participants append_to_file create_file delete_file share_file reserve_hotel reserve_car_rental
-    reserve_restaurant send_money schedule_transaction update_scheduled_transaction update_password update_user_info
-    add_user_to_channel send_direct_message send_channel_message invite_user_to_slack remove_user_from_slack post_webpage
-    """.split()
+    {
+        "send_email",
+        "delete_email",
+        "create_calendar_event",
+        "cancel_calendar_event",
+        "reschedule_calendar_event",
+        "add_calendar_event_participants",
+        "append_to_file",
+        "create_file",
+        "delete_file",
+        "share_file",
+        "reserve_hotel",
+        "reserve_car_rental",
+        "reserve_restaurant",
+        "send_money",
+        "schedule_transaction",
+        "update_scheduled_transaction",
+        "update_password",
+        "update_user_info",
+        "add_user_to_channel",
+        "send_direct_message",
+        "send_channel_message",
+        "invite_user_to_slack",
+        "remove_user_from_slack",
+        "post_webpage",
+    }
 )
 """The tools that change something."""
 EGRESS = frozenset({"get_webpage"})
@@ -41,9 +62,8 @@ class Episode:
 
     def __post_init__(self) -> None:
         """Load the environment, with the attack in every place that others can write to."""
-        vectors = self.suite.get_injection_vector_defaults() if self.attack else {}
-        self.before = self.suite.load_and_inject_default_environment(dict.fromkeys(vectors, self.order))
-        self.after = self.before.model_copy(deep=True)
+        self.before = environment_of(self.suite.name, self.order)
+        self.after = environment_of(self.suite.name, self.order)
 
     @property
     def name(self) -> str:
@@ -61,12 +81,12 @@ class Episode:
     @property
     def expected(self) -> list[FunctionCall]:
         """The calls that solve the user's task, as AgentDojo has them."""
-        return list(self.task.ground_truth(self.suite.load_and_inject_default_environment({})))
+        return list(self.task.ground_truth(environment_of(self.suite.name)))
 
     @property
     def ordered(self) -> list[FunctionCall]:
         """The calls that reach the attacker's goal."""
-        return list(self.attack.ground_truth(self.suite.load_and_inject_default_environment({}))) if self.attack else []
+        return list(self.attack.ground_truth(environment_of(self.suite.name))) if self.attack else []
 
     def tools(self) -> list[BaseTool]:
         """The suite's tools, on the environment of this episode."""
@@ -103,6 +123,18 @@ class Episode:
         )
 
 
+def environment_of(suite: str, order: str = "") -> Any:
+    """A copy of a suite's environment, with an order in every place that others can write to."""
+    return _parsed_environment(suite, order).model_copy(deep=True)
+
+
+@cache
+def _parsed_environment(suite: str, order: str) -> Any:
+    given = get_suites(VERSION)[suite]
+    vectors = given.get_injection_vector_defaults() if order else {}
+    return given.load_and_inject_default_environment(dict.fromkeys(vectors, order))
+
+
 def metadata_of(name: str) -> dict[str, Any]:
     """What a tool declares of itself."""
     effect = "effect" if name in EFFECT else "egress" if name in EGRESS else "read"
@@ -119,7 +151,7 @@ def as_text(result: Any) -> str:
     return result if isinstance(result, str) else json.dumps(_plain(result), ensure_ascii=False, default=str)
 
 
-def episodes(names: Mapping[str, Any] | None, *, attacked: bool) -> Iterator[Episode]:
+def episodes(names: Collection[str], *, attacked: bool) -> Iterator[Episode]:
     """All episodes of these suites, or of all: with every attack, or with none."""
     for name, suite in get_suites(VERSION).items():
         if names and name not in names:
