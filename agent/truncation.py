@@ -59,6 +59,7 @@ _SECRET_FORMS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
 
 None matches within base64, in which pictures and the signatures of models come.
 """
+_HINTS = [(hint, form) for hints, form in _SECRET_FORMS for hint in hints]
 _secrets: list[str] = []
 
 
@@ -83,11 +84,13 @@ def _passwords_in(url: str) -> set[str]:
 
 def redact(text: str) -> str:
     """Put `REDACTED` in place of the secrets of the environment and of what is written like a secret."""
+    if len(text) < SHORTEST_SECRET:
+        return text
     for secret in _secrets:
         if secret in text:
             text = text.replace(secret, REDACTED)
-    for hints, form in _SECRET_FORMS:
-        if any(hint in text for hint in hints):
+    for hint, form in _HINTS:
+        if hint in text:
             text = form.sub(rf"\g<keep>{REDACTED}", text)
     return text
 

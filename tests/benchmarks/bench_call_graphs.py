@@ -63,7 +63,7 @@ class Clock(asyncio.SelectorEventLoop):
         """Tell the simulated time in seconds."""
         return self.now
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # it is generic
         """Run in a thread; time stands still meanwhile."""
         self.in_threads += 1
         future = super().run_in_executor(executor, func, *args)
