@@ -13,7 +13,7 @@ from typing import Any
 
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
 
-from tests.benchmarks.agentdojo.suites import Episode, as_text, environment_of, is_acting
+from tests.benchmarks.agentdojo.suites import Episode, as_text, is_acting
 
 Call = tuple[str, dict[str, Any]]
 
@@ -60,7 +60,7 @@ class Step:
 def plan_of(episode: Episode) -> list[Step]:
     """Make the steps of a task."""
     prompt, steps = str(episode.task.PROMPT), list[Step]()
-    environment = environment_of(episode.suite.name)
+    environment = episode.environment()
     runtime = FunctionsRuntime(episode.suite.tools)
     for call in episode.expected:
         acting, args = is_acting(call.function), _args_of(call)
@@ -90,7 +90,7 @@ def kind_of(value: Any) -> dict[str, Any]:
     for kind, form in (
         ("email", r"[\w.+-]+@[\w-]+(\.[\w-]+)+"),
         ("number", r"-?\d+(\.\d+)?"),
-        ("date", r"\d{4}-\d\d-\d\d( \d\d:\d\d)?"),
+        ("date", r"\d{4}-\d\d-\d\d"),
         ("id", r"[\w.:/@#+=?&-]{1,60}"),
     ):
         if re.fullmatch(form, text):

@@ -12,7 +12,7 @@ from agentdojo.types import text_content_block_from_string
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import BaseModel
 
-VERSION = "v1.1"
+VERSION = "v1.1.2"
 """The version with 97 tasks of users and 629 attacked episodes."""
 EFFECT = frozenset(
     {
@@ -62,8 +62,12 @@ class Episode:
 
     def __post_init__(self) -> None:
         """Load the environment, with the attack in every place that others can write to."""
-        self.before = environment_of(self.suite.name, self.order)
-        self.after = environment_of(self.suite.name, self.order)
+        self.before = self.environment(self.order)
+        self.after = self.before.model_copy(deep=True)
+
+    def environment(self, order: str = "") -> Any:
+        """A copy of the environment, as the task wants it."""
+        return self.task.init_environment(environment_of(self.suite.name, order))
 
     @property
     def name(self) -> str:
@@ -81,12 +85,12 @@ class Episode:
     @property
     def expected(self) -> list[FunctionCall]:
         """The calls that solve the user's task, as AgentDojo has them."""
-        return list(self.task.ground_truth(environment_of(self.suite.name)))
+        return list(self.task.ground_truth(self.environment()))
 
     @property
     def ordered(self) -> list[FunctionCall]:
         """The calls that reach the attacker's goal."""
-        return list(self.attack.ground_truth(environment_of(self.suite.name))) if self.attack else []
+        return list(self.attack.ground_truth(self.environment())) if self.attack else []
 
     def tools(self) -> list[BaseTool]:
         """The suite's tools, on the environment of this episode."""
