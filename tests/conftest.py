@@ -10,6 +10,7 @@ are marked `live` get network and keys back; they are left out unless asked for 
 
 import os
 import signal
+from typing import Any
 
 import hypothesis
 import pytest
@@ -37,6 +38,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("live"):
             item.add_marker("enable_socket")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the counts over, where this process runs a part of the tests only."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["drawn"] = dict(DRAWN)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up the counts of all processes."""
+    DRAWN.update(node.workeroutput.get("drawn", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
