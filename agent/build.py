@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as as_tool
@@ -110,6 +111,15 @@ def make_build(
     build = Build(defaults, catalogue, response_format)
     build.check_approvals(defaults)
     return build
+
+
+def with_tools_of(
+    middleware: Sequence[AgentMiddleware[Any, Any]], tools: Sequence[BaseTool | Callable[..., Any]] | None
+) -> list[BaseTool | Callable[..., Any]]:
+    """Add the tools that middleware brings to those that were given, so that a plan can grant them, too."""
+    given = list(tools or ())
+    brought = (tool for each in middleware for tool in getattr(each, "tools", ()))
+    return given + [tool for tool in brought if not any(tool is other for other in given)]
 
 
 def _with_properties(tool: BaseTool) -> BaseTool:

@@ -20,7 +20,7 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from plan_execute.agent.build import Build, Node, make_build
+from plan_execute.agent.build import Build, Node, make_build, with_tools_of
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import ExecutorState, complete_brief, is_complete
 from plan_execute.agent.executor.middleware import ExecutorMiddleware
@@ -60,7 +60,7 @@ def create_executor(
     settings = make_context(context)
     if executor_model is not None:
         settings = make_context(executor_model=executor_model).over(settings)
-    executor = build_executor(make_build(settings, tools or ()), middleware=middleware, name=name)
+    executor = build_executor(make_build(settings, with_tools_of(middleware, tools)), middleware=middleware, name=name)
     executor.channels[START] = StorableInput(ExecutorInput)
     return executor
 

@@ -28,7 +28,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer, Send
 
-from plan_execute.agent.build import Node, make_build
+from plan_execute.agent.build import Node, make_build, with_tools_of
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import make_brief, run_so_far
 from plan_execute.agent.llm.structured_output import DialogueNode
@@ -71,7 +71,7 @@ def create_plan_execute_agent(
         tools: LangChain tools, or functions with type hints and docstring. One that declares no
             `metadata={"effect": ...}` counts as read-only.
         context: Defaults for the settings; what a run passes as `context=` wins.
-        middleware: LangChain agent middleware for the executor's ReAct loop.
+        middleware: LangChain agent middleware for the executor's ReAct loop; the tools it brings join the catalogue.
         response_format: A type or a JSON schema for a second, structured form of the answer, which the output has as
             plain JSON under `structured_response`.
         checkpointer: LangGraph's; None inherits that of a host graph or server.
@@ -87,7 +87,7 @@ def create_plan_execute_agent(
     settings = make_context(context)
     named = {"planner_model": planner_model, "executor_model": executor_model}
     settings = make_context({k: v for k, v in named.items() if v is not None}).over(settings)
-    build = make_build(settings, tools or (), response_format)
+    build = make_build(settings, with_tools_of(middleware, tools), response_format)
     synthesis_schema(response_format)  # raises for an invalid one
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)

@@ -614,6 +614,19 @@ def test_two_tools_of_one_name_are_refused() -> None:
         create_plan_execute_agent(tools=[look_up, look_up])
 
 
+def test_tools_that_middleware_brings_are_in_the_catalogue() -> None:
+    from langchain.agents.middleware import TodoListMiddleware
+
+    todo = [{"content": "look", "status": "in_progress"}]
+    light = ScriptedModel([tool_call("write_todos", {"todos": todo}), report("noted")])
+    planner = heavy(plan(milestone("a", tools=["write_todos"])))
+    agent = create_plan_execute_agent(planner, light, [look_up], middleware=[TodoListMiddleware()])
+    output = agent.invoke(ASKED)
+    assert output["status"] == "completed", output["error"]
+    assert [call["tool"] for call in output["milestones"]["m1"]["tool_calls"] if call["ok"]] == ["write_todos"]
+    assert "write_todos" in planner.asked[0].text
+
+
 def test_user_middleware_runs_inside_the_executor() -> None:
     from langchain.agents.middleware import wrap_tool_call
 
