@@ -12,8 +12,9 @@ from langgraph.runtime import get_runtime
 
 from plan_execute.agent.context import Context, effective_context
 from plan_execute.agent.errors import ConfigurationError, did_you_mean
+from plan_execute.agent.redaction import find_secrets
 from plan_execute.agent.schemas import MilestoneReport
-from plan_execute.agent.truncation import READER_NAME, find_secrets
+from plan_execute.agent.truncation import READER_NAME
 
 RESERVED = frozenset({MilestoneReport.__name__, READER_NAME})
 """Names of the tools that every executor has."""

@@ -1,18 +1,18 @@
-"""What makes a text safe to store and show: it is truncated, a tool reads on from there, its secrets are redacted.
+"""Truncation, and what else makes a text safe to store and to show: valid Unicode, and no secret in it.
 
-Every text that enters a run passes `sanitize` or `json_safe`: requests, replies of models, results of tools, errors.
+Every text that enters a run passes `sanitize` or `json_safe`: requests, replies of models, results of tools, errors. A
+tool reads on in a text that was truncated.
 """
 
-import os
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import StructuredTool, ToolException
 from langgraph.types import Overwrite
+
+from plan_execute.agent.redaction import redact
 
 SHOWN_LIMIT = 12_000
 """Most characters of one tool result that a model is shown at once."""
@@ -22,77 +22,6 @@ LARGEST_BLOCK = 7_000_000
 """Most characters of a picture, a file or the like in a message: 5 MB in base64, the most that providers take."""
 DEEPEST = 100
 """How deep lists and dicts may be nested."""
-
-
-REDACTED = "[redacted]"
-"""What stands for a secret."""
-SHORTEST_SECRET = 8
-"""Fewest characters of a value of the environment that is taken for a secret."""
-_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:API|AUTH|ACCESS|PG)?(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?$", re.IGNORECASE
-)
-_SECRET_FORMS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
-    (("://",), re.compile(r"(?<=://)(?P<keep>[^\s:/?#@\"'<>]*:)[^\s/?#\"'<>]+(?=@)")),
-    (("earer ",), re.compile(r"(?P<keep>\b[Bb]earer )[\w.~+/=-]{8,}")),
-    (("asic ",), re.compile(r"(?P<keep>\bAuthorization: [Bb]asic )[\w+/=]{8,}")),
-    (("sk-", "sk_", "rk_"), re.compile(r"(?<![\w+/-])(?P<keep>)(?:sk-[\w-]{16,}|[sr]k_(?:live|test)_\w{16,})")),
-    (("gh", "glpat-"), re.compile(r"(?<![\w+/-])(?P<keep>)(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,})")),
-    (("xox", "xapp-"), re.compile(r"(?<![\w+/-])(?P<keep>)(?:xox[a-z]-|xapp-)[\w-]{10,}")),
-    (("AKIA", "ASIA"), re.compile(r"(?<![\w+/-])(?P<keep>)A[KS]IA[A-Z0-9]{16}\b")),
-    (("AIza",), re.compile(r"(?<![\w+/-])(?P<keep>)AIza[\w-]{30,}")),
-    (("hf_", "lsv2_"), re.compile(r"(?<![\w+/-])(?P<keep>)(?:hf_\w{20,}|lsv2_\w{20,})")),
-    (("eyJ",), re.compile(r"(?<![\w+/-])(?P<keep>)eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+")),
-    (
-        ("PRIVATE KEY-",),
-        re.compile(r"(?P<keep>-----BEGIN [A-Z ]*PRIVATE KEY-----)[^-]+(?:(?=-----END)|\Z)"),
-    ),
-    (
-        ("key=", "token=", "secret=", "password="),
-        re.compile(
-            r"(?P<keep>[?&](?:api[-_]?key|access[-_]?(?:key|token)|auth[-_]?token|token|(?:client[-_])?secret|password)=)"
-            r"[^&\s\"'<>]+",
-            re.IGNORECASE,
-        ),
-    ),
-)
-"""How secrets are written in texts, each form after what such a text contains; `keep` is what stays of it.
-
-None matches within base64, in which pictures and the signatures of models come.
-"""
-_HINTS = [(hint, form) for hints, form in _SECRET_FORMS for hint in hints]
-_secrets: list[str] = []
-
-
-def find_secrets() -> None:
-    """Read the secrets of the environment again: values whose name says so, and passwords in URLs."""
-    found = set()
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name):
-            found.add(value.strip())
-        elif "://" in value:
-            found |= _passwords_in(value)
-    _secrets[:] = sorted((secret for secret in found if len(secret) >= SHORTEST_SECRET), key=len, reverse=True)
-
-
-def _passwords_in(url: str) -> set[str]:
-    try:
-        password = urlsplit(url).password or ""
-    except ValueError:
-        return set()
-    return {password, unquote(password)}
-
-
-def redact(text: str) -> str:
-    """Put `REDACTED` in place of the secrets of the environment and of what is written like a secret."""
-    if len(text) < SHORTEST_SECRET:
-        return text
-    for secret in _secrets:
-        if secret in text:
-            text = text.replace(secret, REDACTED)
-    for hint, form in _HINTS:
-        if hint in text:
-            text = form.sub(rf"\g<keep>{REDACTED}", text)
-    return text
 
 
 def truncate_middle(text: str, limit: int, reference: str | None = None) -> str:
@@ -207,5 +136,3 @@ READER = StructuredTool.from_function(
     description="Read on in a truncated result: from the character at `offset` of the text called `reference`.",
 )
 """Bound only where something was truncated; the middleware answers it from the scratchpad."""
-
-find_secrets()

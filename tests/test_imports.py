@@ -18,11 +18,12 @@ FOLDERS = ("agent", "tools", "graphs")
 
 ROOMS = {
     "agent": {"agent"},
+    "agent.prompts": {"agent"},
     "agent.trust": {"agent"},
-    "agent.llm": {"agent"},
-    "agent.small_models": {"agent", "agent.llm"},
-    "agent.executor": {"agent", "agent.trust", "agent.llm"},
-    "agent.nodes": {"agent", "agent.trust", "agent.llm", "agent.executor"},
+    "agent.llm": {"agent", "agent.prompts"},
+    "agent.small_models": {"agent", "agent.prompts", "agent.llm"},
+    "agent.executor": {"agent", "agent.prompts", "agent.trust", "agent.llm"},
+    "agent.nodes": {"agent", "agent.prompts", "agent.trust", "agent.llm", "agent.executor"},
     "tools": {"tools"},
     "graphs": {"agent", "agent.llm", "agent.executor", "agent.nodes", "tools"},
     "graphs.persistence": {"agent", "agent.executor", "graphs"},

@@ -13,8 +13,8 @@ from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.attachments import attachments_of, count_attachments
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.nodes.given_plan import given_of
+from plan_execute.agent.redaction import find_secrets
 from plan_execute.agent.state import SCHEMA_VERSION, RunState, new_nonce
-from plan_execute.agent.truncation import find_secrets
 from plan_execute.agent.trust.tool_kinds import needs_strict
 
 INTERRUPTING = ("review", "approve_tools", "approve_tainted", "ask_user")
