@@ -398,6 +398,11 @@ def with_status(milestones: Mapping[str, Milestone], *statuses: MilestoneStatus)
     return {key: milestone for key, milestone in milestones.items() if milestone["status"] in statuses}
 
 
+def is_strict(state: RunState) -> bool:
+    """Tell whether the run is in strict trust."""
+    return (state.get("settings") or {}).get("trust") == "strict"
+
+
 def is_tainted(milestone: Milestone) -> bool:
     """Tell whether what a milestone says may come from a tool that is not trusted; of older ones nobody knows."""
     return milestone.get("tainted", True)

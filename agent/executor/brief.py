@@ -9,7 +9,7 @@ from plan_execute.agent.errors import ConfigurationError, validation_problems
 from plan_execute.agent.executor.receipts import effects_before
 from plan_execute.agent.executor.scratchpad import ScratchpadState
 from plan_execute.agent.failures import retry_delay
-from plan_execute.agent.state import Brief, ExecutorOutput, RunSoFar, RunState, is_tainted
+from plan_execute.agent.state import Brief, ExecutorOutput, RunSoFar, RunState, is_strict, is_tainted
 
 BLANK = Brief(
     id="m1", goal="", done_when="", pitfalls=[], tools=[], calls=[], yields=[], inputs={}, revision=0, attempt=1
@@ -27,7 +27,6 @@ def make_brief(state: RunState, key: str) -> Brief:
     """Make all that the executor of milestone `key` sees: the milestone, and the results it depends on."""
     milestone, plan = state["milestones"][key], state["plan"]
     needed = {key: state["milestones"][key] for key in milestone["depends_on"]}
-    strict = state["settings"].get("trust") == "strict"
     brief = Brief(
         id=key,
         goal=milestone["goal"],
@@ -36,7 +35,9 @@ def make_brief(state: RunState, key: str) -> Brief:
         tools=milestone["tools"],
         calls=milestone["calls"],
         yields=milestone["yields"],
-        inputs={key: before["result"] for key, before in needed.items() if not (strict and is_tainted(before))},
+        inputs={
+            key: before["result"] for key, before in needed.items() if not (is_strict(state) and is_tainted(before))
+        },
         revision=plan["revision"] if plan else 0,
         attempt=milestone["attempts"],
     )

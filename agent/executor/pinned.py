@@ -11,7 +11,7 @@ from plan_execute.agent.prompts import RESULT_LIMIT
 from plan_execute.agent.state import Brief, RoleUsage, ToolCallRecord, Yield, new_id
 from plan_execute.agent.truncation import truncate_middle
 from plan_execute.agent.trust.pins import all_pinned, milestones_used, resolve_args
-from plan_execute.agent.trust.tool_kinds import acts, is_trusted
+from plan_execute.agent.trust.tool_kinds import acts, is_trusted, languages_of
 from plan_execute.agent.trust.values import ValueKindError, read_value, value_at
 
 DIRECT = "direct"
@@ -40,9 +40,7 @@ def pins_of(pad: Scratchpad) -> list[Pin]:
     values, tainted = brief.get("values", {}), set(brief.get("tainted", ()))
     pins = []
     for call in brief.get("calls", ()):
-        tool = tools.get(call["tool"])
-        languages = ((tool.metadata if tool else None) or {}).get("languages", {})
-        args = resolve_args(call, values, languages)
+        args = resolve_args(call, values, languages_of(tools.get(call["tool"])))
         pins.append(Pin(call["tool"], args, bool(milestones_used(call) & tainted)))
     return pins
 

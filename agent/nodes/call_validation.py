@@ -10,7 +10,7 @@ from plan_execute.agent.state import Milestone
 from plan_execute.agent.trust.arguments import argument_problem
 from plan_execute.agent.trust.pins import all_pinned
 from plan_execute.agent.trust.references import INPUT, Reference, fill_in_args, parse_args, references_in
-from plan_execute.agent.trust.tool_kinds import KINDS, acts, kind_of
+from plan_execute.agent.trust.tool_kinds import KINDS, acts, kind_of, languages_of
 from plan_execute.agent.trust.values import ValueKindError, example_value, is_pointer, item_kind
 
 Yields = Mapping[str, Mapping[str, Any]]
@@ -79,7 +79,7 @@ def _argument_objections(
         return example_value(earlier[reference.of][reference.name])
 
     try:
-        filled = fill_in_args(args, example, earlier, (tool.metadata or {}).get("languages", {}) if tool else {})
+        filled = fill_in_args(args, example, earlier, languages_of(tool))
     except ValueKindError as error:
         return [f"Milestone {name!r} pins arguments for {call.tool!r} that cannot be filled in: {error}."]
     problem = argument_problem(tool, filled, vague)

@@ -10,7 +10,7 @@ from plan_execute.agent.build import Build
 from plan_execute.agent.context import Context
 from plan_execute.agent.errors import did_you_mean, validation_problems
 from plan_execute.agent.nodes.finish import Problem
-from plan_execute.agent.nodes.plan_validation import mend_draft, validate_draft
+from plan_execute.agent.nodes.plan_validation import mend_draft, objections_to
 from plan_execute.agent.schemas import MilestoneDraft, PinnedCallDraft, PlanDraft
 from plan_execute.agent.state import Milestone, RunState
 from plan_execute.agent.trust.pins import all_pinned
@@ -23,6 +23,7 @@ from plan_execute.agent.trust.references import (
     parse_args,
     references_in,
 )
+from plan_execute.agent.trust.tool_kinds import languages_of
 from plan_execute.agent.trust.values import ValueKindError
 
 EXPORTED = ("id", "goal", "done_when", "tools", "calls", "yields", "open", "depends_on", "covers", "pitfalls")
@@ -68,14 +69,7 @@ def read_given(given: Mapping[str, Any], build: Build, context: Context) -> Plan
         draft = _with_inputs(draft, inputs, build)
     except ValueKindError as error:
         return _refused(f"an input cannot stand where it should: {error}.")
-    objections = validate_draft(
-        draft,
-        tools=build.tools,
-        max_milestones=context.milestone_limit,
-        strict=context.trust == "strict",
-        most_calls=context.tool_call_limit,
-    )
-    objections += _answer_objections(draft)
+    objections = [*objections_to(draft, build, context), *_answer_objections(draft)]
     return _refused(" ".join(objections)) if objections else draft
 
 
@@ -139,9 +133,7 @@ def _with_inputs(draft: PlanDraft, inputs: Mapping[str, Any], build: Build) -> P
         args = parse_args(pinned.args)
         if args is None:
             return pinned
-        tool = build.tools.get(pinned.tool)
-        languages = ((tool.metadata if tool else None) or {}).get("languages", {})
-        filled = fill_in_args(args, look_up, {INPUT}, languages)
+        filled = fill_in_args(args, look_up, {INPUT}, languages_of(build.tools.get(pinned.tool)))
         return pinned.model_copy(update={"args": json.dumps(filled, ensure_ascii=False)})
 
     def milestone(drafted: MilestoneDraft) -> MilestoneDraft:

@@ -10,16 +10,11 @@ from typing import Any
 from plan_execute.agent.failures import MEANINGS
 from plan_execute.agent.prompts import describe_values
 from plan_execute.agent.schemas import PlanDraft
-from plan_execute.agent.state import Failure, Milestone, Plan, RunState, is_tainted
+from plan_execute.agent.state import Failure, Milestone, Plan, RunState, is_strict, is_tainted
 from plan_execute.agent.trust.values import item_kind
 
 NO_VALUES = "It is done, and passes on no values."
 """What stands for the result of a finished milestone that yields nothing."""
-
-
-def is_strict(state: RunState) -> bool:
-    """Tell whether the run is in strict trust."""
-    return (state.get("settings") or {}).get("trust") == "strict"
 
 
 def handed_over(state: RunState, *, texts: bool) -> dict[str, Milestone]:

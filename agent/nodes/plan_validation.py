@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 from graphlib import CycleError, TopologicalSorter
 
+from plan_execute.agent.build import Build
+from plan_execute.agent.context import Context
 from plan_execute.agent.nodes.call_validation import call_objections, yields_of
 from plan_execute.agent.schemas import MilestoneDraft, PlanDraft, YieldDraft
 from plan_execute.agent.state import Milestone, Requirement, Yield
@@ -108,6 +110,26 @@ def validate_draft(
     objections += _coverage_objections(draft, requirements, finished)
     more = len(objections) - MOST_OBJECTIONS
     return [*objections[:MOST_OBJECTIONS], f"And {more} more."] if more > 0 else objections
+
+
+def objections_to(
+    draft: PlanDraft,
+    build: Build,
+    context: Context,
+    *,
+    requirements: Sequence[Requirement] = (),
+    finished: Mapping[str, Milestone] | None = None,
+) -> list[str]:
+    """Find what is wrong with a draft in this graph and under these settings; see `validate_draft`."""
+    return validate_draft(
+        draft,
+        tools=build.tools,
+        max_milestones=context.milestone_limit,
+        requirements=requirements,
+        finished=finished,
+        strict=context.trust == "strict",
+        most_calls=context.tool_call_limit,
+    )
 
 
 def without_pins(draft: PlanDraft) -> PlanDraft:

@@ -32,7 +32,7 @@ from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured, 
 from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, finish_run
 from plan_execute.agent.nodes.given_plan import needs_model, read_given
 from plan_execute.agent.nodes.hand_over import handed_over, permissions_needed, plan_handed_over
-from plan_execute.agent.nodes.plan_validation import adopt_answer, adopt_draft, mend_draft, validate_draft, without_pins
+from plan_execute.agent.nodes.plan_validation import adopt_answer, adopt_draft, mend_draft, objections_to, without_pins
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.state import (
@@ -243,17 +243,9 @@ def _read(
     plan = state["plan"]
     requirements, finished = plan["requirements"] if plan else (), with_status(state["milestones"], "completed")
     draft = mend_draft(draft, tools=build.tools, requirements=requirements, finished=finished)
-    validate = partial(
-        validate_draft,
-        tools=build.tools,
-        max_milestones=context.milestone_limit,
-        requirements=requirements,
-        finished=finished,
-        strict=context.trust == "strict",
-        most_calls=context.tool_call_limit,
-    )
-    objections = validate(draft)
-    if objections and may_unpin and not validate(unpinned := without_pins(draft)):
+    find = partial(objections_to, build=build, context=context, requirements=requirements, finished=finished)
+    objections = find(draft)
+    if objections and may_unpin and not find(unpinned := without_pins(draft)):
         return unpinned, []
     return draft, objections
 

@@ -21,7 +21,7 @@ from plan_execute.agent.interrupts import (
 )
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.nodes.hand_over import permissions_needed
-from plan_execute.agent.nodes.plan_validation import validate_draft
+from plan_execute.agent.nodes.plan_validation import objections_to
 from plan_execute.agent.nodes.planner import adopt_plan, approvals
 from plan_execute.agent.nodes.replan_gate import ready_milestones, start_milestones
 from plan_execute.agent.prompts import DIGEST_LIMIT
@@ -126,15 +126,7 @@ def _edit(state: RunState, build: Build, context: Context, args: object) -> RunU
     finished = with_status(state["milestones"], "completed")
     # As long as nothing is finished, a person may reword the requirements too.
     frozen = plan["requirements"] if plan and finished else ()
-    objections = validate_draft(
-        draft,
-        tools=build.tools,
-        max_milestones=context.milestone_limit,
-        requirements=frozen,
-        finished=finished,
-        strict=context.trust == "strict",
-        most_calls=context.tool_call_limit,
-    )
+    objections = objections_to(draft, build, context, requirements=frozen, finished=finished)
     if not draft.milestones:
         objections = ["a plan needs at least one milestone; reject it to end the run."]
     if objections:

@@ -49,6 +49,12 @@ def acts(tool: BaseTool | None) -> bool:
     return kind_of(tool) != "read"
 
 
+def languages_of(tool: BaseTool | None) -> Mapping[str, str]:
+    """Return in which language arguments are written, by their names: `metadata={"languages": {"sql": "sql"}}`."""
+    languages: Mapping[str, str] = ((tool.metadata if tool else None) or {}).get("languages", {})
+    return languages
+
+
 def needs_strict(tools: Iterable[BaseTool]) -> bool:
     """Tell whether a run with these tools needs strict trust.
 
