@@ -1,5 +1,6 @@
 """A scripted chat model that remembers what it was asked."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -100,6 +101,21 @@ def tool_call(name: str, args: dict[str, Any], *more: tuple[str, dict[str, Any]]
 def milestone(goal: str, /, **fields: Any) -> dict[str, Any]:
     """A milestone as a planner writes it."""
     return {"goal": goal, "done_when": "it is known", "tools": ["look_up"], "covers": [1], **fields}
+
+
+def call(name: str, **args: Any) -> dict[str, str]:
+    """A pinned call, as a planner writes it."""
+    return {"tool": name, "args": json.dumps(args)}
+
+
+def wanted(name: str, kind: str, path: str | None = None, **fields: Any) -> dict[str, Any]:
+    """A value that a milestone yields, as a planner writes it."""
+    return {"name": name, "kind": kind, "path": path, **fields}
+
+
+def direct(goal: str, *calls: dict[str, str], **fields: Any) -> dict[str, Any]:
+    """A milestone whose calls are all pinned."""
+    return milestone(goal, tools=list(dict.fromkeys(c["tool"] for c in calls)), calls=list(calls), **fields)
 
 
 def plan(*milestones: dict[str, Any], **fields: Any) -> dict[str, Any]:

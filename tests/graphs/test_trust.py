@@ -16,7 +16,21 @@ from plan_execute.agent import prompts
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
 from tests.drawn import drawn
-from tests.fakes import Answer, Asked, ScriptedModel, goal_of, heavy, milestone, plan, report, synthesis, tool_call
+from tests.fakes import (
+    Answer,
+    Asked,
+    ScriptedModel,
+    call,
+    direct,
+    goal_of,
+    heavy,
+    milestone,
+    plan,
+    report,
+    synthesis,
+    tool_call,
+    wanted,
+)
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "Read the mail and pay what is due."}]}
 MARKER = "XMARKERX"
@@ -30,18 +44,6 @@ def tool_of(name: str, returned: Any = ORDER, made: list[Any] | None = None, **m
         return returned if isinstance(returned, str) else json.dumps(returned)
 
     return StructuredTool.from_function(run, name=name, description=f"{name} something.", metadata=metadata or None)
-
-
-def call(name: str, **args: Any) -> dict[str, str]:
-    return {"tool": name, "args": json.dumps(args)}
-
-
-def wanted(name: str, kind: str, path: str | None = None, **fields: Any) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "path": path, **fields}
-
-
-def direct(goal: str, *calls: dict[str, str], **fields: Any) -> dict[str, Any]:
-    return milestone(goal, tools=list(dict.fromkeys(c["tool"] for c in calls)), calls=list(calls), **fields)
 
 
 def reading(goal: str, *tools: str, **fields: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from langgraph.types import Command
 
 from plan_execute.agent.state import PlanExecuteInput
 from plan_execute.graphs import create_plan_execute_agent
-from tests.fakes import Answer, Asked, ScriptedModel, heavy, milestone, plan, report, tool_call
+from tests.fakes import Answer, Asked, ScriptedModel, call, direct, heavy, milestone, plan, report, tool_call, wanted
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "Pay what we owe."}]}
 ROWS = [{"total": 52.5, "name": "Ada O'Hara"}, {"total": 7, "name": "Max"}]
@@ -25,19 +25,6 @@ def query(sql: str) -> str:
 
 
 query.metadata = {"languages": {"sql": "sql"}}
-
-
-def call(name: str, **args: Any) -> dict[str, str]:
-    return {"tool": name, "args": json.dumps(args)}
-
-
-def wanted(name: str, kind: str, path: str | None = None, **fields: Any) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "path": path, **fields}
-
-
-def direct(goal: str, *calls: dict[str, str], **fields: Any) -> dict[str, Any]:
-    """A milestone whose calls are all pinned."""
-    return milestone(goal, tools=list(dict.fromkeys(c["tool"] for c in calls)), calls=list(calls), **fields)
 
 
 def recorder(made: list[Any], name: str = "pay", **metadata: Any) -> BaseTool:
