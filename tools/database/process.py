@@ -1,0 +1,98 @@
+"""The processes that run the queries of a database: started when needed, kept for the next query, ended when stuck."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from contextlib import suppress
+from typing import Any
+
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from plan_execute.tools.database.worker import main
+main()
+"""
+
+
+class Workers:
+    """Processes that answer requests about one source, each one at a time; safe to use from several threads."""
+
+    def __init__(self, source: dict[str, Any]) -> None:
+        """Take what `worker` reads first."""
+        self._source = source
+        self._idle: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        weakref.finalize(self, _end_all, self._idle)
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Send a request.
+
+        Args:
+            request: What `worker` takes; it ends in about request["seconds"] seconds.
+
+        Returns:
+            The answer; None if the process ended without one: it was stuck, or had no more memory.
+        """
+        worker = self._take()
+        answer = _ask(worker, request)
+        if answer is not None:
+            with self._lock:
+                self._idle.append(worker)
+        return answer
+
+    def _take(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._owner != os.getpid():  # after a fork they are another process's
+                self._owner, self._idle = os.getpid(), []
+                weakref.finalize(self, _end_all, self._idle)
+            while self._idle:
+                if (worker := self._idle.pop()).poll() is None:
+                    return worker
+                _end(worker)
+        return _start(self._source)
+
+
+def _start(source: dict[str, Any]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert worker.stdin
+    worker.stdin.write(json.dumps(source).encode() + b"\n")
+    return worker
+
+
+def _ask(worker: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
+    assert worker.stdin
+    assert worker.stdout
+    try:
+        worker.stdin.write(json.dumps(request).encode() + b"\n")
+        worker.stdin.flush()
+        line = worker.stdout.readline()
+    except BrokenPipeError:
+        line = b""
+    except BaseException:  # the thread is interrupted: an answer that comes later must not be taken for another's
+        worker.kill()
+        _end(worker)
+        raise
+    if not line:
+        _end(worker)
+        return None
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _end_all(workers: list[subprocess.Popen[bytes]]) -> None:
+    while workers:
+        _end(workers.pop())
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """Close a worker's input, at which it ends, and its output."""
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe:
+            with suppress(BrokenPipeError):
+                pipe.close()
+    worker.wait()
