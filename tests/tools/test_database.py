@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from langchain_core.tools import BaseTool, ToolException
 
-from plan_execute.tools.database import MAX_OUTPUT, ReadOnlyDatabase, _require_single_select, database_tools
+from plan_execute.tools.database import MAX_OUTPUT, ReadOnlyDatabase, database_tools
+from plan_execute.tools.database.statement import read_query
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def _tool(database: ReadOnlyDatabase, name: str) -> BaseTool:
 
 def test_tools_show_tables_columns_foreign_keys_and_rows(path: Path) -> None:
     list_tables, describe_tables, _ = database_tools(str(path))
-    assert list_tables.invoke({}) == "customer, orders"
+    assert list_tables.invoke({}) == "customer, orders, big_orders"
     described = describe_tables.invoke({"names": ["orders"]})
     assert described.startswith("orders: id INTEGER, customer_id INTEGER, total NUMERIC, status TEXT, note BLOB\n")
     assert "orders.customer_id = customer.id\n" in described
@@ -129,15 +130,36 @@ def test_engine_refuses_what_the_parser_would_let_pass(database: ReadOnlyDatabas
     """The parser is not the only protection."""
     for sql in ("DELETE FROM orders", "PRAGMA query_only = OFF", "ATTACH 'new.db' AS other", "SELECT 1; SELECT 2"):
         with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
-            database._read(lambda connection, sql=sql: connection.exec_driver_sql(sql), 1, sql)  # type: ignore[misc]
+            database._run(sql, 1)
 
 
-@pytest.mark.parametrize("dialect", ["mysql", "mariadb"])
-@pytest.mark.parametrize("comment", ["/*! INTO OUTFILE 'x' */", "/*!50000 INTO OUTFILE 'x' */", "/*M! FOR UPDATE */"])
-def test_comments_that_mysql_executes_are_refused(dialect: str, comment: str) -> None:
-    _require_single_select("SELECT 1 /* a comment */ + 1", dialect)
-    with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
-        _require_single_select(f"SELECT 1 {comment}", dialect)
+@pytest.mark.parametrize("dialect", ["postgresql", "mariadb", "duckdb", "sqlite"])
+@pytest.mark.parametrize("comment", ["/*! INTO OUTFILE 'x' */", "/*!50000 + 1 */", "/*M! FOR UPDATE */", "/*+ hint */"])
+def test_comments_that_servers_execute_are_refused(dialect: str, comment: str) -> None:
+    assert read_query("SELECT 1 /* a comment */ + 1", dialect).sql == "SELECT 1 + 1"
+    with pytest.raises(ToolException, match=r"Only a single SELECT is allowed|syntax error"):
+        read_query(f"SELECT 1 {comment}", dialect)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT U&\"\\0070g_read_file\"('/etc/passwd')",
+        "SELECT \"pg_read_file\"('/etc/passwd')",
+        "SELECT pg_catalog.pg_sleep(9)",
+        "SELECT other.upper('a')",
+        "SELECT * FROM ts_stat('select 1')",
+        "SELECT query_to_xml('select 1', true, true, '')",
+        "SELECT * FROM t, pg_read_file(x) AS (c text)",
+        "WITH pg_sleep(a) AS (SELECT 1) SELECT pg_sleep(9) FROM pg_sleep",
+        "SELECT repeat('x', 1000000000)",
+        "SELECT lpad('x', length(y)) FROM t",
+        "SELECT set_config('role', 'none', false)",
+    ],
+)
+def test_functions_that_do_more_than_compute_are_refused(sql: str) -> None:
+    with pytest.raises(ToolException, match=r"not allowed|written as a number"):
+        read_query(sql, "postgresql")
 
 
 @pytest.mark.parametrize(
@@ -183,9 +205,15 @@ def test_an_empty_result_says_what_to_check(database: ReadOnlyDatabase) -> None:
 @pytest.mark.parametrize(
     ("sql", "advice"),
     [
-        ("SELECT * FROM order_s", r"no table 'order_s'\. Did you mean 'orders'\? The tables are customer, orders\."),
+        (
+            "SELECT * FROM order_s",
+            r"no table 'order_s'\. Did you mean orders\? The tables are customer, orders, big_orders\.",
+        ),
         ("SELECT countri FROM customer", r"no column 'countri' in these tables\. Did you mean customer\.country\?"),
-        ("SELECT o.totl FROM orders o", r"Did you mean orders\.total\? The columns are orders\(id, customer_id"),
+        (
+            "SELECT o.totl FROM orders o",
+            r"Did you mean orders\.total or big_orders\.total\? The columns are orders\(id, customer_id",
+        ),
         ("SELECT name FROM customer WHERE", "syntax error near"),
         ("SELECT nonsense(1)", "no such function: nonsense"),
     ],
@@ -249,11 +277,18 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             CREATE SEQUENCE counter;
             """
         )
+        server.psql("CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader;")
         yield server.get_uri()
 
 
-def test_postgres_is_read_and_not_changed(postgres: str) -> None:
-    database = ReadOnlyDatabase(postgres, max_rows=1, seconds=60)
+@pytest.fixture
+def reader(postgres: str) -> str:
+    """The address of a user who may only read."""
+    return postgres.replace("://postgres:@", "://reader@").replace("://postgres@", "://reader@")
+
+
+def test_postgres_is_read_and_not_changed(reader: str) -> None:
+    database = ReadOnlyDatabase(reader, max_rows=1, seconds=60)
     query = _tool(database, "query_database")
     assert query.invoke({"sql": "SELECT COUNT(*) FROM customer WHERE name LIKE 'n1%'"}) == '[{"count": 111}]'
     assert query.invoke({"sql": "SELECT joined, tags FROM customer WHERE id = 1"}) == (
@@ -274,12 +309,62 @@ def test_postgres_is_read_and_not_changed(postgres: str) -> None:
     with pytest.raises(ToolException, match=r"no column 'nme' in these tables\. Did you mean customer\.name\?"):
         query.invoke({"sql": "SELECT c.nme FROM customer c"})
     with pytest.raises(ToolException, match="stopped after 1 seconds"):
-        ReadOnlyDatabase(postgres, seconds=1).query("SELECT COUNT(*) FROM generate_series(1, 100000000000)")
+        ReadOnlyDatabase(reader, seconds=1).query("SELECT COUNT(*) FROM generate_series(1, 100000000000)")
     assert database.query("SELECT COUNT(*) FROM customer").rows == [[300]]
 
 
-def test_postgres_itself_refuses_what_the_parser_would_let_pass(postgres: str) -> None:
-    database = ReadOnlyDatabase(postgres)
-    for sql in ("SELECT nextval('counter')", "DELETE FROM customer", "CREATE TABLE other (id int)"):
-        with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
-            database._read(lambda connection, sql=sql: connection.exec_driver_sql(sql), 1, sql)  # type: ignore[misc]
+def test_postgres_itself_refuses_what_the_parser_would_let_pass(reader: str) -> None:
+    database = ReadOnlyDatabase(reader)
+    for sql in ("DELETE FROM customer", "CREATE TABLE other (id int)"):
+        with pytest.raises(ToolException, match=r"Only a single SELECT is allowed|syntax error at"):
+            database._run(sql, 1)
+
+
+def test_a_superuser_of_postgres_is_refused(postgres: str) -> None:
+    with pytest.raises(ValueError, match=r"user 'postgres', who may do more .* GRANT pg_read_all_data TO reader"):
+        ReadOnlyDatabase(postgres)
+
+
+def test_a_quoted_name_that_is_no_column_is_an_error(database: ReadOnlyDatabase) -> None:
+    with pytest.raises(ToolException, match=r"no column 'Contry' .*Did you mean customer\.country\?.*single quotes"):
+        database.query("SELECT COUNT(*) FROM customer WHERE \"Contry\" = 'Canada'")
+
+
+def test_a_call_that_no_handler_interrupts_is_stopped(path: Path) -> None:
+    slow = "SELECT instr(hex(zeroblob(15000000)), hex(zeroblob(9000000)) || '1')"
+    database = ReadOnlyDatabase(path, seconds=0.5)
+    with pytest.raises(ToolException, match="stopped after"):
+        database.query(slow)
+    assert database.query("SELECT COUNT(*) FROM customer").rows == [[3]]
+
+
+def test_names_that_need_quotes_and_virtual_tables_can_be_used(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "odd.db")) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE "Order Details" ("Unit Price" REAL, "select" INT, "a,b" TEXT);
+            INSERT INTO "Order Details" VALUES (2.5, 1, 'x');
+            CREATE VIRTUAL TABLE notes USING fts5(title, body);
+            INSERT INTO notes VALUES ('Tents', 'They are dry');
+            CREATE VIEW dry AS SELECT title FROM notes WHERE notes MATCH 'dry';
+            CREATE VIEW broken AS SELECT * FROM nowhere;
+            """
+        )
+    list_tables, describe_tables, query = database_tools(tmp_path / "odd.db")
+    assert list_tables.invoke({}) == '"Order Details", notes, dry'
+    described = describe_tables.invoke({"names": ["order details", '"Order Details"']})
+    assert described.count('"Order Details": "Unit Price" REAL, "select" INT, "a,b" TEXT') == 2
+    assert query.invoke({"sql": 'SELECT "Unit Price" AS price FROM "Order Details"'}) == '[{"price": 2.5}]'
+    assert query.invoke({"sql": "SELECT title FROM dry"}) == '[{"title": "Tents"}]'
+
+
+def test_data_files_are_tables(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    (tmp_path / "Sales 2024.csv").write_bytes("Land,Betrag\nÖsterreich,3\nPeru,4\n".encode("cp1252"))
+    list_tables, _, query = database_tools([tmp_path / "Sales 2024.csv"])
+    assert list_tables.invoke({}) == "sales_2024"
+    rows = query.invoke({"sql": "SELECT Land, SUM(Betrag) AS n FROM sales_2024 GROUP BY Land ORDER BY n"})
+    assert json.loads(rows) == [{"Land": "Österreich", "n": 3}, {"Land": "Peru", "n": 4}]
+    for sql in ("SELECT * FROM read_csv('/etc/passwd')", "SELECT * FROM '/etc/passwd'", "SELECT getenv('HOME')"):
+        with pytest.raises(ToolException):
+            query.invoke({"sql": sql})

@@ -84,7 +84,7 @@ def _data_files(paths: list[Path]) -> Source:
 
 
 def _server(text: str, scheme: str, seconds: float) -> Source:
-    from sqlalchemy.engine import make_url
+    from sqlalchemy.engine import URL, make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
@@ -104,7 +104,7 @@ def _server(text: str, scheme: str, seconds: float) -> Source:
     _require_driver(kind)
     arguments = {"connect_timeout": math.ceil(seconds), **address.get_dialect()().create_connect_args(address)[1]}
     arguments.pop("client_flag", None)
-    plain = address.set(drivername=kind, username=None, password=None, query={})
+    plain = URL.create(kind, host=address.host, port=address.port, database=address.database)
     return _source(kind, plain.render_as_string(), {"connect": arguments})
 
 

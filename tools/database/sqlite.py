@@ -39,7 +39,7 @@ def read_schema(source: dict[str, Any], _seconds: float) -> dict[str, Any]:
     with closing(_connect(source["path"])) as connection:
         found = []
         rows = connection.execute(
-            "SELECT name, type, sql FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
+            "SELECT name, type, sql FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY type, name"
         )
         shadows = _shadow_tables(connection)
         for name, kind, sql in rows.fetchall():

@@ -108,7 +108,9 @@ def _check_tokens(sql: str, tokens: list[Any]) -> None:
     words = [sql[token.start : token.end + 1].casefold() for token in tokens]
     if ";" in words or "into" in words or next((word for word in words if word != "("), "") not in ("select", "with"):
         raise ToolException(ONE_SELECT)
-    if "/*+" in words or any(re.match(r"M?!|\+", comment) for token in tokens for comment in token.comments):
+    starts = [token.start for token in tokens] + [len(sql)]
+    gaps = [sql[end:start] for end, start in zip([0, *(token.end + 1 for token in tokens)], starts, strict=True)]
+    if "/*+" in words or any(re.search(r"/\*(M?!|\+)", gap) for gap in gaps):
         raise ToolException(ONE_SELECT + " Leave out comments that are instructions.")  # they run, or change the plan
     ends = [token.end + 1 for token in tokens]
     if any(
