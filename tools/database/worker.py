@@ -18,10 +18,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from plan_execute.tools.messages import truncate
+
 GRACE = 1.0
 """How long after its time limit a request may still end in an orderly way, in seconds."""
 MEMORY = 512 * 2**20
-"""Most memory that the process may take for its data, in bytes, where the system can limit it."""
+"""Most memory that a process may take for its data, in bytes, where the system can limit it."""
 DISK = 2**30
 """Largest temporary file, in bytes."""
 MAX_CELL = 500
@@ -32,13 +34,40 @@ OUT_OF_MEMORY = "out of memory"
 """The error of a query whose result does not fit."""
 
 
+class TooPowerfulError(Exception):
+    """The user may do more on the server than read tables."""
+
+
+def tables_of(
+    columns: Iterable[tuple[str, str, bool, str, str]], keys: Iterable[tuple[str, str, str, str, str, str]]
+) -> list[dict[str, Any]]:
+    """Put tables together, in the order of their columns.
+
+    Args:
+        columns: The schema, the table, whether its name alone is enough, the column and its type.
+        keys: For foreign keys of one column: the schema, the table and the column, and those that it refers to.
+
+    Returns:
+        Tables as `sqlite.read_schema` gives them.
+    """
+    tables: dict[tuple[str, str], dict[str, Any]] = {}
+    for schema, name, bare, column, kind in columns:
+        table = {"schema": schema, "name": name, "bare": bool(bare), "columns": {}, "references": {}}
+        tables.setdefault((schema, name), table)["columns"][column] = kind
+    for schema, name, column, other_schema, other_name, key in keys:
+        if (own := tables.get((schema, name))) and (other := tables.get((other_schema, other_name))):
+            place = (other_name,) if other["bare"] else (other_schema, other_name)
+            own["references"][column] = ".".join((*place, key))
+    return list(tables.values())
+
+
 def main() -> None:
     """Answer requests until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     requests = map(json.loads, sys.stdin.buffer)
     source = next(requests)
     reader = import_module(f"plan_execute.tools.database.{source['kind']}")
-    _limit(memory=source.get("memory", MEMORY))
+    _limit(getattr(reader, "MEMORY", MEMORY))
     with open(os.devnull, "w") as nowhere:
         for request in requests:
             faulthandler.dump_traceback_later(request["seconds"] + GRACE, exit=True, file=nowhere)
@@ -84,10 +113,10 @@ def _cell(value: object) -> object:
         case bytes() | bytearray() | memoryview():
             return f"({len(value)} bytes)"
     text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list | tuple) else str(value)
-    return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}... (truncated: {len(text)} characters in all)"
+    return truncate(text, MAX_CELL)
 
 
-def _limit(*, memory: int) -> None:
+def _limit(memory: int) -> None:
     with suppress(ImportError, OSError, ValueError):  # there are no such limits on Windows, and others may be lower
         import resource
 
