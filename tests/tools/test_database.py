@@ -354,6 +354,25 @@ def test_a_user_of_mariadb_who_may_do_more_is_refused(mariadb: str, user: str) -
     assert "s3cret" not in str(refusal.value)
 
 
+def test_a_result_of_postgres_that_does_not_fit_into_memory_is_refused(postgres_reader: str) -> None:
+    with pytest.raises(ToolException, match=r"needs too much memory .*Select fewer columns"):
+        ReadOnlyDatabase(postgres_reader, seconds=60).query(
+            "SELECT string_agg(repeat('x', 9000), '') FROM generate_series(1, 45000)"
+        )
+
+
+@pytest.mark.parametrize(
+    ("source", "extra"),
+    [("mysql://host/shop", "mariadb"), ("postgresql://host/shop", "postgres"), (["sales.csv"], "data")],
+)
+def test_a_driver_that_is_not_installed_is_named(
+    source: str | list[str], extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plan_execute.tools.database.sources.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=f"install the extra '{extra}'"):
+        ReadOnlyDatabase(source)
+
+
 def test_a_superuser_of_postgres_is_refused(postgres: str) -> None:
     with pytest.raises(ValueError, match=r"user 'postgres', who may do more .* GRANT pg_read_all_data TO reader"):
         ReadOnlyDatabase(postgres)

@@ -71,8 +71,15 @@ def run(source: dict[str, Any], sql: str, seconds: float) -> Iterator[tuple[list
 
 
 def _batches(cursor: Any) -> Iterator[Iterable[object]]:
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        yield from rows
+    import psycopg
+
+    try:
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            yield from rows
+    except psycopg.ProgrammingError as error:
+        if "received 2 results" in str(error):  # the driver had no memory for a row, and took the error for a result
+            raise MemoryError from None
+        raise
 
 
 @contextmanager
