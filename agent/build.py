@@ -10,7 +10,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as as_tool
 from langgraph.runtime import get_runtime
 
-from plan_execute.agent.context import Context, effective_context
+from plan_execute.agent.context import Context, check_files_named, effective_context
 from plan_execute.agent.errors import ConfigurationError, did_you_mean
 from plan_execute.agent.redaction import find_secrets
 from plan_execute.agent.schemas import MilestoneReport
@@ -37,13 +37,15 @@ class Build:
             settings: Those frozen in the state; None before there are any.
 
         Raises:
-            ConfigurationError: They name a tool to approve that is not in the catalogue.
+            ConfigurationError: They name a tool to approve that is not in the catalogue, or a model in a file that the
+                graph was not built with.
         """
         passed = get_runtime().context
         for cached_settings, cached_passed, context in self._resolved:
             if cached_passed is passed and cached_settings == settings:
                 return context
         context = effective_context(self.defaults, settings, passed)
+        check_files_named(context, self.defaults)
         if context.approve_tools:
             self.check_approvals(context)
         self._resolved[:] = [(settings, passed, context)]

@@ -14,6 +14,10 @@ ModelSpec = str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None
 Granularity = Literal["coarse", "balanced", "fine"]
 
 MODEL_FIELDS = ("planner_model", "executor_model", "synthesizer_model", "verifier_model")
+BUNDLED = "local:smollm2"
+"""The bundled model."""
+_FILE_PROVIDERS = frozenset({"local", "huggingface"})
+"""Providers whose models may be files of this machine."""
 PASSED_MODELS = "passed_models"
 """Key in frozen settings of the fields that had a chat model which only the run was given, and not the graph."""
 
@@ -262,6 +266,28 @@ def tightened(context: Context, operator: Context) -> Context:
     return context.model_copy(update={name: value for name, value in held.items() if value != getattr(context, name)})
 
 
+def check_files_named(context: Context, operator: Context) -> None:
+    """Check that models are read from files only where the operator has named them, except the bundled one.
+
+    No file is looked for, so whoever may pass `context=` cannot learn from an error which files there are.
+
+    Args:
+        context: The settings in force.
+        operator: What the graph was built with.
+
+    Raises:
+        ConfigurationError: A caller has named one; the sentence is the same whether the file exists or not.
+    """
+    named = [BUNDLED, *(getattr(operator, field) for field in MODEL_FIELDS)]
+    for field in MODEL_FIELDS:
+        name = getattr(context, field)
+        if isinstance(name, str) and _provider_key(name) in _FILE_PROVIDERS and name not in named:
+            raise ConfigurationError(
+                f"Model {name!r} cannot be chosen by a run ({field!r}): models in files are those with which the graph "
+                f"is built, for example create_plan_execute_agent({name!r})."
+            )
+
+
 def _least(limits: Iterable[float | None]) -> float | None:
     """Return the smallest limit; None is no limit."""
     return min((limit for limit in limits if limit is not None), default=None)
@@ -279,11 +305,16 @@ def check_model_name(name: str) -> None:
     from langchain.chat_models import base  # here, because most contexts name no model
 
     providers = getattr(base, "_BUILTIN_PROVIDERS", None)
-    if providers is None or provider == "local" or provider.replace("-", "_").lower() in providers:
+    if providers is None or provider == "local" or _provider_key(name) in providers:
         return
     near = did_you_mean(provider.lower(), [*providers, "local"])
     advice = f"did you mean '{near}:{model}'?" if near else _EXAMPLES
     raise ConfigurationError(f"Unknown provider {provider!r} in {name!r}: {advice}")
+
+
+def _provider_key(name: str) -> str:
+    """Return the provider in a model's name, as LangChain spells it."""
+    return name.partition(":")[0].replace("-", "_").lower()
 
 
 _EXAMPLES = (

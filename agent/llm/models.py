@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 
 from plan_execute.agent.codes import Role
-from plan_execute.agent.context import Context, ModelSpec, check_model_name
+from plan_execute.agent.context import BUNDLED, Context, ModelSpec, check_model_name
 from plan_execute.agent.errors import ConfigurationError, ModelError
 from plan_execute.agent.llm.calls import Call, drive, in_thread
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 OPENAI_PLANNER = "openai:gpt-5"
 OPENAI_EXECUTOR = "openai:gpt-5-mini"
-BUNDLED = "local:smollm2"
-"""The defaults when no role names a model: OpenAI's if its key is set, else the bundled one."""
+"""The defaults when no role names a model: OpenAI's if its key is set; else it is the bundled one."""
 
 BEYOND_COMPACT = {
     "synthesizer": "A model in compact form, such as 'local:smollm2', cannot fill in a response_format: "

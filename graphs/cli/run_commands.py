@@ -5,7 +5,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from plan_execute.agent.context import Context, effective_context, make_context
+from plan_execute.agent.context import MODEL_FIELDS, Context, effective_context, make_context
 from plan_execute.agent.errors import RequestError
 from plan_execute.agent.llm.models import is_compact, load_model, model_for
 from plan_execute.agent.llm.usage import model_name
@@ -49,15 +49,14 @@ def run(options: Options, *, resume: bool = False) -> int:
                 return refuse(lacking, as_json=options.json)
             given = _given(options)
             context = _make_context(options)
-            # A resume's run has its settings already: the agent has none of its own, and `context` wins over them.
+            # A resume's run has its settings already: the agent has only their models, and `context` wins over them.
             settings = effective_context(context, before.state["settings"], context) if resume and before else context
             direct = "plan" in given and not plan_needs_model(given["plan"])
             roles = "No model is needed: the plan pins every call." if direct else _describe_roles(settings)
             introduction = [roles, *_describe_data(options)]
             tools = make_default_tools(options.db, options.docs, web=options.web)
-            agent = create_plan_execute_agent(
-                tools=tools, context=None if resume else context, checkpointer=checkpointer
-            )
+            own = make_context({name: getattr(settings, name) for name in MODEL_FIELDS}) if resume else context
+            agent = create_plan_execute_agent(tools=tools, context=own, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
             return refuse(error, as_json=options.json)
         except storage_errors() as error:

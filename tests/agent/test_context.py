@@ -1,5 +1,6 @@
 """Which settings there are, and which wins."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from langgraph.types import Command
 from plan_execute.agent.context import MODEL_FIELDS, Budget, Context, effective_context, make_context
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.state import PlanExecuteInput
-from plan_execute.graphs import create_plan_execute_agent
+from plan_execute.graphs import create_executor, create_plan_execute_agent
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import Answer, Asked, ScriptedModel, heavy, milestone, plan, report, synthesis
 
@@ -151,6 +152,64 @@ def test_limits_that_the_graph_was_not_built_with_are_the_runs() -> None:
     frozen = Context(max_replans=5, max_tool_calls=2).freeze()
     resumed = effective_context(Context(), frozen, Context(max_replans=9, max_tool_calls=None))
     assert (resumed.max_replans, resumed.max_tool_calls) == (9, None)
+
+
+FILES = ["model.gguf", "notes.txt", "nowhere.gguf", "folder", "folder/none"]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model, a file that is none, and another folder; it is the working directory."""
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    (tmp_path / "notes.txt").write_text("no model")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def settings_with(way: str, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The input of a graph and the context of its run, with settings that come in one of the ways open to a caller."""
+    run = {"settings": settings, "usage": {}, "seconds": 0.0, "effects": {}}
+    given = {"brief": {"goal": "Think."}, **({"run": run} if way == "run" else {})}
+    return (ASKED if way == "agent" else given), (None if way == "run" else settings)
+
+
+@pytest.mark.parametrize("way", ["agent", "executor", "run"])
+@pytest.mark.parametrize("provider", ["local", "huggingface", "HuggingFace"])
+@pytest.mark.parametrize("role", MODEL_FIELDS)
+def test_caller_learns_nothing_about_files(files: Path, role: str, provider: str, way: str) -> None:
+    model = ScriptedModel([])
+    graph: Any = create_plan_execute_agent(model) if way == "agent" else create_executor(model)
+    said = set()
+    for name in [*FILES, *(str(files / name) for name in FILES)]:
+        given, context = settings_with(way, {role: f"{provider}:{name}"})
+        with pytest.raises(ConfigurationError, match=r"cannot be chosen by a run.*create_plan_execute_agent") as error:
+            graph.invoke(given, context=context)
+        said.add(str(error.value).replace(name, "..."))
+    assert len(said) == 1
+    assert model.asked == []
+
+
+def test_settings_stored_on_a_thread_name_no_file_either(files: Path) -> None:
+    agent, config, own = run_until_stopped("executor", {"max_replans": 1})
+    settings = agent.get_state(config).values["settings"]
+    agent.update_state(config, {"settings": {**settings, "executor_model": "local:model.gguf"}})
+    with pytest.raises(ConfigurationError, match="cannot be chosen by a run"):
+        agent.invoke(Command(resume={"type": "approve"}), config)
+    assert own.asked == []
+
+
+@pytest.mark.parametrize("built", [{"planner_model": "local:nowhere.gguf"}, {"verifier_model": "local:nowhere.gguf"}])
+def test_model_file_that_the_graph_was_built_with_can_be_chosen(built: dict[str, str]) -> None:
+    agent: Any = create_plan_execute_agent(context=built)
+    output = agent.invoke(ASKED, context={"planner_model": "local:nowhere.gguf"})
+    assert output["error"]["code"] == "planner_unavailable"
+    assert "No model file at 'nowhere.gguf'" in output["error"]["message"]
+
+
+def test_bundled_model_can_be_chosen() -> None:
+    agent: Any = create_plan_execute_agent(heavy(plan(answer="Hello.")))
+    assert agent.invoke(ASKED, context={"verifier_model": "local:smollm2"})["answer"] == "Hello."
 
 
 def test_setting_left_empty_is_not_frozen() -> None:

@@ -95,6 +95,24 @@ def test_bad_context_is_refused_with_its_reason(
     assert said in parts[-1].data["message"]
 
 
+@pytest.mark.parametrize("way", ["context", "configurable", "assistant"])
+def test_caller_learns_nothing_about_files(client: SyncLangGraphClient, way: str) -> None:
+    said = set()
+    for path in (__file__, "/nowhere/model.gguf"):
+        settings = {"executor_model": f"local:{path}"}
+        assistant = "plan_execute"
+        chosen: dict[str, Any] = {}
+        if way == "assistant":
+            assistant = client.assistants.create("plan_execute", context=settings)["assistant_id"]
+        else:
+            chosen = {"context": settings} if way == "context" else {"config": {"configurable": settings}}
+        parts = list(client.runs.stream(None, assistant, input=_question("What is 6 * 7?"), **chosen))
+        assert parts[-1].event == "error"
+        said.add(parts[-1].data["message"].replace(path, "..."))
+    assert len(said) == 1
+    assert "cannot be chosen by a run" in said.pop()
+
+
 def test_second_question_on_a_thread_is_a_run_of_its_own(client: SyncLangGraphClient) -> None:
     thread = client.threads.create()["thread_id"]
     first = _run(client, "How heavy is the moon?", {"max_replans": 1}, thread)

@@ -130,3 +130,14 @@ def test_run_that_was_killed_in_the_middle_is_resumed_without_a_model(
     assert "Germany has 80 of 710 customers, 11.3 %." in out
     assert out.count("query_database(SELECT") == 2  # as they were shown; the resumed run does not make them again
     assert "executor: 0 calls" in out
+
+
+def test_run_on_a_model_in_a_file_is_resumed_on_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("xllamacpp")
+    place, model = tmp_path / "threads.sqlite", tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+    stored = ("--thread", "t", "--checkpointer", place, "--json")
+    assert run("run", PLAN, "--review", "first", "--planner-model", f"local:{model}", *stored) == 1
+    assert json.loads(capsys.readouterr().out)["waiting"]
+    assert run("resume", "t", "--checkpointer", place, "--json") == 1
+    assert json.loads(capsys.readouterr().out)["waiting"]
