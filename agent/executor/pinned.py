@@ -86,14 +86,13 @@ def is_direct(message: AIMessage | None) -> bool:
 def refuse_unpinned(call: ToolCall, pad: Scratchpad) -> str | None:
     """Say why a model may not make a call; None if it may.
 
-    In strict trust a tool that acts is called by code only, unless a person has opened the milestone. Elsewhere one
-    that is pinned is called as pinned, and as often. One that only reads is free again where pinned calls did not
-    work.
+    It may call the tools that it is offered. One that is pinned is called as pinned, and one that acts as often. One
+    that only reads is free again where pinned calls did not work.
     """
     name, brief = call["name"], pad.brief
-    acting = acts(pad.build.tools.get(name))
-    if acting and pad.context.trust == "strict" and not brief.get("open"):
-        return f"{name!r} is not yours to call: in this run only the plan makes its calls."
+    if name not in offered_tools(pad):
+        return f"{name!r} is not yours to call: here only the plan makes its calls."
+    acting = acts(pad.build.tools[name])
     pins = [pin for pin in pins_of(pad) if pin.tool == name]
     if not pins or (not acting and all_pinned(brief["tools"], brief["calls"])):
         return None
@@ -114,13 +113,17 @@ def uses_tainted(call: ToolCall, pad: Scratchpad) -> bool:
 
 
 def offered_tools(pad: Scratchpad) -> list[str]:
-    """Return the names of the granted tools that a model may call."""
+    """Return the names of the granted tools that a model may call.
+
+    In strict trust a tool that acts is called by code only, unless a person has opened the milestone. Where code has
+    made all calls, a model only reads values from the results, and a call of its own would change what is there.
+    """
     brief = pad.brief
     granted = [name for name in brief["tools"] if name in pad.build.tools]
     pins = brief.get("calls", ())
     made = pad.tally["calls"][: len(pins)]
     if all_pinned(granted, pins) and len(made) >= len(pins) and all(call["ok"] for call in made):
-        return []  # it has to read a value from the results
+        return []
     if pad.context.trust == "strict" and not brief.get("open"):
         return [name for name in granted if not acts(pad.build.tools[name])]
     return granted

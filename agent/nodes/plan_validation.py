@@ -100,7 +100,7 @@ def validate_draft(
     finished = finished or {}
     named, repeated = _name_milestones(draft)
     objections = _size_objections(draft, max_milestones, replanning=bool(requirements or finished))
-    earlier = {key: yields_of(milestone) for key, milestone in finished.items()}
+    earlier = {name: yields_of(milestone) for key, milestone in finished.items() for name in (key, f"done:{key}")}
     earlier |= {name: yields_of(milestone) for name, (milestone, _) in named.items()}
     for name, (milestone, references) in named.items():
         objections += _milestone_objections(name, milestone, tools)
@@ -163,7 +163,7 @@ def adopt_draft(
     merged, numbers = merge_requirements(requirements, draft)
     named, _ = _name_milestones(draft)
     own = _own_ids(named, known)
-    ids = {**{f"done:{key}": key for key in known}, **own}
+    ids = _run_ids(own, known)
     milestones: dict[str, Milestone] = {}
     for name, (milestone, references) in named.items():
         if own[name] in known:
@@ -205,7 +205,7 @@ def _yield_of(draft: YieldDraft) -> Yield:
 def adopt_answer(draft: PlanDraft, known: Mapping[str, Milestone]) -> str:
     """Return the answer of a draft with the ids that `adopt_draft` gives its milestones."""
     named, _ = _name_milestones(draft)
-    return rename(draft.answer or "", _own_ids(named, known))
+    return rename(draft.answer or "", _run_ids(_own_ids(named, known), known))
 
 
 def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple[list[Requirement], dict[int, int]]:
@@ -245,7 +245,8 @@ def _referred_to(milestone: MilestoneDraft, ids: Mapping[str, str], finished: Ma
     """Return the names of the milestones whose values a milestone refers to."""
     references = (reference for call in milestone.calls for reference, _ in references_in(parse_args(call.args)))
     own = milestone.id.strip()
-    return list(dict.fromkeys(r.of for r in references if r.of != own and (r.of in ids.values() or r.of in finished)))
+    names = dict.fromkeys(reference.of for reference in references if reference.of != own)
+    return [name for name in names if name in ids.values() or _finished_id(name, finished)]
 
 
 def _tool_meant(name: str, tools: Collection[str]) -> str:
@@ -364,6 +365,11 @@ def _own_ids(named: _Named, known: Mapping[str, Milestone]) -> dict[str, str]:
         count += repeated is None
         own[name] = repeated or f"m{count}"
     return own
+
+
+def _run_ids(own: Mapping[str, str], known: Mapping[str, Milestone]) -> dict[str, str]:
+    """Map what a draft may refer to, its own milestones and finished ones, to our ids."""
+    return {**{f"done:{key}": key for key in known}, **own}
 
 
 def _identity(goal: str, tools: Sequence[str]) -> tuple[str, frozenset[str]]:

@@ -1,7 +1,7 @@
 """References in pinned calls: `$m1.total` is a value of an earlier milestone, `$input.country` a parameter of the plan.
 
 An argument that is nothing but a reference becomes the value itself, with its type; inside a longer text a reference
-becomes the value as text.
+becomes the value as text. In a draft `$done:m1.total` is a value of a milestone that an earlier plan has finished.
 """
 
 import json
@@ -13,7 +13,7 @@ from plan_execute.agent.trust.values import ValueKindError
 
 INPUT = "input"
 """The name under which the parameters of a plan are referred to."""
-_REFERENCE = re.compile(r"\$(?P<brace>\{)?(?P<done>done:)?(?P<of>[A-Za-z][\w-]*)\.(?P<name>[A-Za-z]\w*)(?(brace)\})")
+_REFERENCE = re.compile(r"\$(?P<brace>\{)?(?P<of>(?:done:)?[A-Za-z][\w-]*)\.(?P<name>[A-Za-z]\w*)(?(brace)\})")
 EXACT = 2**53
 """Up to here a float holds every whole number."""
 ESCAPES: Mapping[str, Callable[[str], str]] = {"sql": lambda text: text.replace("'", "''")}
@@ -94,7 +94,7 @@ def rename(text: str, names: Mapping[str, str]) -> str:
 
     def renamed(found: re.Match[str]) -> str:
         reference = _reference(found)
-        own = names.get(("done:" if found["done"] else "") + reference.of, names.get(reference.of))
+        own = names.get(reference.of)
         written = f"{own}.{reference.name}"
         return found[0] if own is None else f"${{{written}}}" if found["brace"] else f"${written}"
 

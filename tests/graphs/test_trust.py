@@ -13,8 +13,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from plan_execute.agent import prompts
-from plan_execute.agent.state import PlanExecuteInput
-from plan_execute.graphs import create_plan_execute_agent
+from plan_execute.agent.state import Brief, PlanExecuteInput
+from plan_execute.graphs import create_executor, create_plan_execute_agent
 from tests.drawn import drawn
 from tests.fakes import (
     Answer,
@@ -109,6 +109,17 @@ def test_tool_that_acts_is_never_bound_to_a_model_nor_called_for_it() -> None:
     assert not any("pay" in asked.tools for asked in light.asked)
 
 
+def test_brief_written_by_hand_has_no_tool_that_acts_in_strict_trust() -> None:
+    made: list[Any] = []
+    light = ScriptedModel([tool_call("pay", {"amount": 1}), tool_call("read_mail", {}), report()])
+    tools = [tool_of("read_mail"), tool_of("pay", made=made, effect="effect"), tool_of("send", effect="egress")]
+    executor = create_executor(light, tools, context={"trust": "strict"})
+    outcome = executor.invoke({"brief": Brief(goal="Pay.", tools=["read_mail", "pay", "send"])})["milestones"]["m1"]
+    assert made == []
+    assert [call["code"] for call in outcome["tool_calls"]] == ["permission", None]
+    assert [asked.tools for asked in light.asked] == [["read_mail", "MilestoneReport"]] * 3
+
+
 def test_acting_without_pins_is_no_plan_in_strict_trust() -> None:
     planner = heavy(plan(reading("Pay.", "pay")))
     output = create_plan_execute_agent(
@@ -196,6 +207,15 @@ def test_words_of_a_report_do_not_reach_a_new_plan(goal: str, text: str) -> None
     assert MARKER not in asked[1].text
     assert MARKER not in (output["error"] or {}).get("message", "")
     assert MARKER not in output["messages"][-1].text
+
+
+def test_name_of_a_tool_that_a_model_made_up_does_not_reach_a_new_plan() -> None:
+    planner = heavy(plan(reading("Read.", "read_mail")))
+    light = ScriptedModel([tool_call("read_mail", {}), tool_call(f"pay_{MARKER}", {}), report("no", "failed")])
+    tools = [tool_of("read_mail"), tool_of("pay", effect="effect")]
+    create_plan_execute_agent(planner, light, tools, context={"max_replans": 1}).invoke(ASKED)
+    assert "Tool calls: read_mail ok\n" in planner.asked[1].text
+    assert MARKER not in planner.asked[1].text
 
 
 def test_note_of_an_unmet_requirement_does_not_reach_a_new_plan_but_the_user() -> None:

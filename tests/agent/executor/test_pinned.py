@@ -10,8 +10,8 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from plan_execute.agent.state import PlanExecuteInput
-from plan_execute.graphs import create_plan_execute_agent
+from plan_execute.agent.state import Brief, PlanExecuteInput
+from plan_execute.graphs import create_executor, create_plan_execute_agent
 from tests.fakes import Answer, Asked, ScriptedModel, call, direct, heavy, milestone, plan, report, tool_call, wanted
 
 ASKED: PlanExecuteInput = {"messages": [{"role": "user", "content": "Pay what we owe."}]}
@@ -60,6 +60,34 @@ def test_pinned_calls_are_made_without_a_model_and_values_go_from_one_to_the_nex
     assert output["usage"]["executor"]["calls"] == 0
     assert [m["usage"]["executor"]["calls"] for m in output["milestones"].values()] == [0, 0]
     assert [c["effect"] for c in output["milestones"]["m2"]["tool_calls"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("own", "amount", "to", "paid"),
+    [
+        ("m1", "$done:m1.total", "", (52.5, "")),
+        ("m7", "$m1.total", "${done:m1.total}5", (52.5, "52.55")),
+        ("m1", 1, "$done:m1.total, $done:m9.total", (1, "52.5, $done:m9.total")),
+    ],
+)
+@pytest.mark.parametrize("trust", ["open", "strict"])
+def test_new_plan_refers_to_a_value_of_a_finished_milestone(
+    trust: str, own: str, amount: object, to: str, paid: object
+) -> None:
+    made: list[Any] = []
+    fail = milestone("Look again.", tools=["query"])
+    again = direct("Look elsewhere.", call("query", sql="select 2"), yields=[wanted("total", "text", "/1/name")])
+    pay = direct("Pay.", call("pay", amount=amount, to=to))
+    planner = heavy(
+        plan(LOOK, fail, direct("Tip.", call("pay", amount=7))),
+        plan({**pay, "id": own}, {**again, "id": "m2"}, requirements=[]),
+    )
+    light = ScriptedModel([report("no", "failed")])
+    tools = [query, recorder(made, effect="effect")]
+    output = create_plan_execute_agent(planner, light, tools, context={"trust": trust}).invoke(ASKED)
+    assert output["status"] == "completed", output["error"]
+    assert made == [paid]
+    assert output["milestones"]["m4"]["depends_on"] == ["m1"]
 
 
 def test_dependency_on_a_milestone_whose_value_is_used_is_added() -> None:
@@ -116,13 +144,39 @@ def test_value_that_is_not_there_is_a_models_work_in_open_trust_and_a_failure_in
     assert "Ada" not in failure["message"]
 
 
-def test_value_without_a_path_is_read_by_a_model_that_has_no_tools() -> None:
+@pytest.mark.parametrize("trust", ["open", "strict"])
+def test_value_without_a_path_is_read_by_a_model_that_has_no_tools(trust: str) -> None:
     look = {**LOOK, "yields": [wanted("name", "text")]}
     light = ScriptedModel([report("found", values=[{"name": "name", "value": "Ada"}])])
-    output = run(plan(look), [query], light)
+    output = run(plan(look), [query], light, trust=trust)
     assert output["milestones"]["m1"]["values"] == {"name": "Ada"}
     assert [asked.tools for asked in light.asked] == [["MilestoneReport"]]
     assert "name (text)" in light.asked[0].text
+
+
+@pytest.mark.parametrize("trust", ["open", "strict"])
+def test_model_that_reads_a_value_makes_no_call_that_would_change_another(trust: str) -> None:
+    asked: list[str] = []
+
+    def find(sql: str) -> str:
+        asked.append(sql)
+        return json.dumps([{"total": 52.5 if sql == "select 1" else 1_000_000}])
+
+    source = StructuredTool.from_function(find, name="query", description="Query.")
+    look = {**LOOK, "yields": [wanted("total", "number", "/0/total"), wanted("name", "text")]}
+    light = ScriptedModel(
+        [
+            tool_call("query", {"sql": "select 2"}),
+            tool_call("query", {"sql": "select 3"}),
+            report("found", values=[{"name": "name", "value": "Ada"}]),
+        ]
+    )
+    output = run(plan(look), [source], light, trust=trust)
+    assert output["status"] == "completed", output["error"]
+    assert asked == ["select 1"]
+    assert output["milestones"]["m1"]["values"] == {"total": 52.5, "name": "Ada"}
+    assert [asked.tools for asked in light.asked] == [["MilestoneReport"]] * 3
+    assert [c["code"] for c in output["milestones"]["m1"]["tool_calls"]] == [None, "permission", "permission"]
 
 
 def test_calls_that_only_read_are_made_at_once_others_one_by_one() -> None:
@@ -180,6 +234,15 @@ def test_passing_failure_is_tried_again_without_a_model() -> None:
     assert output["milestones"]["m1"]["attempts"] == 2
 
 
+def test_passing_failure_goes_to_a_model_on_the_last_attempt() -> None:
+    made: list[Any] = []
+    tool = failing([ConnectionError("reset"), ConnectionError("reset")], made)
+    light = ScriptedModel([tool_call("look_up", {"subject": "y"}), report("fine")])
+    output = run(plan(direct("Look.", call("look_up", subject="x"))), [tool], light)
+    assert output["status"] == "completed", output["error"]
+    assert (made, output["milestones"]["m1"]["attempts"]) == (["x", "x", "y"], 2)
+
+
 @pytest.mark.parametrize("trust", ["open", "strict"])
 def test_lasting_failure_goes_to_a_model_in_open_trust_and_to_the_planner_in_strict(trust: str) -> None:
     made: list[Any] = []
@@ -189,6 +252,59 @@ def test_lasting_failure_goes_to_a_model_in_open_trust_and_to_the_planner_in_str
     assert made == (["x", "y"] if trust == "open" else ["x"])
     assert output["status"] == ("completed" if trust == "open" else "aborted")
     assert bool(light.asked) is (trust == "open")
+    if trust == "strict":
+        assert "no such thing" in output["milestones"]["m1"]["failure"]["message"]
+
+
+def test_model_that_goes_on_after_a_failure_calls_a_tool_that_acts_only_as_pinned() -> None:
+    made: list[Any] = []
+
+    def pay(amount: float) -> str:
+        made.append(amount)
+        raise ToolException("no such account")
+
+    payer = StructuredTool.from_function(pay, name="pay", description="Pay.", metadata={"effect": "effect"})
+    light = ScriptedModel([tool_call("pay", {"amount": 500}), tool_call("pay", {"amount": 5}), report("no", "failed")])
+    run(plan(direct("Pay.", call("pay", amount=5))), [payer], light, trust="open", max_replans=0)
+    assert made == [5, 5]
+
+
+@pytest.mark.parametrize("trust", ["open", "strict"])
+@pytest.mark.parametrize("args", ['{"amount": "$m1.total"}', "[5]"])
+def test_pinned_call_that_lacks_a_value_is_not_made(trust: str, args: str) -> None:
+    made: list[Any] = []
+    light = ScriptedModel([tool_call("pay", {}), tool_call("pay", {"amount": 1}), report("no", "failed")])
+    executor = create_executor(light, [query, recorder(made, effect="effect")], context={"trust": trust})
+    brief = Brief(goal="Pay.", tools=["pay"], calls=[{"tool": "pay", "args": args}], values={"m1": {"name": "Ada"}})
+    outcome = executor.invoke({"brief": brief})["milestones"]["m1"]
+    assert outcome["status"] == "failed"
+    assert made == []
+    if trust == "open":
+        assert light.asked[0].tools == ["pay", "MilestoneReport"]
+        assert [c["code"] for c in outcome["tool_calls"]] == ["permission", "permission"]
+    else:
+        assert light.asked == []
+        assert "A value that its calls refer to is missing." in outcome["failure"]["message"]
+
+
+def test_limit_ends_a_milestone_in_the_middle_of_its_pinned_calls() -> None:
+    made: list[Any] = []
+    light = ScriptedModel([report("paid")])
+    pay = recorder(made, effect="effect")
+    executor = create_executor(light, [pay], context={"trust": "open", "max_tool_calls": 2})
+    calls: Any = [call("pay", amount=amount) for amount in (1, 2, 3)]
+    outcome = executor.invoke({"brief": Brief(goal="Pay.", tools=["pay"], calls=calls)})["milestones"]["m1"]
+    assert (made, light.asked) == ([(1, ""), (2, "")], [])
+    assert outcome["failure"]["code"] == "limit"
+    assert "Not all calls were made: the limit of 2 tool calls is used up." in outcome["failure"]["message"]
+
+
+def test_tool_that_is_no_longer_there_is_not_offered() -> None:
+    light = ScriptedModel([tool_call("gone", {}), tool_call("query", {"sql": "select 1"}), report("found")])
+    executor = create_executor(light, [query])
+    outcome = executor.invoke({"brief": Brief(goal="Look.", tools=["gone", "query"])})["milestones"]["m1"]
+    assert (outcome["status"], [c["code"] for c in outcome["tool_calls"]]) == ("completed", ["permission", None])
+    assert light.asked[0].tools == ["query", "MilestoneReport"]
 
 
 def test_approval_covers_a_pinned_call_with_its_values() -> None:
@@ -214,7 +330,8 @@ def test_approval_covers_a_pinned_call_with_its_values() -> None:
 def test_tainted_call_is_put_before_a_person_on_request(trusted: bool, asks: bool) -> None:
     made: list[Any] = []
     source = query.model_copy(update={"metadata": {"trusted": trusted}})
-    draft = plan(LOOK, direct("Pay.", call("pay", amount="$m1.total")), direct("Tip.", call("pay", amount=1)))
+    pay = direct("Pay, and tip.", call("pay", amount="$m1.total"), call("pay", amount=1))
+    draft = plan(LOOK, pay, direct("Look again.", call("query", sql="select $m1.total")))
     agent = create_plan_execute_agent(
         heavy(draft),
         ScriptedModel(unused),
@@ -233,20 +350,33 @@ def test_tainted_call_is_put_before_a_person_on_request(trusted: bool, asks: boo
 
 def test_call_beside_pinned_ones_is_refused_and_each_is_made_once() -> None:
     made: list[Any] = []
-    pay = milestone("Pay.", tools=["query", "pay"], calls=[call("pay", amount=5)])
+    errors = [ToolException("busy")]
+
+    def pay(amount: float, to: str = "") -> str:
+        if errors:
+            raise errors.pop()
+        made.append((amount, to))
+        return "paid"
+
+    payer = StructuredTool.from_function(pay, name="pay", description="Pay.", metadata={"effect": "effect"})
+    pins = [call("pay", amount=5), call("query", sql="select 1")]
     light = ScriptedModel(
         [
             tool_call("pay", {"amount": 500}),
             tool_call("pay", {"amount": 5, "to": "me"}),
-            tool_call("pay", {"amount": 5}),
-            tool_call("pay", {"amount": 5.0}),
+            tool_call("query", {"sql": "select 2"}),
+            *[tool_call("query", {"sql": "select 1"})] * 2,
+            tool_call("look_up", {"subject": "anything"}),
+            *[tool_call("pay", {"amount": amount}) for amount in (5, 5, 5.0)],
             report("paid"),
         ]
     )
-    output = run(plan(pay), [query, recorder(made, effect="effect")], light, trust="open")
+    free = failing([], [])
+    draft = plan(milestone("Pay.", tools=["query", "pay", "look_up"], calls=pins))
+    output = run(draft, [query, payer, free], light, trust="open")
     assert made == [(5, "")]
-    refused = [c["code"] for c in output["milestones"]["m1"]["tool_calls"] if not c["ok"]]
-    assert refused[:2] == ["permission", "permission"]
+    codes = [c["code"] for c in output["milestones"]["m1"]["tool_calls"]]
+    assert codes == [*["permission"] * 3, None, None, None, "failed", None, "permission"]
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
