@@ -197,9 +197,14 @@ def _figures(text: str) -> dict[str, tuple[float, float]]:
 
 
 def pending_calls(messages: Sequence[AnyMessage]) -> list[ToolCall]:
-    """Return the tool calls of the last AI message."""
-    last = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
-    return last.tool_calls if last is not None else []
+    """Return the tool calls of the last AI message that have no result yet."""
+    answered = set[str]()
+    for message in reversed(messages):
+        if isinstance(message, AIMessage):
+            return [call for call in message.tool_calls if call["id"] not in answered]
+        if isinstance(message, ToolMessage):
+            answered.add(message.tool_call_id)
+    return []
 
 
 def index_of_call(calls: Sequence[ToolCall], call: ToolCall) -> int:

@@ -246,6 +246,23 @@ def test_text_of_a_trusted_tool_crosses() -> None:
     assert any("Result of m1" in asked.text for asked in light.asked)
 
 
+def test_text_of_a_trusted_tool_crosses_no_more_where_it_could_be_that_of_another() -> None:
+    yields = [wanted("it", "text")]
+    planner = heavy(
+        plan(
+            reading("Read.", "read_mail", yields=yields),
+            reading("Tell the time of it.", "clock", depends_on=["m1"]),
+            reading("Then fail.", "clock", depends_on=["m2"]),
+        )
+    )
+    light = ScriptedModel(obedient)
+    tools = [tool_of("clock", "noon", trusted=True), tool_of("read_mail"), tool_of("pay", effect="effect")]
+    output = create_plan_execute_agent(planner, light, tools, context={"max_replans": 1}).invoke(ASKED)
+    assert output["milestones"]["m2"]["result"] == ORDER
+    assert MARKER not in planner.asked[1].text
+    assert not any(free_text(asked.text) for asked in light.asked if goal_of(asked) == "Then fail.")
+
+
 MORE = plan(direct("Pay.", call("pay", amount=3)), requirements=[])
 
 

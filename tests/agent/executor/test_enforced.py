@@ -8,7 +8,8 @@ from langchain_core.tools import ToolException, tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from plan_execute.agent.state import Brief, Milestone
+from plan_execute.agent.executor.enforced import report_tool
+from plan_execute.agent.state import Brief, Milestone, Yield
 from plan_execute.graphs import create_executor
 from tests.openai_server import Answer, Asked, OpenAIServer, serve_openai
 
@@ -108,3 +109,14 @@ def test_the_most_model_calls_hold(most: int) -> None:
     ended, server = carry_out([NEXT_CALL], max_model_calls=most)
     assert len(server.asked) <= most
     assert (ended["status"] == "completed") == (most >= 5)  # two to be told, the call, prose, the report
+
+
+def test_report_asks_only_for_values_that_code_does_not_read() -> None:
+    yields: list[Yield] = [
+        {"name": "total", "kind": "number", "options": [], "path": "/0"},
+        {"name": "name", "kind": "text", "options": []},
+        {"name": "day", "kind": "date", "options": []},
+    ]
+    values = report_tool({"goal": "Count.", "yields": yields})["function"]["parameters"]["properties"]["values"]
+    assert values["items"]["properties"]["name"]["enum"] == ["name", "day"]
+    assert report_tool({"goal": "Count.", "yields": yields[:1]}) == report_tool({"yields": []})

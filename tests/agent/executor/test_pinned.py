@@ -146,12 +146,35 @@ def test_value_that_is_not_there_is_a_models_work_in_open_trust_and_a_failure_in
 
 @pytest.mark.parametrize("trust", ["open", "strict"])
 def test_value_without_a_path_is_read_by_a_model_that_has_no_tools(trust: str) -> None:
-    look = {**LOOK, "yields": [wanted("name", "text")]}
-    light = ScriptedModel([report("found", values=[{"name": "name", "value": "Ada"}])])
-    output = run(plan(look), [query], light, trust=trust)
-    assert output["milestones"]["m1"]["values"] == {"name": "Ada"}
+    names = [
+        wanted("total", "number", "/0/total"),
+        wanted("name", "choice", options=["Ada", "Max"]),
+        wanted("x", "text"),
+    ]
+    said = [{"name": "name", "value": "ada"}, {"name": "x", "value": "y"}, {"name": "more", "value": "z"}]
+    light = ScriptedModel([report("found", values=said)])
+    output = run(plan({**LOOK, "yields": names}), [query], light, trust=trust)
+    assert output["milestones"]["m1"]["values"] == {"total": 52.5, "name": "Ada", "x": "y"}
     assert [asked.tools for asked in light.asked] == [["MilestoneReport"]]
-    assert "name (text)" in light.asked[0].text
+    assert "- name (choice: one of Ada, Max)\n- x (text)" in light.asked[0].text
+    assert "total (number" not in light.asked[0].text
+
+
+@pytest.mark.parametrize("trust", ["open", "strict"])
+@pytest.mark.parametrize("values", [[], [{"name": "total", "value": "a lot"}]])
+def test_value_that_a_model_leaves_out_is_asked_for_once(trust: str, values: list[Any]) -> None:
+    yields = [wanted("total", "number"), wanted("name", "choice", options=["Ada", "Max"])]
+    look = milestone("Look.", tools=["query"], yields=yields)
+    found = report("found", values=values)
+    light = ScriptedModel([tool_call("query", {"sql": "select 1"}), found, found])
+    output = run(plan(look), [query], light, trust=trust, max_replans=0)
+    assert "The value 'total' (number) cannot be passed on: it is" in light.asked[2].text
+    assert "The value 'name' (choice: Ada, Max) cannot be passed on: it is missing." in light.asked[2].text
+    assert len(light.asked) == 3
+    assert output["milestones"]["m1"]["values"] == {}
+    assert output["status"] == ("completed" if trust == "open" else "aborted")
+    failure = output["milestones"]["m1"]["failure"]
+    assert (failure["code"] if failure else None) == (None if trust == "open" else "no_value")
 
 
 @pytest.mark.parametrize("trust", ["open", "strict"])
@@ -223,6 +246,20 @@ def failing(errors: list[Exception], made: list[Any]) -> BaseTool:
         return "fine"
 
     return StructuredTool.from_function(look, name="look_up", description="Look up.")
+
+
+def test_value_is_read_from_a_call_that_stood_behind_a_report() -> None:
+    look = milestone("Look.", tools=["query"], yields=[wanted("total", "number", "/0/total")])
+    guess = {"status": "succeeded", "result": "guessed"}
+    light = ScriptedModel(
+        [
+            report("guessed"),
+            tool_call("MilestoneReport", guess, ("query", {"sql": "select 1"})),
+            report("found"),
+        ]
+    )
+    output = run(plan(look), [query], light)
+    assert output["milestones"]["m1"]["values"] == {"total": 52.5}
 
 
 def test_passing_failure_is_tried_again_without_a_model() -> None:

@@ -10,7 +10,20 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
 from plan_execute.graphs import create_plan_execute_agent
-from tests.fakes import Answer, Asked, ScriptedModel, diligent, goal_of, heavy, milestone, plan, report
+from tests.fakes import (
+    Answer,
+    Asked,
+    ScriptedModel,
+    call,
+    diligent,
+    direct,
+    goal_of,
+    heavy,
+    milestone,
+    plan,
+    report,
+    wanted,
+)
 
 ASKED: Any = {"messages": [("user", "What do a and b have in common?")]}
 THREE = plan(milestone("Find a."), milestone("Find b."), milestone("Compare.", depends_on=["m1", "m2"]))
@@ -170,6 +183,19 @@ def test_work_that_was_approved_as_it_is_is_not_asked_about_again(checkpointer: 
     assert (output["status"], output["plan"]["revision"]) == ("completed", 2)
     log = session.agent.get_state(session.config).values["log"]
     assert [entry["reason"] for entry in log if entry["type"] == "plan_reviewed"] == ["approved", "approved before"]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"calls": [call("look_up", subject="b")]}, {"yields": [wanted("x", "number", "/0")]}], ids=str
+)
+def test_plan_that_changes_only_what_is_pinned_is_asked_about_again(
+    checkpointer: BaseCheckpointSaver[Any], changed: dict[str, Any]
+) -> None:
+    first = direct("Find b.", call("look_up", subject="a"), yields=[wanted("x", "text", "/0")])
+    failing = ScriptedModel([report("in vain", "failed")])
+    session = Session(checkpointer, heavy(plan(first), plan({**first, **changed})), failing, review="every")
+    assert "look_up({" in session.begin()["description"]
+    assert session.answer("approve").get("name") == "review_plan"
 
 
 def test_edit_that_leaves_only_finished_work_goes_to_the_answer(checkpointer: BaseCheckpointSaver[Any]) -> None:
