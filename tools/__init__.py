@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from plan_execute.tools.documents import document_tools as document_tools
     from plan_execute.tools.sample import sample_database as sample_database
     from plan_execute.tools.sample import sample_documents as sample_documents
-    from plan_execute.tools.search import search_web as search_web
-    from plan_execute.tools.web import read_page as read_page
+    from plan_execute.tools.web.page import read_page as read_page
+    from plan_execute.tools.web.page import read_page_tool as read_page_tool
+    from plan_execute.tools.web.search import search_web as search_web
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -24,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "default_tools": ["make_default_tools"],
         "documents": ["Library", "document_tools"],
         "sample": ["sample_database", "sample_documents"],
-        "search": ["search_web"],
-        "web": ["read_page"],
+        "web.page": ["read_page", "read_page_tool"],
+        "web.search": ["search_web"],
     },
 )

@@ -5,7 +5,7 @@ import json
 import pytest
 from langchain_core.tools import ToolException
 
-from plan_execute.tools.search import SearchResult, search_default, search_tavily, search_tool, search_web
+from plan_execute.tools.web.search import SearchResult, search_default, search_tavily, search_tool, search_web
 from tests.tools.serving import Reply, Request, serving
 
 

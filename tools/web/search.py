@@ -2,18 +2,22 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 
 import httpx
 from langchain_core.tools import BaseTool, ToolException, tool
 from typing_extensions import TypedDict
 
+from plan_execute.tools.characters import drop_invisible
 from plan_execute.tools.messages import INSTALL_WEB
 
 RESULTS = 5
 """Most pages that a search returns."""
 SECONDS = 10.0
-"""Longest time that a search may take, in seconds."""
+"""Longest time that a search waits for a response, and then for the end of it, in seconds."""
+MAX_RESPONSE = 1_000_000
+"""Largest response of a search service, in bytes."""
 
 
 class SearchResult(TypedDict):
@@ -32,17 +36,17 @@ def search_tool(search: Callable[[str], list[SearchResult]]) -> BaseTool:
         search: Finds pages for a query, or raises `ToolException`.
 
     Returns:
-        A tool that returns at most `RESULTS` pages with excerpts of at most 500 characters.
+        A tool that returns at most `RESULTS` pages with excerpts of at most 500 characters, without those whose URL
+        does not begin with http:// or https://.
     """
 
     @tool
     def search_web(query: str) -> str:
         """Search the web for a few keywords and get the titles, URLs and short excerpts of pages, as JSON."""
-        found = search(query[:400])
+        found = [page for page in search(query[:400]) if page["url"].lower().startswith(("http://", "https://"))]
         if not found:
             raise ToolException(f"Nothing found for {query[:100]!r}. Try fewer or other words.")
-        pages = [{**page, "text": page["text"][:500]} for page in found[:RESULTS]]
-        return json.dumps(pages, ensure_ascii=False, indent=0)
+        return json.dumps([_shorten(page) for page in found[:RESULTS]], ensure_ascii=False, indent=0)
 
     search_web.metadata = {"effect": "egress", "languages": {"query": "keywords"}}
     return search_web
@@ -61,19 +65,15 @@ def search_tavily(query: str, key: str, url: str = "https://api.tavily.com/searc
         ToolException: Tavily cannot be reached, refuses the key, or its response cannot be read.
     """
     try:
-        response = httpx.post(
-            url,
-            json={"query": query, "max_results": RESULTS},
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=SECONDS,
-        )
-        pages = response.raise_for_status().json()["results"]
-        return [SearchResult(title=page["title"], url=page["url"], text=page["content"]) for page in pages]
+        pages = json.loads(_post(url, {"query": query, "max_results": RESULTS}, key))["results"]
+        return [
+            SearchResult(title=str(page["title"]), url=str(page["url"]), text=str(page["content"])) for page in pages
+        ]
     except httpx.HTTPStatusError as error:
         raise _unavailable(f"Tavily responded with status {error.response.status_code}") from None
     except httpx.HTTPError:
         raise _unavailable("Tavily cannot be reached") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise _unavailable("Tavily sent a response that cannot be read") from None
 
 
@@ -95,6 +95,26 @@ def search_duckduckgo(query: str) -> list[SearchResult]:
             return []
         raise _unavailable("DuckDuckGo did not respond") from None
     return [SearchResult(title=page["title"], url=page["href"], text=page["body"]) for page in pages]
+
+
+def _post(url: str, query: dict[str, object], key: str) -> bytes:
+    """Send a query, and read the response up to a size and a time."""
+    headers = {"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"}
+    content, end = bytearray(), time.monotonic() + SECONDS
+    with httpx.stream("POST", url, json=query, headers=headers, timeout=SECONDS) as response:
+        response.raise_for_status()
+        for chunk in response.iter_raw():
+            content += chunk
+            if len(content) > MAX_RESPONSE:
+                raise ValueError("the response is too large")
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("the response takes too long")
+    return bytes(content)
+
+
+def _shorten(page: SearchResult) -> SearchResult:
+    title, url, text = map(drop_invisible, (page["title"], page["url"], page["text"]))
+    return SearchResult(title=title[:300], url=url[:2_000], text=text[:500])
 
 
 def _unavailable(reason: str) -> ToolException:

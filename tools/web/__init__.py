@@ -1,0 +1,1 @@
+"""Search of the web, and reading of its pages."""
