@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from plan_execute.tools.characters import spell_out_invisible
+
 
 def one_line(text: str, limit: int = 300) -> str:
     """Put text on one line of at most `limit` characters, harmless to a terminal; the end of a longer one is cut."""
@@ -9,14 +11,17 @@ def one_line(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
-def visible(text: str, *, lines: bool = False) -> str:
-    """Make text harmless to a terminal: spell out control characters and those that turn the writing direction.
+def visible(text: str, *, lines: bool = False, strict: bool = False) -> str:
+    """Spell out what a person would not see in a text, or what would drive their terminal.
+
+    Every text from elsewhere passes here on its way to a terminal or a page, whole, as the last step.
 
     Args:
         text: The text, from whatever source.
         lines: Whether line ends and tabs stay.
+        strict: Whether even those joiners are spelled out that a script or an emoji needs: for what a person approves.
     """
-    return text.translate(_HARMLESS_BUT_LINES if lines else _HARMLESS)
+    return spell_out_invisible(text, lines=lines, strict=strict)
 
 
 def duration(seconds: float) -> str:
@@ -42,8 +47,3 @@ def money(usd: float | None) -> str:
     if usd is None:
         return "unknown"
     return "<$0.0001" if 0 < usd < 0.0001 else f"${usd:,.4f}" if 0 < usd < 1 else f"${usd:,.2f}"
-
-
-_DANGEROUS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_HARMLESS = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _DANGEROUS}
-_HARMLESS_BUT_LINES = {code: text for code, text in _HARMLESS.items() if chr(code) not in "\n\t"}

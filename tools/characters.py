@@ -14,14 +14,16 @@ def drop_invisible(text: str) -> str:
     return _translate(text, _DROPPED)
 
 
-def spell_out_invisible(text: str, *, lines: bool = False) -> str:
+def spell_out_invisible(text: str, *, lines: bool = False, strict: bool = False) -> str:
     r"""Replace invisible characters by escapes such as `\u202e`.
 
     Args:
         text: The text, from whatever source.
         lines: Whether line ends and tabs stay.
+        strict: Whether even those are replaced that a script or an emoji needs.
     """
-    return _translate(text, _SPELLED_OUT_BUT_LINES if lines else _SPELLED_OUT)
+    table = _SPELLED_OUT_BUT_LINES if lines else _SPELLED_OUT
+    return text.translate(table) if strict else _translate(text, table)
 
 
 def is_invisible(character: str) -> bool:

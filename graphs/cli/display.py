@@ -52,7 +52,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Print text in a faint colour."""
-        self.say(Line(visible(text), style="dim"))
+        self.say(Line(one_line(text, 2_000), style="dim"))
 
     def print_table(self, rows: Sequence[Sequence[str]], titles: Mapping[int, str] | None = None) -> None:
         """Print rows of text in columns.
@@ -91,8 +91,8 @@ class Screen:
             title = "Answer, not checked"
         if self.live:
             colour = {"completed": "green", "partial": "yellow"}.get(status, "red")
-            body = Markdown(answer.replace("\n", "  \n"), hyperlinks=False)  # two spaces: each line end stays one
             self.live.console.print()
+            body = _markdown(answer)
             self.live.console.print(Panel(body, title=title, title_align="left", border_style=colour, padding=(1, 2)))
         else:
             self.say(Line(f"\n{title}:\n{answer}\n"))
@@ -107,7 +107,8 @@ class Screen:
             self.live.console.print(_rich(line))
         else:
             mark = f"{line.mark} " if line.mark else ""
-            self.stream.write(f"{' ' * line.indent}{mark}{line.text}".rstrip(" ") + "\n")
+            text = visible(line.text, lines=True)
+            self.stream.write(f"{' ' * line.indent}{mark}{text}".rstrip(" ") + "\n")
             self.stream.flush()
 
 
@@ -127,7 +128,8 @@ class _Picture:
         frame = self.spinner.render(console.get_time())
         for line in lines:
             thinking = f"  {self.progress.thinking}" if self.progress.thinking else ""
-            text = Text.assemble(frame if isinstance(frame, Text) else "", " ", line, thinking, style="cyan")
+            words = visible(f"{line}{thinking}")
+            text = Text.assemble(frame if isinstance(frame, Text) else "", " ", words, style="cyan")
             # room for the ^C that a terminal echoes: it must not begin a new line
             text.truncate(options.max_width - 3, overflow="ellipsis")
             yield text
@@ -173,10 +175,22 @@ def is_live(stream: TextIO) -> bool:
     return stream.isatty() and not plain
 
 
+def _markdown(text: str) -> Markdown:
+    """Set an answer as Markdown; a link is its text and its target, and no more than that."""
+    body = Markdown(text.replace("\n", "  \n"), hyperlinks=False)  # two spaces: each line end stays one
+    tokens = list(body.parsed)
+    for token in tokens:
+        token.content = visible(token.content, lines=True)  # references such as &#8238; have become characters
+        tokens += token.children or ()
+    return body
+
+
 def _rich(line: Line) -> Padding:
     grid = Table.grid(padding=(0, 1))
     style = "" if line.style == "plan" else line.style
-    text = Text(line.text, style=style, no_wrap=line.cut, overflow="ellipsis" if line.cut else "fold")
+    text = Text(
+        visible(line.text, lines=True), style=style, no_wrap=line.cut, overflow="ellipsis" if line.cut else "fold"
+    )
     if line.mark:
         grid.add_row(Text(line.mark, style="cyan" if line.style == "plan" else style), text)
     else:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from plan_execute.graphs.formatting import visible
+
 COMPLETED, UNFINISHED, MISUSE = 0, 1, 2
 """Exit status: the command did what it says; the run was aborted, is partial or waits; the command cannot work."""
 
@@ -35,8 +37,13 @@ def refuse(error: Exception | str, *, as_json: bool, code: str = "misuse", statu
     """Say in one sentence what cannot work, and give the exit status."""
     if as_json:
         print_json(failure(code, str(error)))
-    print(f"plan-execute: {error}", file=sys.stderr)
+    warn(f"plan-execute: {error}")
     return status
+
+
+def warn(text: str) -> None:
+    """Print a text on stderr."""
+    print(visible(text, lines=True), file=sys.stderr)
 
 
 def refuse_storage(failed: str, error: Exception, advice: str = "", *, as_json: bool) -> int:

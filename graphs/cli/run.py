@@ -1,7 +1,6 @@
 """Shows a run until it ends, waits for a person, or is stopped."""
 
 import queue
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from plan_execute.agent.interrupts import REVIEW_PLAN
 from plan_execute.agent.state import RunState
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.options import Options, resume_command, stored_options
-from plan_execute.graphs.cli.output import COMPLETED, UNFINISHED, document, print_json, refuse, refuse_storage
+from plan_execute.graphs.cli.output import COMPLETED, UNFINISHED, document, print_json, refuse, refuse_storage, warn
 from plan_execute.graphs.cli.progress import Line
 from plan_execute.graphs.cli.signals import StopRequest, exit_now
 from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts
@@ -94,7 +93,7 @@ def _print_waiting(interrupts: Sequence[Interrupt], state: RunState, options: Op
     actions = {waiting.value["action_requests"][0]["name"] for waiting in interrupts}
     what = "The plan waits for review" if actions == {REVIEW_PLAN} else "The run waits for an answer"
     how = f"{_resume_command(options)} asks you." if options.thread else "it is not stored; --thread NAME stores a run."
-    print(f"plan-execute: {what}: {how}", file=sys.stderr)
+    warn(f"plan-execute: {what}: {how}")
     return UNFINISHED
 
 

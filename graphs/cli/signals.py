@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-from plan_execute.graphs.cli.output import UNFINISHED, failure, print_json
+from plan_execute.graphs.cli.output import UNFINISHED, failure, print_json, warn
 
 INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
 """Exit status after a signal, as a shell counts it."""
@@ -100,7 +100,7 @@ def exit_now(
             print_json(failure("interrupted", message, status="interrupted", thread=thread))
         if message:
             # A terminal has just echoed ^C.
-            print(f"\n{message}" if sys.stderr.isatty() else message, file=sys.stderr)
+            warn(f"\n{message}" if sys.stderr.isatty() else message)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()

@@ -8,9 +8,9 @@ from typing import Any
 
 from plan_execute.agent.interrupts import ASK_USER, INVALID_ANSWER, REPEAT_CALL, REVIEW_PLAN
 from plan_execute.graphs.cli.display import Screen
-from plan_execute.graphs.cli.progress import Line, describe_call
+from plan_execute.graphs.cli.progress import Line
 from plan_execute.graphs.cli.yaml_files import add_comments, edit, read_yaml, strip_comments, write_yaml
-from plan_execute.graphs.formatting import one_line, visible
+from plan_execute.graphs.formatting import one_line
 
 Decision = dict[str, Any]
 """A person's decision, as a resume takes it: approve, edit, reject or respond."""
@@ -84,14 +84,13 @@ class TerminalPrompts:
                 "edit": lambda _: self._edit(action),
                 "reject": self._reject,
                 "comment": lambda text: self._respond(text, "Your comment for the planner: "),
-                "show": lambda _: self._say(Line(visible(write_yaml(action["args"]), lines=True))),
+                "show": lambda _: self._say(Line(write_yaml(action["args"]))),
             },
         )
 
     def _approve_call(self, action: Mapping[str, Any], description: str) -> Decision:
         self._say(Line(one_line(description, 500), style="bold"))
-        for line in visible(write_yaml(action["args"]), lines=True).splitlines():
-            self._say(Line(line, indent=2))
+        self._show(action["args"])
         return self._choose(
             "[a]pprove, [e]dit, [r]eject, [t]ell the result yourself: ",
             {
@@ -104,7 +103,7 @@ class TerminalPrompts:
 
     def _repeat_call(self, action: Mapping[str, Any], description: str) -> Decision:
         self._say(Line(one_line(description.rpartition(" Approve ")[0], 500), style="bold"))
-        self._say(Line(describe_call(action["args"]["tool"], action["args"]["args"]), indent=2))
+        self._show({action["args"]["tool"]: action["args"]["args"]})
         return self._choose(
             "[a]gain, it was not done; [d]one, tell the result; [l]eave it, outcome unknown: ",
             {
@@ -120,6 +119,10 @@ class TerminalPrompts:
         self._say(Line(one_line(args["question"], 2_000), indent=2))
         answer = self._ask("Your answer (empty: you do not know): ").strip()
         return {"type": "respond", "message": answer} if answer else {"type": "reject", "message": ""}
+
+    def _show(self, args: Mapping[str, Any]) -> None:
+        for line in write_yaml(args).splitlines():
+            self._say(Line(line, indent=2))
 
     def _choose(self, question: str, answers: Answers) -> Decision:
         letters = [word[0] for word in answers]

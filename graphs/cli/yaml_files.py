@@ -15,6 +15,7 @@ from plan_execute.agent.errors import RequestError
 from plan_execute.agent.schemas import PlanDraft
 from plan_execute.agent.truncation import json_safe
 from plan_execute.graphs.cli.signals import handle
+from plan_execute.graphs.formatting import visible
 
 
 def edit(text: str) -> str:
@@ -31,10 +32,22 @@ def edit(text: str) -> str:
         raise OSError(f"The editor does not work ({reason}): name another in the environment as EDITOR.") from None
 
 
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # it has no types
+    """Writes texts with invisible characters in quotes, where YAML reads escapes."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> Any:
+    hidden = visible(text, lines=True, strict=True) != text
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if hidden else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def write_yaml(args: Mapping[str, Any]) -> str:
-    """Write arguments as YAML."""
-    text: str = yaml.safe_dump(dict(args), sort_keys=False, allow_unicode=True, width=100)
-    return text
+    """Write arguments as YAML, so that a person sees all that is in them: what is invisible is an escape."""
+    text = yaml.dump(dict(args), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return visible(text, lines=True, strict=True)
 
 
 def add_comments(text: str, *comments: str) -> str:
@@ -101,7 +114,7 @@ def write_plan(plan: Mapping[str, Any], thread: str) -> str:
     """Write a plan as a file, with a line that tells editors its schema."""
     how = f"The plan of thread {thread!r}. To carry it out: plan-execute run plan.yaml"
     schema = "yaml-language-server: $schema=plan.schema.json"
-    return add_comments(write_yaml(plan), schema, "plan-execute schema > plan.schema.json", how)
+    return add_comments(write_yaml(plan), schema, "plan-execute schema > plan.schema.json", visible(how, strict=True))
 
 
 def plan_schema() -> dict[str, Any]:

@@ -86,7 +86,7 @@ def render_report(state: Mapping[str, Any], *, thread: str | None = None) -> str
         total=total.get("total"),
         box=(WIDTH, HEIGHT),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
+    return visible(page, lines=True)
 
 
 class Clock:
@@ -213,7 +213,7 @@ def _template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_harmless,
+        finalize=lambda value: "" if value is None else value,
     )
     environment.filters |= {
         "answer": lambda text: truncate_middle(text, ANSWER_LIMIT),
@@ -233,21 +233,19 @@ def _template() -> Template:
     return environment.get_template("report.html")
 
 
-def _harmless(value: Any) -> Any:
-    """Spell out control characters in every text that goes into the page; None becomes an empty text."""
-    if isinstance(value, Markup):
-        return value
-    return visible(value, lines=True) if isinstance(value, str) else "" if value is None else value
-
-
 def _markdown(text: str) -> Markup:
     """Render Markdown below a heading of the second level, without HTML, and without images, which would be fetched."""
     markdown = MarkdownIt("js-default", {"breaks": True}, renderer_cls=_Renderer)
-    tokens = markdown.parse(visible(text, lines=True))
+    markdown.validateLink = _is_link  # type: ignore[method-assign,assignment]  # its way to choose
+    tokens = markdown.parse(text)
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
             token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
     return Markup(markdown.renderer.render(tokens, markdown.options, {}))
+
+
+def _is_link(target: str) -> bool:
+    return target.strip().lower().startswith(("http://", "https://", "mailto:"))
 
 
 class _Renderer(RendererHTML):
@@ -259,6 +257,16 @@ class _Renderer(RendererHTML):
     def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         tokens[idx].attrSet("rel", "noopener noreferrer")
         return self.renderToken(tokens, idx, options, env)
+
+    def link_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Show where a link leads, unless its text is just that."""
+        start = max(place for place in range(idx) if tokens[place].type == "link_open")
+        target = str(tokens[start].attrGet("href"))
+        text = "".join(token.content for token in tokens[start:idx]).strip()
+        shown = (
+            "" if text in {target, target.removeprefix("mailto:")} else Markup(" <small>({})</small>").format(target)
+        )
+        return f"{self.renderToken(tokens, idx, options, env)}{shown}"
 
     def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         style = str(tokens[idx].attrs.pop("style", ""))

@@ -379,6 +379,6 @@ def test_call_of_unknown_outcome_is_settled(answers: tuple[str, ...], paid: int)
 
     session = Slow(paying, *answers)
     assert "called 'pay', which changes the world, and got no result" in session.said
-    assert "pay(payee=a, dollars=10)" in session.said
+    assert "  pay:\n    payee: a\n    dollars: 10\n" in session.said
     assert len(calls) == paid
     assert session.status == (1 if answers[0] == "l" else 0)

@@ -1,6 +1,7 @@
 """What a web search returns, and what the model is told when searching is impossible."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from langchain_core.tools import ToolException
@@ -29,6 +30,29 @@ def test_pages_found_are_listed_and_truncated() -> None:
 def test_nothing_found_says_what_to_try() -> None:
     with pytest.raises(ToolException, match=r"^Nothing found for 'xyzzy'\. Try fewer or other words\.$"):
         search_tool(lambda query: []).invoke({"query": "xyzzy"})
+
+
+def test_pages_found_hide_nothing_and_lead_to_web_pages() -> None:
+    evil = "".join(chr(0xE0000 + ord(character)) for character in "CANARY") + "\u202e\u200b\x1b[2J"
+    urls = ["javascript:alert(1)", "file:///etc/passwd", "ftp://x.example", "HTTPS://good.example/", "", "//x.example"]
+    pages = [SearchResult(title=f"Tarns{evil}", url=url, text=f"deep{evil}") for url in urls]
+    found = json.loads(search_tool(lambda query: pages).invoke({"query": "tarns"}))
+    assert found == [{"title": "Tarns[2J", "url": "HTTPS://good.example/", "text": "deep[2J"}]
+
+
+@pytest.mark.parametrize("size", [1_000_001, 10_000_000])
+def test_a_response_that_is_too_large_is_not_read_to_its_end(size: int) -> None:
+    sent: list[int] = []
+
+    def answer(request: Request) -> Iterator[bytes]:
+        yield b"HTTP/1.0 200 OK\r\n\r\n"
+        for _ in range(0, size, 1_000):
+            sent.append(1)
+            yield b" " * 1_000
+
+    with serving(answer) as port, pytest.raises(ToolException, match="a response that cannot be read"):
+        search_tavily("tarns", "key", f"http://127.0.0.1:{port}/search")
+    assert sum(sent) <= size // 1_000 + 1
 
 
 def test_tool_says_that_it_reaches_out_and_takes_keywords() -> None:
