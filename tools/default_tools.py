@@ -1,5 +1,6 @@
 """The tools that the command line and the server use by default: a calculator, and access to the data named."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from langchain_core.tools import BaseTool
@@ -8,7 +9,9 @@ from plan_execute import tools
 from plan_execute.tools.messages import INSTALL_WEB
 
 
-def make_default_tools(db: str | None = None, docs: str | None = None, *, web: bool | None = None) -> list[BaseTool]:
+def make_default_tools(
+    db: str | None = None, docs: str | None = None, *, web: bool | None = None, data: Sequence[str] | None = None
+) -> list[BaseTool]:
     """Create tools for the data named, or for the database and documents of a sample shop if none are named.
 
     Args:
@@ -16,18 +19,22 @@ def make_default_tools(db: str | None = None, docs: str | None = None, *, web: b
         docs: A folder of documents.
         web: Whether to search the web and read pages. True also counts as data named, so that there is no sample;
             None adds the web to the other data if its packages are installed.
+        data: Paths of CSV, TSV, JSON, Parquet or spreadsheet files. Beside `db` the names of their tools begin with
+            "data_".
 
     Returns:
         The calculator, and the tools for each kind of data.
 
     Raises:
-        ValueError: What `db` or `docs` names does not exist, or `web` is True and its packages are not installed.
-            The message is one sentence.
+        ValueError: What `db`, `data` or `docs` names does not exist, or `web` is True and its packages are not
+            installed. The message is one sentence.
     """
-    sample = not (db or docs or web)
+    sample = not (db or data or docs or web)
     chosen: list[BaseTool] = [tools.calculate]
     if db or sample:
         chosen += tools.database_tools(db or tools.sample_database())
+    if data:
+        chosen += tools.database_tools(data, prefix="data_" if db else "")
     if docs or sample:
         chosen += tools.document_tools(docs or tools.sample_documents(), outline=not docs)
     can_browse = bool(find_spec("ddgs") and find_spec("trafilatura"))

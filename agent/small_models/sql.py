@@ -134,12 +134,17 @@ def lookup_query(text: str, schema: Schema) -> str | None:
         The query; None for a schema without text columns.
     """
     literal = _literal(" ".join(text.casefold().split()))
-    selects = [
-        f"SELECT '{table}.{column}' {LOOKUP}, {_name(column)} AS value FROM {_name(table)} "
-        f"WHERE {literal} LIKE '%' || LOWER({_name(column)}) || '%'"
+    columns = [
+        (table, column)
         for table, about in schema.items()
         for column, kind in about["columns"].items()
         if _TEXT.search(kind)
+    ]
+    once = "DISTINCT " if len(columns) == 1 else ""  # a UNION gives each row once anyway
+    selects = [
+        f"SELECT {once}'{table}.{column}' {LOOKUP}, {_name(column)} AS value FROM {_name(table)} "
+        f"WHERE {literal} LIKE '%' || LOWER({_name(column)}) || '%'"
+        for table, column in columns
     ]
     return " UNION ".join(selects) or None
 

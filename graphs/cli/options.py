@@ -16,7 +16,9 @@ MODELS = ("planner_model", "executor_model", "synthesizer_model")
 """The options that name a model."""
 SETTINGS = (*MODELS, "granularity", "max_replans", "max_parallel", "review", "approve_tools", "ask_user")
 """The options that are settings of the run, frozen when it begins."""
-STORED = ("db", "docs", "web", *MODELS, "base_url")
+DATA = ("db", "data", "docs", "web")
+"""The options that name data."""
+STORED = (*DATA, *MODELS, "base_url")
 """The options that a resume needs again and that the run's frozen settings do not have, or not always."""
 PREFIX = "option_"
 """The prefix of their keys in the metadata of a checkpoint."""
@@ -37,6 +39,7 @@ EXAMPLES = """\
 examples: (all but the first need a real model)
   plan-execute "How many customers live in Germany, and what is 15% of that number?"
   plan-execute "Who are our ten best customers?" --db sqlite:///shop.db
+  plan-execute "Which region sold most in May?" --data sales.csv --data regions.xlsx
   plan-execute "Compare the refund rules with last month's refunds" --db postgresql://me@host/shop --docs handbook/
   plan-execute "..." --planner-model openai:gpt-5 --executor-model openai:gpt-5-mini --granularity fine
   plan-execute "..." --planner-model openai:qwen3 --base-url http://localhost:8000/v1
@@ -81,6 +84,7 @@ class Options(argparse.Namespace):
     plan: bool = False
     """Whether to print the plan of a thread."""
     db: str | None = None
+    data: list[str] | None = None
     docs: str | None = None
     web: bool = False
     planner_model: str | None = None
@@ -213,8 +217,12 @@ def lacks_model(options: Options) -> str | None:
 
 def stored_options(options: Options) -> dict[str, str | bool]:
     """What to store of the options as metadata of the run's checkpoints; nothing that may have a password in it."""
-    given = {name: getattr(options, name) for name in STORED}
-    return {
+    given = {name: getattr(options, name) for name in STORED if name != "data"}
+    # A checkpoint's metadata keep no lists.
+    files: dict[str, str | bool] = {}
+    if options.data:
+        files[f"{PREFIX}data"] = json.dumps([os.path.abspath(file) for file in options.data])
+    return files | {
         f"{PREFIX}{name}": _storable(name, value) if isinstance(value, str) else value
         for name, value in given.items()
         if value is not None
@@ -230,13 +238,15 @@ def fill_in_from_thread(options: Options, metadata: Mapping[str, Any]) -> None:
     before = {name: metadata[f"{PREFIX}{name}"] for name in STORED if f"{PREFIX}{name}" in metadata}
     if not before:  # it did not begin with this command
         before = _environment()
-    if options.db or options.docs or options.web:  # data are chosen together: what is named now is all there is
-        before = {name: value for name, value in before.items() if name not in {"db", "docs", "web"}}
+    if any(getattr(options, name) for name in DATA):  # data are chosen together: what is named now is all there is
+        before = {name: value for name, value in before.items() if name not in DATA}
     given_url = options.base_url
+    if isinstance(files := before.get("data"), str):
+        before["data"] = json.loads(files)
     for name, value in before.items():
         if not getattr(options, name):
             setattr(options, name, value)
-            options.data_as_before |= name in {"db", "docs", "web"} and bool(value)
+            options.data_as_before |= name in DATA and bool(value)
         if getattr(options, name) == WITHHELD:
             option = f"--{name.replace('_', '-')}"
             raise ValueError(f"Thread {options.thread!r} began with an address that is not stored: add {option} URL.")
@@ -263,6 +273,9 @@ def _add_run_options(parser: Parser) -> Any:
     """Add the options that a run and its resume have in common; gives the last group."""
     data = parser.add_argument_group("data (when none is named: the database and documents of a sample shop)")
     data.add_argument("--db", metavar="URL", help="database to ask, as a SQLAlchemy URL or a SQLite file; only read")
+    data.add_argument(
+        "--data", metavar="FILE", action="append", help="CSV, TSV, JSON, Parquet or spreadsheet file, read as a table"
+    )
     data.add_argument("--docs", metavar="DIR", help="folder of .md, .rst and .txt files to search and read")
     data.add_argument("--web", action="store_true", help="search the web and read pages (needs the extra 'web')")
     models = parser.add_argument_group("models (provider:model; default: OpenAI's with OPENAI_API_KEY, else bundled)")

@@ -54,7 +54,7 @@ def run(options: Options, *, resume: bool = False) -> int:
             direct = "plan" in given and not plan_needs_model(given["plan"])
             roles = "No model is needed: the plan pins every call." if direct else _describe_roles(settings)
             introduction = [roles, *_describe_data(options)]
-            tools = make_default_tools(options.db, options.docs, web=options.web)
+            tools = make_default_tools(options.db, options.docs, web=options.web, data=options.data)
             own = make_context({name: getattr(settings, name) for name in MODEL_FIELDS}) if resume else context
             agent = create_plan_execute_agent(tools=tools, context=own, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
@@ -127,7 +127,7 @@ def _describe_roles(context: Context) -> str:
 
 
 def _describe_data(options: Options) -> list[str]:
-    data = [name for name in (options.db, options.docs, options.web and "the web") if name]
+    data = [name for name in (options.db, *(options.data or ()), options.docs, options.web and "the web") if name]
     if not data:
-        return ["Using the database and documents of a sample shop; yours: --db URL, --docs DIR."]
+        return ["Using the database and documents of a sample shop; yours: --db URL, --data FILE, --docs DIR."]
     return [f"Using {', '.join(data)}, as before in this thread."] if options.data_as_before else []

@@ -25,6 +25,16 @@ def test_sample_is_used_only_if_no_data_are_named(tmp_path: Path) -> None:
     assert names(docs=str(tmp_path)) == {"calculate"} | documents
 
 
+def test_tools_for_data_files_have_names_of_their_own_beside_a_database(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    (tmp_path / "sales.csv").write_text("a,b\n1,2\n")
+    data = [str(tmp_path / "sales.csv")]
+    own = {f"data_{name}" for name in DATABASE}
+    assert {tool.name for tool in make_default_tools(data=data, web=False)} == {"calculate"} | DATABASE
+    both = make_default_tools(str(sample_database()), data=data, web=False)
+    assert {tool.name for tool in both} == {"calculate"} | DATABASE | own
+
+
 def test_web_replaces_the_sample_when_requested_and_else_comes_in_addition() -> None:
     pytest.importorskip("ddgs")
     pytest.importorskip("trafilatura")

@@ -1,7 +1,9 @@
 """The compact forms, with a model that answers by rule: which questions it gets, and what is made of its answers."""
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 import pytest
@@ -17,7 +19,7 @@ from plan_execute.agent.schemas import MilestoneReport, PlanDraft, Synthesis
 from plan_execute.agent.small_models import executor_model, tool_use, words
 from plan_execute.agent.small_models.compact import CompactForms
 from plan_execute.agent.small_models.executor_model import NO_CONVERSATION
-from plan_execute.agent.small_models.sql import LOOKUP, can_query, form_query, lookup_query, unknown_names
+from plan_execute.agent.small_models.sql import LOOKUP, Schema, can_query, form_query, lookup_query, unknown_names
 from plan_execute.agent.state import Brief, Milestone, Requirement
 
 T = TypeVar("T")
@@ -326,6 +328,17 @@ def test_choices_are_compiled_to_one_select(
     text: str, values: dict[str, list[str]], preferred: tuple[str, ...], sql: str
 ) -> None:
     assert Answers(*preferred, "position").drive(form_query(MODEL, text, SCHEMA, values)) == sql
+
+
+def test_lookup_gives_a_value_once_however_many_rows_have_it() -> None:
+    schema: Schema = {"sale": {"columns": {"region": "VARCHAR", "amount": "INTEGER"}, "references": {}}}
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(
+            "CREATE TABLE sale (region, amount); INSERT INTO sale VALUES ('North', 1), ('North', 2)"
+        )
+        assert connection.execute(lookup_query("sales in the North", schema) or "").fetchall() == [
+            ("sale.region", "North")
+        ]
 
 
 def test_quotes_in_a_goal_stay_inside_the_literal() -> None:

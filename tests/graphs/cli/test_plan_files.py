@@ -30,6 +30,23 @@ def test_direct_plan_runs_from_the_command_without_a_model(capsys: pytest.Captur
     assert "executor: 0 calls, $0.00\n" in out
 
 
+def test_data_files_are_read_by_a_run_and_again_by_one_that_follows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("duckdb")
+    place, file = tmp_path / "threads.sqlite", tmp_path / "customer.csv"
+    file.write_text("name;country\nAnn;Germany\nBob;Peru\nCid;Germany\nDan;Chile\n")
+    assert run("run", PLAN, "--data", file, "--thread", "monday", "--checkpointer", place) == 0
+    assert "Germany has 2 of 4 customers, 50 %." in capsys.readouterr().out
+    file.write_text("name;country\nAnn;Germany\n")
+    assert run("run", PLAN, "--thread", "monday", "--checkpointer", place) == 0
+    out = capsys.readouterr().out
+    assert f"Using {file}, as before in this thread." in out
+    assert "Germany has 1 of 1 customers, 100 %." in out
+    assert run("run", PLAN, "--data", tmp_path / "none.csv") == 2
+    assert "There is no file" in capsys.readouterr().err
+
+
 def test_inputs_on_the_command_line_win_over_those_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("run", PLAN, "--input", "country=Norway", "--json") == 0
     ended = json.loads(capsys.readouterr().out)
