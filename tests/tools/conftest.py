@@ -32,6 +32,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             CREATE ROLE reader LOGIN;
             GRANT USAGE ON SCHEMA sales TO reader;
             GRANT SELECT ON customer, counter, sales."Order Lines", sales.totals TO reader;
+            CREATE ROLE writer LOGIN;
+            GRANT ALL ON customer, counter TO writer;
+            ALTER ROLE writer SET standard_conforming_strings = off;
             """
         )
         yield server.get_uri()
@@ -81,6 +84,9 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 "GRANT SELECT ON shop.* TO reader@'127.0.0.1'",
                 "CREATE USER filer@'127.0.0.1' IDENTIFIED BY 's3cret'",
                 "GRANT SELECT, FILE ON *.* TO filer@'127.0.0.1'",
+                "CREATE USER writer@'127.0.0.1' IDENTIFIED BY 's3cret'",
+                "GRANT SELECT, INSERT, DELETE ON shop.* TO writer@'127.0.0.1'",
+                "SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
             ):
                 cursor.execute(statement)
         yield f"mariadb://root@127.0.0.1:{port}/shop"

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
@@ -373,6 +376,96 @@ def test_a_driver_that_is_not_installed_is_named(
         ReadOnlyDatabase(source)
 
 
+def test_postgres_reads_only_and_as_the_parser_does_whatever_its_user_may(postgres_reader: str) -> None:
+    database = ReadOnlyDatabase(postgres_reader.replace("reader@", "writer@"))
+    for sql in ("SELECT nextval('counter')", "SELECT setval('counter', 9)"):
+        with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
+            database._run(sql, 1)
+    assert database.query("SELECT '\\' AS a, ' AS b' AS c").rows == [["\\", " AS b"]]
+
+
+def test_mariadb_reads_only_and_as_the_parser_does_whatever_its_user_may(mariadb: str) -> None:
+    database = ReadOnlyDatabase(mariadb.replace("root@", "writer:s3cret@"))
+    with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
+        database._run("DELETE FROM customer", 1)
+    texts = "SELECT \"it's\" AS a, 'b\\'c' AS b, COUNT (*) AS n FROM customer"
+    assert database.query(texts).rows == [["it's", "b'c", 300]]
+
+
+def test_duckdb_reaches_no_file_and_keeps_its_settings(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    (tmp_path / "sales.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+    for source in (tmp_path / "sales.csv", tmp_path / "shop.duckdb"):
+        database = ReadOnlyDatabase(source)
+        for sql in (
+            f"SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')",
+            f"SELECT * FROM '{tmp_path / 'secret.csv'}'",
+            "SET enable_external_access = true",
+            "SET memory_limit = '9GB'",
+        ):
+            with pytest.raises(ToolException, match="could not run the query"):
+                database._run(sql, 1)
+
+
+def test_a_process_that_ends_before_its_time_had_no_memory(
+    database: ReadOnlyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database._workers, "ask", lambda _: None)
+    with pytest.raises(ToolException, match="needs too much memory"):
+        database.query("SELECT 1")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_has_workers_of_its_own(path: Path) -> None:
+    both_ask = """
+import os, sys
+from plan_execute.tools.database import ReadOnlyDatabase
+database = ReadOnlyDatabase(sys.argv[1])
+child = os.fork()
+answers = [database.query(f"SELECT {number} + {1 if child else 2}").rows[0][0] for number in range(200)]
+assert answers == [number + (1 if child else 2) for number in range(200)]
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", both_ask, str(path)], check=True, timeout=120)
+
+
+def test_a_result_of_many_long_rows_is_capped(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "long.db")) as connection:
+        connection.execute("CREATE TABLE t AS SELECT printf('%400d', 1) AS a")
+    wide = ", ".join(f"a AS a{i}" for i in range(100))
+    many = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 9999) SELECT {wide} FROM t, n"
+    found = ReadOnlyDatabase(tmp_path / "long.db", max_rows=9_999).query(many)
+    assert found.more
+    assert 1_000_000 <= sum(len(text) for row in found.rows for text in row) < 1_100_000
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 INTO OUTFILE '/tmp/x'",
+        "SELECT 1 INTO DUMPFILE '/tmp/x'",
+        "SELECT 1 INTO @x",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; -- two\nSELECT 2",
+    ],
+)
+def test_what_is_more_than_one_select_is_named(sql: str) -> None:
+    with pytest.raises(ToolException, match="Only a single SELECT is allowed"):
+        read_query(sql, "mariadb")
+
+
+def test_what_is_sent_is_what_was_read() -> None:
+    assert read_query('SELECT a&"b" FROM t', "postgresql").sql == 'SELECT a& "b" FROM t'
+    with pytest.raises(ToolException, match=r"not allowed here\. Write the name itself"):
+        read_query('SELECT U&"\\0061" FROM t', "postgresql")
+    hidden = "WITH pg_authid AS (SELECT 1) SELECT * FROM pg_catalog.pg_authid, pg_authid"
+    assert read_query(hidden, "postgresql").relations == [("pg_catalog", "pg_authid")]
+
+
 def test_a_superuser_of_postgres_is_refused(postgres: str) -> None:
     with pytest.raises(ValueError, match=r"user 'postgres', who may do more .* GRANT pg_read_all_data TO reader"):
         ReadOnlyDatabase(postgres)
@@ -400,15 +493,19 @@ def test_names_that_need_quotes_and_virtual_tables_can_be_used(tmp_path: Path) -
             CREATE VIRTUAL TABLE notes USING fts5(title, body);
             INSERT INTO notes VALUES ('Tents', 'They are dry');
             CREATE VIEW dry AS SELECT title FROM notes WHERE notes MATCH 'dry';
+            CREATE VIRTUAL TABLE area USING rtree(id, low, high);
+            INSERT INTO area VALUES (7, 1, 2);
             CREATE VIEW broken AS SELECT * FROM nowhere;
             """
         )
     list_tables, describe_tables, query = database_tools(tmp_path / "odd.db")
-    assert list_tables.invoke({}) == '"Order Details", notes, dry'
+    assert list_tables.invoke({}) == '"Order Details", area, notes, dry'
     described = describe_tables.invoke({"names": ["order details", '"Order Details"']})
     assert described.count('"Order Details": "Unit Price" REAL, "select" INT, "a,b" TEXT') == 2
     assert query.invoke({"sql": 'SELECT "Unit Price" AS price FROM "Order Details"'}) == '[{"price": 2.5}]'
     assert query.invoke({"sql": "SELECT title FROM dry"}) == '[{"title": "Tents"}]'
+    assert query.invoke({"sql": "SELECT title FROM notes('dry') ORDER BY rank"}) == '[{"title": "Tents"}]'
+    assert query.invoke({"sql": "SELECT id FROM area WHERE low < 2"}) == '[{"id": 7}]'
 
 
 def test_data_files_are_tables(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The processes that run the queries of a database: started when needed, kept for the next query, ended when stuck."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -25,7 +24,6 @@ class Workers:
         self._source = source
         self._idle: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
-        self._owner = os.getpid()
         weakref.finalize(self, _end_all, self._idle)
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -46,11 +44,8 @@ class Workers:
 
     def _take(self) -> subprocess.Popen[bytes]:
         with self._lock:
-            if self._owner != os.getpid():  # after a fork they are another process's
-                self._owner, self._idle = os.getpid(), []
-                weakref.finalize(self, _end_all, self._idle)
             while self._idle:
-                if (worker := self._idle.pop()).poll() is None:
+                if (worker := self._idle.pop()).poll() is None:  # after a fork, those of the other process have ended
                     return worker
                 _end(worker)
         return _start(self._source)

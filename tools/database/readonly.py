@@ -245,7 +245,7 @@ class ReadOnlyDatabase:
                 f"The query needs too much memory ({problem[:80]}). Select fewer columns, take the start or the length "
                 "of long texts, and filter or aggregate."
             )
-        if re.search(r"not authorized|prohibited|read-?only|one statement", problem, re.IGNORECASE):
+        if re.search(r"not authorized|prohibited|read[- ]?only|one statement", problem, re.IGNORECASE):
             return ONE_SELECT
         for pattern, explain in ((_UNKNOWN_TABLE, self._unknown_table), (_UNKNOWN_COLUMN, self._unknown_column)):
             if unknown := re.search(pattern, problem, re.IGNORECASE):

