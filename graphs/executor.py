@@ -6,6 +6,7 @@ START -> brief -> react (create_agent: model <-> tools) -> report -> END
 plan that is judged by rules alone is one step, `react`.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -13,12 +14,17 @@ from typing import Any, Literal
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.structured_output import ToolStrategy
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import set_config_context
 from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel._messages import StreamMessagesHandler
+from langgraph.pregel.protocol import StreamProtocol
 
 from plan_execute.agent.build import Build, Node, make_build, with_tools_of
 from plan_execute.agent.context import Context, make_context
@@ -29,10 +35,14 @@ from plan_execute.agent.executor.receipts import ReceiptMiddleware
 from plan_execute.agent.executor.report import judge_report
 from plan_execute.agent.executor.scratchpad import ScratchpadState, steps_for_turn
 from plan_execute.agent.executor.tool_calls import as_react_tool
+from plan_execute.agent.llm.calls import Call, Steps, SubgraphNode
 from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput, StorableInput
 from plan_execute.agent.truncation import READER
+
+_STREAM = "__pregel_stream"
+"""Key of `configurable` under which LangGraph passes a subgraph the stream of its caller."""
 
 Executor = CompiledStateGraph[ExecutorState, Context, ExecutorInput, ExecutorOutput]
 
@@ -88,10 +98,7 @@ def build_executor(
     graph.add_edge("brief", "react")
     graph.add_conditional_edges("react", Node(route_after_react), ["report", END])
     graph.add_edge("report", END)
-    executor = graph.compile(name=name)
-    # What a node streams, which `astream_events` makes LangGraph do, it writes to the state around it.
-    executor.stream_channels = list(ExecutorOutput.__annotations__)
-    return executor
+    return graph.compile(name=name)
 
 
 def route_start(state: ExecutorState) -> Literal["brief", "react"]:
@@ -102,6 +109,44 @@ def route_start(state: ExecutorState) -> Literal["brief", "react"]:
 def route_after_react(state: ExecutorState) -> Literal["report", "__end__"]:
     """To the verifier, if the loop left messages for it."""
     return "report" if state["messages"] else "__end__"
+
+
+def as_executor_node(executor: Executor, build: Build) -> SubgraphNode:
+    """Make the executor a node of a run, whose scratchpad no client takes for the conversation.
+
+    `useStream` (Agent Chat UI) shows the state of every subgraph in place of the main one, so the executor's is not on
+    the `values` stream; and it adds the messages of every subgraph to the conversation, so without `stream_executor`
+    they are not on the `messages` stream.
+    """
+
+    def run(state: Any, config: RunnableConfig) -> Steps[Any]:
+        context = build.context(state["run"]["settings"])
+        quiet = _without_values(config if context.stream_executor else _without_messages(config))
+        # In a context of its own, because LangGraph adds the callbacks of the surrounding one to those it is given.
+        with set_config_context(quiet) as own:
+            invoke = partial(own.run, executor.invoke, state, quiet)
+            return (yield Call(invoke, lambda: asyncio.create_task(executor.ainvoke(state, quiet), context=own)))
+
+    return SubgraphNode(executor, run, "executor")
+
+
+def _without_values(config: RunnableConfig) -> RunnableConfig:
+    configurable = config.get("configurable", {})
+    stream: Any = configurable.get(_STREAM)
+    if stream is None or "values" not in stream.modes:
+        return config
+    quiet = StreamProtocol(stream.__call__, stream.modes - {"values"})
+    return {**config, "configurable": {**configurable, _STREAM: quiet}}
+
+
+def _without_messages(config: RunnableConfig) -> RunnableConfig:
+    callbacks = config.get("callbacks")
+    if isinstance(callbacks, BaseCallbackManager):
+        callbacks = callbacks.copy()
+        for handler in list(callbacks.handlers):
+            if isinstance(handler, StreamMessagesHandler):
+                callbacks.remove_handler(handler)
+    return {**config, "callbacks": callbacks}
 
 
 class _Unresolved(BaseChatModel):

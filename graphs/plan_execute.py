@@ -32,15 +32,15 @@ from plan_execute.agent.build import Node, make_build, with_tools_of
 from plan_execute.agent.context import Context, make_context
 from plan_execute.agent.executor.brief import make_brief, run_so_far
 from plan_execute.agent.llm.structured_output import DialogueNode
-from plan_execute.agent.nodes.answer_stream import stream_answer
 from plan_execute.agent.nodes.ask_user import ask_user
+from plan_execute.agent.nodes.chat import AnswerNode
 from plan_execute.agent.nodes.intake import begin_run
 from plan_execute.agent.nodes.planner import REVIEW_DUE, make_plan
 from plan_execute.agent.nodes.replan_gate import decide_next
 from plan_execute.agent.nodes.review import review_plan
 from plan_execute.agent.nodes.synthesize import synthesis_schema, synthesize
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState, StorableInput
-from plan_execute.graphs.executor import build_executor
+from plan_execute.graphs.executor import as_executor_node, build_executor
 
 MOST_TASKS = 1_000
 """Tasks that run at once where the caller's config has no `max_concurrency`: `max_parallel` is the limit."""
@@ -94,10 +94,10 @@ def create_plan_execute_agent(
     graph.add_node("intake", Node(partial(begin_run, build=build), "intake"))
     graph.add_node("planner", DialogueNode(partial(make_plan, build=build), "planner"))
     graph.add_node("review", partial(review_plan, build=build))
-    graph.add_node("executor", build_executor(build, middleware=middleware))
+    graph.add_node("executor", as_executor_node(build_executor(build, middleware=middleware), build))
     graph.add_node("replan_gate", Node(partial(decide_next, build=build), "replan_gate"))
     graph.add_node("ask_user", partial(ask_user, build=build))
-    graph.add_node("synthesize", DialogueNode(partial(synthesize, build=build), "synthesize", stream_answer))
+    graph.add_node("synthesize", AnswerNode(partial(synthesize, build=build), "synthesize"))
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", Node(route_after_intake), ["planner", END])
     graph.add_conditional_edges("planner", Node(route_after_planner), ["review", "executor", "synthesize", END])

@@ -1,11 +1,10 @@
 """The ReAct node: a milestone's loop of model and tools, within its limit of LangGraph steps."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 from langgraph.types import Overwrite
 
@@ -15,7 +14,7 @@ from plan_execute.agent.executor.brief import ExecutorState
 from plan_execute.agent.executor.report import end_milestone, judge_by_rules, spent_on
 from plan_execute.agent.executor.scratchpad import Scratchpad, raised_message
 from plan_execute.agent.failures import classify_error, describe_error, is_checkpointer_error
-from plan_execute.agent.llm.calls import Call, Steps, adrive, drive
+from plan_execute.agent.llm.calls import Call, Steps, SubgraphNode
 from plan_execute.agent.state import new_id
 
 
@@ -59,24 +58,7 @@ def as_react_node(react: Runnable[Any, Any], build: Build, steps: int) -> Runnab
             return {**report, "messages": Overwrite([*prompts.evidence_of(pad.messages[:-1]), *pad.messages[-1:]])}
         return {**end_milestone(pad, failure, spent_on(pad)), "messages": Overwrite([])}
 
-    return _ReactNode(react, run_milestone)
-
-
-class _ReactNode(RunnableLambda[Any, Any]):
-    """A `RunnableLambda`, because LangGraph finds the subgraph in one, but without a trace of its own."""
-
-    def __init__(self, react: Runnable[Any, Any], steps: Callable[[Any, RunnableConfig], Steps[Any]]) -> None:
-        super().__init__(lambda _: react, name="react")
-        self._steps = steps
-
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - its name
-        return drive(self._steps(input, config or {}))
-
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
-        return await adrive(self._steps(input, config or {}))
-
-    # Those of `RunnableLambda` would stream the subgraph itself, past the rules that judge its report.
-    stream, astream, transform, atransform = Runnable.stream, Runnable.astream, Runnable.transform, Runnable.atransform
+    return SubgraphNode(react, run_milestone, "react")
 
 
 def _message_for(error: Exception) -> AIMessage:

@@ -12,6 +12,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+
 T = TypeVar("T")
 _E = TypeVar("_E", bound=BaseException)
 
@@ -81,6 +83,34 @@ async def adrive(steps: Steps[T]) -> T:
                 step = steps.send(result)
     except StopIteration as end:
         return cast("T", end.value)
+
+
+class SubgraphNode(RunnableLambda[Any, Any]):
+    """A node that runs a subgraph: a `RunnableLambda`, in which LangGraph finds it, but without a trace of its own."""
+
+    def __init__(
+        self, subgraph: Runnable[Any, Any], steps: Callable[[Any, RunnableConfig], Steps[Any]], name: str
+    ) -> None:
+        """Wrap a subgraph.
+
+        Args:
+            subgraph: What the steps call.
+            steps: The node, given its input and its config.
+            name: The node's.
+        """
+        super().__init__(lambda _: subgraph, name=name)
+        self._steps = steps
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - its name
+        """Drive the steps in sync code."""
+        return drive(self._steps(input, config or {}))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """Drive the steps in async code."""
+        return await adrive(self._steps(input, config or {}))
+
+    # Those of `RunnableLambda` would stream the subgraph itself, past what the node does around it.
+    stream, astream, transform, atransform = Runnable.stream, Runnable.astream, Runnable.transform, Runnable.atransform
 
 
 class CallAbandonedError(TimeoutError):

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar, cast, get_args
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage, merge_message_runs
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableParallel, RunnableSequence
@@ -177,37 +176,24 @@ def describe_no_reply(role: Role, model: BaseChatModel, error: Exception) -> str
 class DialogueNode(Runnable[Any, Any]):
     """A graph node that asks a model, in `invoke` and `ainvoke` alike.
 
-    Its tag excludes the tokens of the replies (JSON, not prose) from the `messages` stream; a listener gets them.
+    Its tag excludes the tokens of the replies (JSON, not prose) from the `messages` stream.
     """
 
-    def __init__(
-        self,
-        dialogue: Callable[[Any], Dialogue[Any]],
-        name: str,
-        listener: Callable[[Any], BaseCallbackHandler] | None = None,
-    ) -> None:
-        """Make a node.
-
-        Args:
-            dialogue: What to ask, given the state; it returns the state update.
-            name: The node's.
-            listener: Makes a callback handler that gets the tokens of the replies, given the state.
-        """
+    def __init__(self, dialogue: Callable[[Any], Dialogue[Any]], name: str) -> None:
+        """Take what to ask, given the state, which returns the state update, and the node's name."""
         self.dialogue = dialogue
         self.name = name
-        self.listener = listener
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - its name
         """Ask in sync code."""
-        return ask(self.dialogue(input), self._quietly(input, config))
+        return ask(self.dialogue(input), merge_configs(config, _QUIET))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """Ask in async code."""
-        return await aask(self.dialogue(input), self._quietly(input, config))
+        return await aask(self.dialogue(input), merge_configs(config, _QUIET))
 
-    def _quietly(self, state: Any, config: RunnableConfig | None) -> RunnableConfig:
-        callbacks = [self.listener(state)] if self.listener else None
-        return merge_configs(config, {"tags": ["nostream"], "callbacks": callbacks})
+
+_QUIET: RunnableConfig = {"tags": ["nostream"]}
 
 
 def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:

@@ -6,6 +6,7 @@ from langchain_core.messages import AIMessage
 
 from plan_execute.agent.codes import ErrorCode, Rule, RunStatus
 from plan_execute.agent.events import log_event
+from plan_execute.agent.nodes.chat import remove_progress
 from plan_execute.agent.nodes.hand_over import handed_over, plan_handed_over
 from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.state import (
@@ -76,7 +77,7 @@ def finish_run(
         "status": status,
         "error": error,
         "answer": answer,
-        "messages": [AIMessage(text)],
+        "messages": [*remove_progress(state["messages"]), AIMessage(text)],
         "log": [entry],
     }
 

@@ -11,6 +11,7 @@ from plan_execute.agent.context import Context
 from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.attachments import attachments_of, count_attachments
+from plan_execute.agent.nodes.chat import start_progress
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.nodes.given_plan import given_of
 from plan_execute.agent.redaction import find_secrets
@@ -67,7 +68,8 @@ def begin_run(state: RunState, build: Build) -> dict[str, Any]:
     if not objective.strip():
         message = "The request is empty: say what the agent should do."
         ending = finish_run({"messages": []}, "aborted", code="empty_request", message=message)
-        update |= ending | {"log": Overwrite(ending["log"])}
+        return update | ending | {"log": Overwrite(ending["log"])}
+    start_progress(state["messages"])
     return update
 
 

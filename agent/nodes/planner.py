@@ -29,6 +29,7 @@ from plan_execute.agent.llm.structured_output import (
     question_options,
 )
 from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured, total
+from plan_execute.agent.nodes.chat import show_progress
 from plan_execute.agent.nodes.finish import NOTHING_LEFT, Problem, describe_finished, finish_run
 from plan_execute.agent.nodes.given_plan import needs_model, read_given
 from plan_execute.agent.nodes.hand_over import handed_over, permissions_needed, plan_handed_over
@@ -67,6 +68,7 @@ NOBODY_TO_ASK = (
     'return may steer it, build it with context={"trust": "open"}.'
 )
 """What to do where a plan needs a person and there is none."""
+REVIEW_WAITS = "The plan waits for your review."
 REVIEW_DUE: Rule = "review_due"
 """The rule by which a plan waits for review before its first round."""
 
@@ -289,6 +291,7 @@ def adopt_plan(
     keys = [] if waits else ready_milestones(merged, context.max_parallel)
     rule = REVIEW_DUE if waits else "planned"
     started, log = start_milestones(merged, keys, plan["revision"])
+    show_progress(state["messages"], plan, merge_milestones(merged, [started]), REVIEW_WAITS if waits else "")
     return {
         "plan": plan,
         "milestones": merge_milestones({}, [dropped, new, started]),

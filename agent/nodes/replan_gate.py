@@ -15,6 +15,7 @@ from plan_execute.agent.events import emit, log_decision, log_event, now
 from plan_execute.agent.interrupts import can_interrupt
 from plan_execute.agent.llm.usage import crossed_budget
 from plan_execute.agent.nodes.ask_user import OpenQuestion, open_questions
+from plan_execute.agent.nodes.chat import show_progress
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.nodes.hand_over import handed_over
 from plan_execute.agent.state import (
@@ -237,6 +238,10 @@ def decide_next(state: RunState, build: Build) -> RunUpdate:
     if rule.action == "abort":
         ended = _abort(state, rule.code, decision["reason"], failed)
         return {**update, **ended, "log": [*update["log"], *ended["log"]]}
+    asked = (
+        "\n\n".join(question.request.description for question in situation.questions) if rule.action == "ask" else ""
+    )
+    show_progress(state["messages"], state["plan"], merge_milestones(milestones, [started]), asked)
     return update
 
 

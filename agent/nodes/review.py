@@ -19,6 +19,7 @@ from plan_execute.agent.interrupts import (
     InvalidAnswer,
     interrupt_for_decision,
 )
+from plan_execute.agent.nodes.chat import show_progress
 from plan_execute.agent.nodes.finish import finish_run
 from plan_execute.agent.nodes.hand_over import permissions_needed
 from plan_execute.agent.nodes.plan_validation import objections_to
@@ -33,6 +34,7 @@ from plan_execute.agent.state import (
     RunState,
     RunUpdate,
     Spent,
+    merge_milestones,
     revision_of,
     with_status,
 )
@@ -143,6 +145,7 @@ def _edit(state: RunState, build: Build, context: Context, args: object) -> RunU
 def _approve(state: RunState, context: Context, reason: str) -> RunUpdate:
     keys = ready_milestones(state["milestones"], context.max_parallel)
     started, log = start_milestones(state["milestones"], keys, revision_of(state))
+    show_progress(state["messages"], state["plan"], merge_milestones(state["milestones"], [started]))
     decision = Decision(action="continue", rule="reviewed", reason=reason, code=None, milestones=keys)
     return {"milestones": started, "decision": decision, "log": [_log_review(state, "approve", reason), *log]}
 

@@ -27,6 +27,7 @@ from plan_execute.agent.llm.structured_output import (
     question_options,
 )
 from plan_execute.agent.llm.usage import crossed_budget, heavy_calls, measured
+from plan_execute.agent.nodes.chat import without_progress
 from plan_execute.agent.nodes.finish import (
     NOTHING_LEFT,
     Problem,
@@ -141,7 +142,7 @@ def _ask_for_synthesis(state: RunState, build: Build, context: Context) -> Dialo
         context=context,
         nonce=state["settings"].get("nonce", ""),
         draft_answer=state["answer"],
-        conversation=state["messages"],
+        conversation=without_progress(state["messages"]),
         **attached_for(model, state["messages"]),
     )
     repair: list[BaseMessage] = []
