@@ -135,8 +135,8 @@ class Context(BaseModel):
     max_tool_calls: int | None = Field(default=None, ge=1, title="Most tool calls in a milestone")
     """Overrides what the granularity allows."""
 
-    stream_executor: bool = Field(default=True, title="Stream the executor", json_schema_extra=_studio("executor"))
-    """Whether the `messages` stream has the executor's, with subgraphs; chat clients add them to the conversation."""
+    client: Literal["program", "chat"] = Field(default="program", title="Client", json_schema_extra=_studio("review"))
+    """What shows the run. For a chat a plan to review is a text, and the executor's messages are not streamed."""
     milestone_timeout: float = Field(default=600, gt=0, title="Seconds for a milestone")
     """After this long nothing new is started in a milestone and a call under way is abandoned."""
     structured_output: Literal["auto", "json_schema", "function_calling", "prompt"] = Field(

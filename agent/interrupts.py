@@ -1,6 +1,8 @@
 """Interrupts: a run stops to ask a person, and resumes with their HITL decision."""
 
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -49,6 +51,35 @@ class HumanRequest(NamedTuple):
     args: Mapping[str, Any]
     description: str
     allowed: tuple[DecisionType, ...]
+    takes_words: bool = False
+    """Whether a text that neither approves nor rejects is a response."""
+    answer_field: str | None = None
+    """The argument that a response fills in, for clients that can edit arguments and not respond."""
+
+    @property
+    def decision_types(self) -> list[DecisionType]:
+        """The types of decision that a client may offer."""
+        return [*self.allowed, "edit"] if self.answer_field else list(self.allowed)
+
+    @property
+    def response_schema(self) -> dict[str, Any]:
+        """The JSON schema of what resumes the run."""
+        action = {
+            "type": "object",
+            "properties": {"name": {"const": self.name}, "args": {"type": "object"}},
+            "required": ["name", "args"],
+        }
+        decision = {
+            "type": "object",
+            "properties": {
+                "type": {"enum": self.decision_types},
+                "message": {"type": "string", "description": "Why it is rejected, or the response."},
+                **({"edited_action": action} if "edit" in self.decision_types else {}),
+            },
+            "required": ["type"],
+        }
+        decisions = {"type": "array", "items": decision, "minItems": 1, "maxItems": 1}
+        return {"type": "object", "properties": {"decisions": decisions}, "required": ["decisions"]}
 
 
 def interrupt_for_decision(request: HumanRequest, handle: Callable[[HumanDecision], T | InvalidAnswer]) -> T:
@@ -66,7 +97,8 @@ def interrupt_for_decision(request: HumanRequest, handle: Callable[[HumanDecisio
     """
     objection = ""
     while True:
-        decision = _read_decision(interrupt_once(_payload(request, objection)), request.allowed)
+        answer = interrupt_once(_payload(request, objection), request.response_schema)
+        decision = read_decision(answer, request)
         result = decision if isinstance(decision, InvalidAnswer) else handle(decision)
         if not isinstance(result, InvalidAnswer):
             return result
@@ -91,24 +123,84 @@ def _payload(request: HumanRequest, objection: str) -> dict[str, Any]:
     description = f"{INVALID_ANSWER}{objection}\n\n{request.description}" if objection else request.description
     return {
         "action_requests": [{"name": request.name, "args": dict(request.args), "description": description}],
-        "review_configs": [{"action_name": request.name, "allowed_decisions": list(request.allowed)}],
+        "review_configs": [{"action_name": request.name, "allowed_decisions": request.decision_types}],
     }
 
 
-def _read_decision(answer: object, allowed: tuple[DecisionType, ...]) -> HumanDecision | InvalidAnswer:
-    """Read a decision from `{"decisions": [{"type": ...}]}`, or from the decision alone."""
-    if isinstance(answer, dict) and isinstance(answer.get("decisions"), list):
-        answer = answer["decisions"]
-    if isinstance(answer, list):
-        answer = answer[0] if answer else None
+def read_decision(answer: object, request: HumanRequest) -> HumanDecision | InvalidAnswer:
+    """Read what a person decided, however their client says it.
+
+    Args:
+        answer: `{"decisions": [{"type": ...}]}`, or one decision alone; a decision of Agent Inbox (`accept`, `ignore`,
+            `response`, `edit`); edited arguments alone; True, False, or words such as "yes", "approve" or
+            "reject: too expensive"; other words, where the request takes them.
+        request: What the person was asked.
+    """
     try:
-        decision = HumanDecision.model_validate(answer)
+        decision = HumanDecision.model_validate(_as_decision(answer, request))
     except ValidationError:
         decision = None
-    if decision is None or decision.type not in allowed:
-        types = " | ".join(f'"{kind}"' for kind in allowed)
+    if decision is None or decision.type not in request.decision_types:
+        types = " | ".join(f'"{kind}"' for kind in request.decision_types)
         return InvalidAnswer(f'got {str(answer)[:100]!r}, expected {{"decisions": [{{"type": {types}, ...}}]}}.')
-    return decision
+    if decision.type != "edit":
+        return decision
+    args = decision.edited_action.get("args")
+    if isinstance(args, dict):
+        args = {name: _as_before(value, request.args.get(name)) for name, value in args.items()}
+        decision.edited_action["args"] = args
+    if request.answer_field is None:
+        return decision
+    given = args.get(request.answer_field) if isinstance(args, dict) else None
+    return HumanDecision(type="respond", message="" if given is None else str(given))
+
+
+_YES = frozenset({"accept", "approve", "approved", "go", "go ahead", "lgtm", "ok", "okay", "true", "y", "yes"})
+_NO = frozenset({"false", "n", "no", "reject", "rejected"})
+_INBOX: Mapping[object, DecisionType] = {"accept": "approve", "ignore": "reject", "response": "respond"}
+"""Agent Inbox's types of decision that have another name there."""
+
+
+def _as_decision(answer: object, request: HumanRequest) -> object:
+    """Put an answer into the shape of a decision, if it is known what it means."""
+    match answer:
+        case bool():
+            return {"type": "approve" if answer else "reject"}
+        case str():
+            return _read_words(answer.strip(), request)
+        case {"decisions": [first, *_]} | [first, *_]:
+            return _as_decision(first, request)
+        case {"type": str(kind), "args": args, **rest}:
+            renamed = {**rest, "type": _INBOX.get(kind, kind)}
+            if isinstance(args, dict):
+                return {"edited_action": {"name": args.get("action"), "args": args.get("args")}, **renamed}
+            return {"message": str(args or ""), **renamed}
+        case {"type": _}:
+            return answer
+        case dict() if answer and answer.keys() <= request.args.keys():
+            return {"type": "edit", "edited_action": {"name": request.name, "args": answer}}
+    return answer
+
+
+def _read_words(text: str, request: HumanRequest) -> object:
+    if text[:1] in {"{", "["}:
+        with suppress(ValueError, RecursionError):
+            return _as_decision(json.loads(text), request)
+    word, _, reason = text.partition(":")
+    if word.strip().casefold() == "reject":
+        return {"type": "reject", "message": reason.strip()}
+    plain = text.rstrip(".!").casefold()
+    if "approve" in request.allowed and plain in _YES | _NO:
+        return {"type": "approve" if plain in _YES else "reject"}
+    return {"type": "respond", "message": text} if request.takes_words else text
+
+
+def _as_before(value: object, before: object) -> object:
+    """Read a value that was no text, and that a client let a person edit as text."""
+    if isinstance(value, str) and before is not None and not isinstance(before, str):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
 
 _CHECKPOINTER = "__pregel_checkpointer"
@@ -127,7 +219,7 @@ def active_checkpointer() -> BaseCheckpointSaver[Any] | None:
     return saver if isinstance(saver, BaseCheckpointSaver) else None
 
 
-def interrupt_once(payload: Mapping[str, Any]) -> object:
+def interrupt_once(payload: Mapping[str, Any], response_schema: dict[str, Any]) -> object:
     """Call LangGraph's `interrupt` so that a resume value that names no interrupt resolves one pending interrupt only.
 
     LangGraph gives such a value to the first `interrupt` that runs, and leaves it in the checkpoint until the step of
@@ -144,7 +236,7 @@ def interrupt_once(payload: Mapping[str, Any]) -> object:
         config = {**config, "configurable": {**configurable, _SCRATCHPAD: scratchpad}}
     try:
         with set_config_context(config) as context:
-            return context.run(interrupt, payload)
+            return context.run(lambda: interrupt(payload, response_schema=response_schema))
     finally:
         outermost = configurable.get("checkpoint_map", {}).get("")
         if saver is not None and outermost:

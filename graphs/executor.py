@@ -115,13 +115,13 @@ def as_executor_node(executor: Executor, build: Build) -> SubgraphNode:
     """Make the executor a node of a run, whose scratchpad no client takes for the conversation.
 
     `useStream` (Agent Chat UI) shows the state of every subgraph in place of the main one, so the executor's is not on
-    the `values` stream; and it adds the messages of every subgraph to the conversation, so without `stream_executor`
+    the `values` stream; and it adds the messages of every subgraph to the conversation, so for a chat
     they are not on the `messages` stream.
     """
 
     def run(state: Any, config: RunnableConfig) -> Steps[Any]:
         context = build.context(state["run"]["settings"])
-        quiet = _without_values(config if context.stream_executor else _without_messages(config))
+        quiet = _without_values(config if context.client == "program" else _without_messages(config))
         # In a context of its own, because LangGraph adds the callbacks of the surrounding one to those it is given.
         with set_config_context(quiet) as own:
             invoke = partial(own.run, executor.invoke, state, quiet)

@@ -37,10 +37,11 @@ from plan_execute.agent.nodes.chat import AnswerNode
 from plan_execute.agent.nodes.intake import begin_run
 from plan_execute.agent.nodes.planner import REVIEW_DUE, make_plan
 from plan_execute.agent.nodes.replan_gate import decide_next
-from plan_execute.agent.nodes.review import review_plan
+from plan_execute.agent.nodes.review import PlanText, review_plan
 from plan_execute.agent.nodes.synthesize import synthesis_schema, synthesize
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState, StorableInput
 from plan_execute.graphs.executor import as_executor_node, build_executor
+from plan_execute.graphs.yaml_text import read_yaml, write_yaml
 
 MOST_TASKS = 1_000
 """Tasks that run at once where the caller's config has no `max_concurrency`: `max_parallel` is the limit."""
@@ -93,7 +94,7 @@ def create_plan_execute_agent(
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
     graph.add_node("intake", Node(partial(begin_run, build=build), "intake"))
     graph.add_node("planner", DialogueNode(partial(make_plan, build=build), "planner"))
-    graph.add_node("review", partial(review_plan, build=build))
+    graph.add_node("review", partial(review_plan, build=build, text=PlanText(write_yaml, read_yaml)))
     graph.add_node("executor", as_executor_node(build_executor(build, middleware=middleware), build))
     graph.add_node("replan_gate", Node(partial(decide_next, build=build), "replan_gate"))
     graph.add_node("ask_user", partial(ask_user, build=build))

@@ -11,5 +11,5 @@ from plan_execute.graphs.plan_execute import create_plan_execute_agent
 from plan_execute.tools import make_default_tools
 
 _tools = make_default_tools(os.environ.get("PLAN_EXECUTE_DB"), os.environ.get("PLAN_EXECUTE_DOCS"))
-plan_execute = create_plan_execute_agent(tools=_tools, context={"stream_executor": False})
+plan_execute = create_plan_execute_agent(tools=_tools, context={"client": "chat"})
 executor = create_executor(tools=_tools)

@@ -104,8 +104,9 @@ def _ask_for_missing(milestone: Milestone) -> OpenQuestion:
     report = milestone["report"] or {}
     text = str(report.get("missing") or report.get("result") or milestone["goal"])
     description = f"{milestone['id']} ({milestone['goal']}) needs to know: {text}"
-    args = {"question": text, "milestone": milestone["goal"]}
-    return OpenQuestion(milestone["id"], HumanRequest(ASK_USER, args, description, ("respond", "reject")), text)
+    args = {"question": text, "milestone": milestone["goal"], "answer": ""}
+    request = HumanRequest(ASK_USER, args, description, ("respond", "reject"), takes_words=True, answer_field="answer")
+    return OpenQuestion(milestone["id"], request, text)
 
 
 def _ask_about_call(milestone: Milestone, call: Mapping[str, Any]) -> OpenQuestion:
@@ -116,7 +117,8 @@ def _ask_about_call(milestone: Milestone, call: Mapping[str, Any]) -> OpenQuesti
         "reject to leave it at that."
     )
     allowed: tuple[DecisionType, ...] = ("approve", "respond", "reject")
-    request = HumanRequest(REPEAT_CALL, {"tool": tool, "args": call["args"]}, description, allowed)
+    args = {"tool": tool, "args": call["args"], "result": ""}
+    request = HumanRequest(REPEAT_CALL, args, description, allowed, answer_field="result")
     return OpenQuestion(milestone["id"], request, f"Was {tool!r} done?", call_key(tool, call["args"]))
 
 

@@ -144,6 +144,7 @@ def adopt_draft(
     revision: int,
     known: Mapping[str, Milestone],
     requirements: Sequence[Requirement] = (),
+    edited: Collection[str] = (),
 ) -> tuple[dict[str, Milestone], list[Requirement]]:
     """Turn a valid draft into milestones with ids of our own and the run's requirements.
 
@@ -156,17 +157,18 @@ def adopt_draft(
         revision: The number of the plan.
         known: All milestones so far, by id.
         requirements: Those frozen by the first plan.
+        edited: Ids of milestones that the draft has under the same names: those of the plan that a person edits.
 
     Returns:
         The new milestones in plan order, all pending, and all requirements: the frozen ones, then what was added.
     """
     merged, numbers = merge_requirements(requirements, draft)
     named, _ = _name_milestones(draft)
-    own = _own_ids(named, known)
+    own = _own_ids(named, known, edited)
     ids = _run_ids(own, known)
     milestones: dict[str, Milestone] = {}
     for name, (milestone, references) in named.items():
-        if own[name] in known:
+        if own[name] in known and own[name] not in edited:
             continue
         depends_on = [_resolve(ref, own, known) for ref in references]
         milestones[own[name]] = Milestone(
@@ -202,10 +204,10 @@ def _yield_of(draft: YieldDraft) -> Yield:
     return wanted if draft.path is None else {**wanted, "path": draft.path}
 
 
-def adopt_answer(draft: PlanDraft, known: Mapping[str, Milestone]) -> str:
+def adopt_answer(draft: PlanDraft, known: Mapping[str, Milestone], edited: Collection[str] = ()) -> str:
     """Return the answer of a draft with the ids that `adopt_draft` gives its milestones."""
     named, _ = _name_milestones(draft)
-    return rename(draft.answer or "", _run_ids(_own_ids(named, known), known))
+    return rename(draft.answer or "", _run_ids(_own_ids(named, known, edited), known))
 
 
 def merge_requirements(frozen: Sequence[Requirement], draft: PlanDraft) -> tuple[list[Requirement], dict[int, int]]:
@@ -355,13 +357,16 @@ def _name_milestones(draft: PlanDraft) -> tuple[_Named, set[str]]:
     return named, repeated
 
 
-def _own_ids(named: _Named, known: Mapping[str, Milestone]) -> dict[str, str]:
-    """Map each name of the draft to our id: a new one, or that of the finished milestone it repeats."""
+def _own_ids(named: _Named, known: Mapping[str, Milestone], edited: Collection[str]) -> dict[str, str]:
+    """Map each name of the draft to our id: a new one, that of the finished milestone it repeats, or as it was."""
     finished = {_identity(m["goal"], m["tools"]): key for key, m in known.items() if m["status"] == "completed"}
     own: dict[str, str] = {}
     count = len(known)
     for name, (milestone, _) in named.items():
         repeated = finished.get(_identity(milestone.goal, milestone.tools))
+        if repeated is None and name in edited:
+            own[name] = name
+            continue
         count += repeated is None
         own[name] = repeated or f"m{count}"
     return own

@@ -1,11 +1,12 @@
 """The planner node: turns the objective, or what is left of it, into milestones."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langgraph.types import Overwrite
 from pydantic import ValidationError
 
 from plan_execute.agent import prompts
@@ -272,18 +273,21 @@ def adopt_plan(
     """
     before = state["plan"]
     plan = _next_plan(before, draft)
+    edited = with_status(state["milestones"], "pending") if reviewed else {}
     new, plan["requirements"] = adopt_draft(
         draft,
         revision=plan["revision"],
         known=state["milestones"],
         requirements=before["requirements"] if before else (),
+        edited=edited,
     )
     if not new:
         return _plan_nothing(state, build, draft, spent)
     if draft.answer and state.get("given") and (before is None or reviewed):
-        plan["answer"] = adopt_answer(draft, state["milestones"])
-    dropped = _skip_rest(state["milestones"], "superseded by a new plan")
-    merged = merge_milestones(state["milestones"], [dropped, new])
+        plan["answer"] = adopt_answer(draft, state["milestones"], edited)
+    dropped = _skip_rest(state["milestones"], "superseded by a new plan", except_for=new)
+    rest = {key: milestone for key, milestone in state["milestones"].items() if key not in new}
+    merged = merge_milestones(rest, [dropped, new])
     decision = state["decision"]
     entry = _log_plan(plan, new, dropped, decision["reason"] if before and decision else "")
     wanted = context.review == "every" or (context.review == "first" and not approvals(state))
@@ -291,10 +295,13 @@ def adopt_plan(
     keys = [] if waits else ready_milestones(merged, context.max_parallel)
     rule = REVIEW_DUE if waits else "planned"
     started, log = start_milestones(merged, keys, plan["revision"])
-    show_progress(state["messages"], plan, merge_milestones(merged, [started]), REVIEW_WAITS if waits else "")
+    running = merge_milestones(merged, [started])
+    # An edit may put milestones into another order, which the merge of an update would not.
+    written: Any = Overwrite(running) if edited else merge_milestones({}, [dropped, new, started])
+    show_progress(state["messages"], plan, running, REVIEW_WAITS if waits else "")
     return {
         "plan": plan,
-        "milestones": merge_milestones({}, [dropped, new, started]),
+        "milestones": written,
         "decision": Decision(action="continue", rule=rule, reason="", code=None, milestones=keys),
         "usage": spent["usage"],
         "seconds": spent["seconds"],
@@ -365,5 +372,8 @@ def _log_plan(
     )
 
 
-def _skip_rest(milestones: Mapping[str, Milestone], reason: str) -> dict[str, Milestone]:
-    return {key: Milestone(status="skipped", result=reason) for key in with_status(milestones, "pending", "running")}
+def _skip_rest(
+    milestones: Mapping[str, Milestone], reason: str, *, except_for: Collection[str] = ()
+) -> dict[str, Milestone]:
+    left = with_status(milestones, "pending", "running")
+    return {key: Milestone(status="skipped", result=reason) for key in left if key not in except_for}

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+from langgraph.types import Overwrite
 from pydantic import ValidationError
 
 from plan_execute.agent.build import Build
@@ -44,11 +46,20 @@ PINNED = ("calls", "yields", "open")
 """Fields of a milestone that a person is shown only where there is something in them."""
 
 
-def review_plan(state: RunState, build: Build) -> RunUpdate:
+class PlanText(NamedTuple):
+    """How a plan is a text that a person reads and edits."""
+
+    write: Callable[[Mapping[str, Any]], str]
+    read: Callable[[str, Mapping[str, Any]], dict[str, Any] | None]
+    """Given the text, and the plan as it was. Raises ValueError, with a sentence, for what is no plan."""
+
+
+def review_plan(state: RunState, build: Build, text: PlanText) -> RunUpdate:
     """Interrupt for a person's decision about the plan, and carry it out.
 
     Approved, the plan runs. Edited, it is validated like a planner's draft and runs as the next revision. Rejected, the
-    run is aborted. A comment goes back to the planner. An invalid edit is asked for again with the reason. A plan whose
+    plan is made anew for the reason that was given, at most `max_replans` times; without one the run is aborted. A
+    comment goes back to the planner. An invalid edit is asked for again with the reason. A plan whose
     remaining work was approved before is not asked about again.
 
     Returns:
@@ -64,13 +75,14 @@ def review_plan(state: RunState, build: Build) -> RunUpdate:
             case "approve":
                 return _approve(state, context, "approved")
             case "reject":
-                return _reject(state, decision.message)
+                return _reject(state, context, decision.message.strip())
             case "respond":
                 return _plan_again(state, decision.message)
             case "edit":
-                return _edit(state, build, context, decision.edited_action.get("args"))
+                args = _read_edit(state, decision.edited_action.get("args"), text)
+                return args if isinstance(args, InvalidAnswer) else _edit(state, build, context, args)
 
-    return interrupt_for_decision(_review_request(state), handle)
+    return interrupt_for_decision(_review_request(state, context, text), handle)
 
 
 def fingerprint(state: RunState) -> str:
@@ -84,14 +96,18 @@ def fingerprint(state: RunState) -> str:
     return hashlib.sha256(json.dumps(left).encode()).hexdigest()
 
 
-def _review_request(state: RunState) -> HumanRequest:
+def _review_request(state: RunState, context: Context, text: PlanText) -> HumanRequest:
     plan = state["plan"]
     assert plan is not None
     lines = [line for milestone in _remaining(state) for line in _describe_milestone(milestone)]
     needed = permissions_needed(state, PlanDraft.model_validate(editable_plan(state)))
     permitted = ["By approving it you permit:", *(f"- {text}" for text in needed)] if needed else []
     description = "\n".join([f"Plan, revision {plan['revision']}: {plan['strategy']}", *lines, *permitted])
-    return HumanRequest(REVIEW_PLAN, editable_plan(state), description, ("approve", "edit", "reject", "respond"))
+    args = editable_plan(state)
+    if context.client == "chat":  # which shows each argument in a field of its own, as one line if it is no text
+        args = {"plan": text.write(args)}
+    allowed: tuple[DecisionType, ...] = ("approve", "edit", "reject", "respond")
+    return HumanRequest(REVIEW_PLAN, args, description, allowed, takes_words=True)
 
 
 def _describe_milestone(milestone: Milestone) -> list[str]:
@@ -116,6 +132,16 @@ def editable_plan(state: RunState) -> dict[str, Any]:
     }
 
 
+def _read_edit(state: RunState, args: object, text: PlanText) -> object | InvalidAnswer:
+    """Read the plan out of edited arguments, where it is a text."""
+    if not isinstance(args, dict) or not isinstance(written := args.get("plan"), str):
+        return args
+    try:
+        return text.read(written, editable_plan(state))
+    except ValueError as error:
+        return InvalidAnswer(str(error))
+
+
 def _edit(state: RunState, build: Build, context: Context, args: object) -> RunUpdate | InvalidAnswer:
     """Adopt an edited plan as the next revision; one without changes is approved."""
     if args == editable_plan(state):
@@ -138,7 +164,9 @@ def _edit(state: RunState, build: Build, context: Context, args: object) -> RunU
     if plan and not finished:
         before["plan"] = {**plan, "requirements": []}
     update = adopt_plan(before, build, context, draft, Spent(usage={}, seconds=0.0), reviewed=True)
-    edited: RunState = {**state, "milestones": {**state["milestones"], **update["milestones"]}, "plan": update["plan"]}
+    written: Any = update["milestones"]
+    milestones = written.value if isinstance(written, Overwrite) else {**state["milestones"], **written}
+    edited: RunState = {**state, "milestones": milestones, "plan": update["plan"]}
     return {**update, "log": [*update["log"], _log_review(edited, "edit", "edited")]}
 
 
@@ -150,8 +178,13 @@ def _approve(state: RunState, context: Context, reason: str) -> RunUpdate:
     return {"milestones": started, "decision": decision, "log": [_log_review(state, "approve", reason), *log]}
 
 
-def _reject(state: RunState, message: str) -> RunUpdate:
+def _reject(state: RunState, context: Context, message: str) -> RunUpdate:
+    """Plan anew for the reason that was given, unless that was done as often as it may be; without one, end the run."""
     reason = f"The plan was rejected: {message}" if message else "The plan was rejected."
+    before = sum(entry["type"] == "plan_reviewed" and entry["rule"] == "reject" for entry in state["log"])
+    if message and before < context.max_replans:
+        decision = Decision(action="replan", rule="comment", reason=reason, code=None, milestones=[])
+        return {"decision": decision, "log": [_log_review(state, "reject", reason)]}
     ended = finish_run(state, "aborted", code="rejected", message=reason)
     return {**ended, "log": [_log_review(state, "reject", reason), *ended["log"]]}
 

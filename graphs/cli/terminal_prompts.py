@@ -9,8 +9,9 @@ from typing import Any
 from plan_execute.agent.interrupts import ASK_USER, INVALID_ANSWER, REPEAT_CALL, REVIEW_PLAN
 from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.progress import Line
-from plan_execute.graphs.cli.yaml_files import add_comments, edit, read_yaml, strip_comments, write_yaml
+from plan_execute.graphs.cli.yaml_files import add_comments, edit, strip_comments
 from plan_execute.graphs.formatting import one_line
+from plan_execute.graphs.yaml_text import read_yaml, write_yaml
 
 Decision = dict[str, Any]
 """A person's decision, as a resume takes it: approve, edit, reject or respond."""

@@ -1,6 +1,5 @@
-"""YAML: arguments and plans in a person's editor, and plans in files."""
+"""Arguments and plans in a person's editor, and plans in files."""
 
-import json
 import signal
 import sys
 from collections.abc import Mapping
@@ -9,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from plan_execute.agent.errors import RequestError
 from plan_execute.agent.schemas import PlanDraft
-from plan_execute.agent.truncation import json_safe
 from plan_execute.graphs.cli.signals import handle
 from plan_execute.graphs.formatting import visible
+from plan_execute.graphs.yaml_text import read_yaml, write_yaml
 
 
 def edit(text: str) -> str:
@@ -32,24 +30,6 @@ def edit(text: str) -> str:
         raise OSError(f"The editor does not work ({reason}): name another in the environment as EDITOR.") from None
 
 
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # it has no types
-    """Writes texts with invisible characters in quotes, where YAML reads escapes."""
-
-
-def _represent_text(dumper: _Dumper, text: str) -> Any:
-    hidden = visible(text, lines=True, strict=True) != text
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if hidden else None)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
-def write_yaml(args: Mapping[str, Any]) -> str:
-    """Write arguments as YAML, so that a person sees all that is in them: what is invisible is an escape."""
-    text = yaml.dump(dict(args), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return visible(text, lines=True, strict=True)
-
-
 def add_comments(text: str, *comments: str) -> str:
     """Put comments at the top of YAML."""
     lines = [f"# {line}\n" for comment in comments for line in comment.splitlines()]
@@ -61,33 +41,6 @@ def strip_comments(text: str) -> str:
     lines = text.splitlines(keepends=True)
     first = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     return "".join(lines[first:])
-
-
-def read_yaml(text: str, before: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read edited arguments as plain JSON data.
-
-    Args:
-        text: The YAML.
-        before: The arguments as they were, whose names a message can tell.
-
-    Returns:
-        The arguments; None if there is nothing in the text.
-
-    Raises:
-        ValueError: They cannot be read; the message says where.
-    """
-    try:
-        # Through JSON, because YAML also has dates and the like, which no arguments have.
-        args = json_safe(json.loads(json.dumps(yaml.safe_load(text), default=str)))
-    except yaml.YAMLError as error:
-        raise ValueError(_describe_problem(error, text)) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"this cannot be read ({error}).") from None
-    if args is None:
-        return None
-    if not isinstance(args, dict):
-        raise ValueError(f"expected {', '.join(f'{name}:' for name in before)} each at the beginning of a line.")
-    return args
 
 
 def read_plan(path: str) -> dict[str, Any]:
@@ -136,10 +89,3 @@ def plan_schema() -> dict[str, Any]:
     inputs = {"type": "object", "description": "Values of $input.name where the command gives no others."}
     schema["properties"]["inputs"] = inputs
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _describe_problem(error: yaml.YAMLError, text: str) -> str:
-    problem, mark = getattr(error, "problem", None) or str(error), getattr(error, "problem_mark", None)
-    lines = text.splitlines()
-    where = f" at {lines[mark.line].strip()!r}" if mark and mark.line < len(lines) else ""
-    return f"this is not YAML: {problem}{where}."

@@ -21,9 +21,10 @@ from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.options import Options
 from plan_execute.graphs.cli.run import run_until_done
 from plan_execute.graphs.cli.terminal_prompts import TerminalPrompts
-from plan_execute.graphs.cli.yaml_files import write_plan, write_yaml
+from plan_execute.graphs.cli.yaml_files import write_plan
 from plan_execute.graphs.formatting import one_line, visible
 from plan_execute.graphs.report import render_report
+from plan_execute.graphs.yaml_text import write_yaml
 from plan_execute.tools.characters import is_invisible
 from tests.drawn import drawn
 from tests.fakes import Answer, Asked, ScriptedModel, heavy, milestone, plan, report, synthesis, tool_call

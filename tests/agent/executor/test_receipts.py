@@ -115,7 +115,7 @@ async def test_call_that_was_under_way_is_not_repeated_and_the_run_asks(threads_
     (waiting,) = await stopped_and_resumed(plain(post, effect="effect"), post, threads_url, light)
     assert post.sent == ["x"]
     (action,) = waiting["__interrupt__"][0].value["action_requests"]
-    assert (action["name"], action["args"]) == ("repeat_call", {"tool": "send", "args": {"subject": "x"}})
+    assert (action["name"], action["args"]) == ("repeat_call", {"tool": "send", "args": {"subject": "x"}, "result": ""})
     assert "it is unknown whether it was done" in action["description"]
     (call,) = waiting["milestones"]["m1"]["tool_calls"]
     assert (call["ok"], call["code"], call["effect"]) == (False, "outcome_unknown", True)
@@ -126,11 +126,12 @@ async def test_call_that_was_under_way_is_not_repeated_and_the_run_asks(threads_
     [
         ({"type": "approve"}, ["x", "x"], "completed"),
         ({"type": "respond", "message": "It was sent as no. 7."}, ["x"], "completed"),
+        ({"type": "edit", "edited_action": {"args": {"result": "It was sent as no. 7."}}}, ["x"], "completed"),
         ({"type": "reject", "message": "Leave it."}, ["x"], "aborted"),
     ],
 )
 async def test_person_settles_whether_a_call_is_made_again(
-    threads_url: str, answer: dict[str, str], sent: list[str], status: str
+    threads_url: str, answer: dict[str, Any], sent: list[str], status: str
 ) -> None:
     post, light = Post(), ScriptedModel(lambda a: honest(a) if a.messages[-1].type == "tool" else diligent(a))
     _, output = await stopped_and_resumed(plain(post, effect="effect"), post, threads_url, light, answer)
@@ -153,7 +154,7 @@ async def test_approved_call_that_was_under_way_is_not_put_up_for_approval_as_if
         edit = {"type": "edit", "edited_action": {"name": "send", "args": args}}
         await run.stop_under_way(post, Command(resume={"decisions": [edit]}))
         (action,) = (await run.go(None))["__interrupt__"][0].value["action_requests"]
-    assert (action["name"], action["args"]) == ("repeat_call", {"tool": "send", "args": args})
+    assert (action["name"], action["args"]) == ("repeat_call", {"tool": "send", "args": args, "result": ""})
     assert post.sent == [args["subject"]]
 
 

@@ -78,8 +78,12 @@ def test_user_is_asked_for_what_is_missing_and_the_milestone_is_tried_again_with
     session = Session(checkpointer, lacks("the order's number"))
     waiting = session.go(ASKED)
     assert shown(waiting)["name"] == "ask_user"
-    assert shown(waiting)["args"] == {"question": "the order's number", "milestone": "Find the order."}
-    assert waiting["__interrupt__"][0].value["review_configs"][0]["allowed_decisions"] == ["respond", "reject"]
+    assert shown(waiting)["args"] == {
+        "question": "the order's number",
+        "milestone": "Find the order.",
+        "answer": "",
+    }
+    assert waiting["__interrupt__"][0].value["review_configs"][0]["allowed_decisions"] == ["respond", "reject", "edit"]
     output = session.answer("respond", "It is 4711.")
     assert (output["status"], len(session.planner.asked)) == ("completed", 2)
     retried = [asked for asked in session.light.asked if goal_of(asked) == "Find the order."]
@@ -153,7 +157,7 @@ def test_empty_answer_and_any_other_verdict_are_asked_for_again(checkpointer: Ba
     session.go(ASKED)
     assert "the answer is empty" in shown(session.answer("respond", " "))["description"]
     assert (
-        'expected {"decisions": [{"type": "respond" | "reject", ...}]}'
+        'expected {"decisions": [{"type": "respond" | "reject" | "edit", ...}]}'
         in shown(session.answer("approve"))["description"]
     )
     assert session.answer("respond", "4711")["status"] == "completed"

@@ -152,7 +152,7 @@ def test_no_model_is_shown_the_checklist_and_the_next_run_replaces_it() -> None:
     assert not any("Making a plan" in asked.text or "- [" in asked.text for asked in heavy_model.asked)
 
 
-def test_executor_is_on_the_messages_stream_unless_the_run_says_otherwise() -> None:
+def test_executor_is_on_the_messages_stream_unless_a_chat_shows_it() -> None:
     agent = create_plan_execute_agent(heavy(plan(milestone("Find a."))), ScriptedModel(diligent), [look_up])
 
     def namespaces(context: Any) -> set[bool]:
@@ -160,4 +160,4 @@ def test_executor_is_on_the_messages_stream_unless_the_run_says_otherwise() -> N
         return {bool(namespace) for namespace, _ in streamed}
 
     assert namespaces(None) == {True, False}
-    assert namespaces(Context(stream_executor=False)) == {False}
+    assert namespaces(Context(client="chat")) == {False}

@@ -1,5 +1,6 @@
 """A person reviews the plan before it runs, on every checkpointer."""
 
+import json
 import uuid
 from typing import Any
 
@@ -44,11 +45,12 @@ class Session:
         planner: ScriptedModel,
         executor: ScriptedModel | None = None,
         review: str = "first",
+        **settings: Any,
     ) -> None:
         self.planner = planner
         self.executor = executor or ScriptedModel(diligent)
         self.agent = create_plan_execute_agent(
-            planner, self.executor, [look_up], context={"review": review}, checkpointer=checkpointer
+            planner, self.executor, [look_up], context={"review": review, **settings}, checkpointer=checkpointer
         )
         self.config: RunnableConfig = {"configurable": {"thread_id": str(uuid.uuid4())}}
 
@@ -106,10 +108,11 @@ def test_edited_plan_is_what_runs(checkpointer: BaseCheckpointSaver[Any]) -> Non
     output = session.edit(milestones=[second, {**last, "depends_on": [second["id"], "new"]}, added])
     assert output["status"] == "completed"
     assert session.goals_run == ["Find b.", "Find c.", "Compare."]
-    assert {m["goal"]: m["status"] for m in output["milestones"].values() if m["status"] == "skipped"} == {
-        "Find a.": "skipped",
-        "Find b.": "skipped",
-        "Compare.": "skipped",
+    assert {key: (m["goal"], m["status"]) for key, m in output["milestones"].items()} == {
+        "m1": ("Find a.", "skipped"),
+        "m2": ("Find b.", "completed"),
+        "m3": ("Compare.", "completed"),
+        "m4": ("Find c.", "completed"),
     }
     assert output["plan"]["revision"] == 2
     assert len(session.planner.asked) == 2
@@ -122,7 +125,7 @@ def test_edit_that_will_not_do_is_asked_for_again_with_the_reason(checkpointer: 
     wrong = [{**milestones[0], "tools": ["fly"]}]
     assert "unknown tool 'fly'" in session.edit(milestones=wrong)["description"]
     assert "at least one milestone" in session.edit(milestones=[])["description"]
-    assert "expected" in session.shown(session.agent.invoke(Command(resume="yes, go"), session.config))["description"]
+    assert "expected" in session.shown(session.agent.invoke(Command(resume=7), session.config))["description"]
     assert session.executor.asked == []
     assert session.answer("approve")["status"] == "completed"
 
@@ -133,13 +136,69 @@ def test_edit_that_changes_nothing_is_an_approval(checkpointer: BaseCheckpointSa
     assert (output["status"], output["plan"]["revision"]) == ("completed", 1)
 
 
-def test_rejected_plan_ends_the_run_with_the_reason(checkpointer: BaseCheckpointSaver[Any]) -> None:
+def test_plan_rejected_without_a_reason_ends_the_run(checkpointer: BaseCheckpointSaver[Any]) -> None:
     session = Session(checkpointer, heavy(THREE))
     session.begin()
-    output = session.answer("reject", message="Too expensive.")
+    output = session.answer("reject", message=" ")
     assert (output["status"], output["error"]["code"]) == ("aborted", "rejected")
-    assert "Too expensive." in output["error"]["message"]
-    assert session.executor.asked == []
+    assert output["error"]["message"].startswith("The plan was rejected.")
+    assert (len(session.planner.asked), session.executor.asked) == (1, [])
+
+
+def test_plan_rejected_with_a_reason_is_made_anew_as_often_as_a_run_may_replan(
+    checkpointer: BaseCheckpointSaver[Any],
+) -> None:
+    session = Session(checkpointer, heavy(THREE), max_replans=2)
+    session.begin()
+    assert session.answer("reject", message="Too expensive.")["name"] == "review_plan"
+    assert "Too expensive." in session.planner.asked[-1].text
+    assert session.answer("reject", message="Still too expensive.")["name"] == "review_plan"
+    output = session.answer("reject", message="No.")
+    assert (output["status"], output["error"]["code"], output["error"]["replans"]) == ("aborted", "rejected", 0)
+    assert "No." in output["error"]["message"]
+    assert (len(session.planner.asked), session.executor.asked) == (3, [])
+
+
+def test_edit_keeps_the_ids_of_what_it_keeps_and_its_order(checkpointer: BaseCheckpointSaver[Any]) -> None:
+    session = Session(checkpointer, heavy(THREE))
+    first, second, last = session.begin()["args"]["milestones"]
+    output = session.edit(milestones=[second, {**first, "goal": "Find A."}, last])
+    assert [(key, m["goal"]) for key, m in output["milestones"].items()] == [
+        ("m2", "Find b."),
+        ("m1", "Find A."),
+        ("m3", "Compare."),
+    ]
+    assert output["milestones"]["m3"]["depends_on"] == ["m1", "m2"]
+    assert session.goals_run == ["Find b.", "Find A.", "Compare."]
+
+
+def test_chat_shows_a_plan_as_text_that_can_be_edited(checkpointer: BaseCheckpointSaver[Any]) -> None:
+    session = Session(checkpointer, heavy(THREE), client="chat")
+    shown = session.begin()["args"]
+    assert shown.keys() == {"plan"}
+    assert "strategy: Step by step.\n" in shown["plan"]
+    assert "- id: m1\n  goal: Find a.\n" in shown["plan"]
+    assert "this is not YAML" in session.edit(plan="milestones: [")["description"]
+    assert "unknown tool 'fly'" in session.edit(plan=shown["plan"].replace("look_up", "fly", 1))["description"]
+    output = session.edit(plan=shown["plan"].replace("Find b.", "Find B."))
+    assert (output["status"], output["plan"]["revision"]) == ("completed", 2)
+    assert session.goals_run == ["Find a.", "Find B.", "Compare."]
+
+
+def test_plan_as_text_that_was_not_changed_is_approved(checkpointer: BaseCheckpointSaver[Any]) -> None:
+    session = Session(checkpointer, heavy(THREE), client="chat")
+    output = session.edit(**session.begin()["args"])
+    assert (output["status"], output["plan"]["revision"]) == ("completed", 1)
+
+
+def test_list_that_a_form_made_a_text_of_is_read(checkpointer: BaseCheckpointSaver[Any]) -> None:
+    session = Session(checkpointer, heavy(THREE))
+    args = {
+        name: json.dumps(value) if isinstance(value, list) else value for name, value in session.begin()["args"].items()
+    }
+    output = session.edit(**{**args, "milestones": args["milestones"].replace("Find b.", "Find B.")})
+    assert session.goals_run == ["Find a.", "Find B.", "Compare."]
+    assert output["status"] == "completed"
 
 
 def test_comment_goes_back_to_the_planner_and_its_next_plan_is_shown(checkpointer: BaseCheckpointSaver[Any]) -> None:
