@@ -155,6 +155,20 @@ def read_decision(answer: object, request: HumanRequest) -> HumanDecision | Inva
     return HumanDecision(type="respond", message="" if given is None else str(given))
 
 
+def can_answer(text: str, value: object) -> bool:
+    """Tell whether a text answers an interrupt.
+
+    Args:
+        text: What a person wrote.
+        value: The interrupt's; what tools interrupted with may be answered by any text.
+    """
+    match value:
+        case {"action_requests": [{"name": name, "args": args}], "review_configs": [{"allowed_decisions": allowed}]}:
+            request = HumanRequest(name, args, "", tuple(allowed), takes_words=name in {REVIEW_PLAN, ASK_USER})
+            return isinstance(read_decision(text, request), HumanDecision)
+    return True
+
+
 _YES = frozenset({"accept", "approve", "approved", "go", "go ahead", "lgtm", "ok", "okay", "true", "y", "yes"})
 _NO = frozenset({"false", "n", "no", "reject", "rejected"})
 _INBOX: Mapping[object, DecisionType] = {"accept": "approve", "ignore": "reject", "response": "respond"}

@@ -41,6 +41,7 @@ from plan_execute.agent.nodes.review import PlanText, review_plan
 from plan_execute.agent.nodes.synthesize import synthesis_schema, synthesize
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState, StorableInput
 from plan_execute.graphs.executor import as_executor_node, build_executor
+from plan_execute.graphs.waiting import AnswerableGraph
 from plan_execute.graphs.yaml_text import read_yaml, write_yaml
 
 MOST_TASKS = 1_000
@@ -110,6 +111,7 @@ def create_plan_execute_agent(
     graph.add_edge("ask_user", "replan_gate")
     graph.add_conditional_edges("synthesize", Node(route_after_synthesize), ["planner", END])
     compiled = graph.compile(checkpointer=checkpointer, store=store, name=name)
+    compiled.__class__ = AnswerableGraph  # because `compile` makes no other
     compiled.channels[START] = StorableInput(PlanExecuteInput)
     _warn_of_foreign_classes(checkpointer)
     # In sync code LangGraph runs at most as many tasks at once as there are processors, and four more.

@@ -33,6 +33,11 @@ def run(options: Options, *, resume: bool = False) -> int:
         resume: Whether to resume the last run of `options.thread` instead of beginning one with `options.request`; of
             one that has ended, its answer is printed.
     """
+    screen = Screen(sys.stderr if options.json else sys.stdout)
+    prompts = TerminalPrompts(screen) if not options.json and can_ask(screen) else None
+    if not options.thread and prompts is None and (asking := _option_that_asks(options)):
+        needs = "a terminal to ask you on, or --thread NAME, under which the run waits for plan-execute resume NAME"
+        return refuse(f"{asking} needs {needs}.", as_json=options.json)
     with ExitStack() as stack:
         try:
             place = options.checkpointer if options.thread else "memory"
@@ -61,8 +66,6 @@ def run(options: Options, *, resume: bool = False) -> int:
             return refuse(error, as_json=options.json)
         except storage_errors() as error:
             return refuse_storage("The threads could not be read", error, as_json=options.json)
-        screen = Screen(sys.stderr if options.json else sys.stdout)
-        prompts = TerminalPrompts(screen) if not options.json and can_ask(screen) else None
         for text in introduction:
             screen.note(text)
         if resume and before:
@@ -77,6 +80,13 @@ def run(options: Options, *, resume: bool = False) -> int:
                 f"plan-execute fork {shlex.quote(str(options.thread))} lists its steps."
             )
         return run_until_done(agent, given, options, screen, prompts=prompts)
+
+
+def _option_that_asks(options: Options) -> str | None:
+    """The option because of which the run may stop and ask."""
+    if options.review not in {None, "never"}:
+        return "--review"
+    return "--approve" if options.approve_tools else "--ask-user" if options.ask_user else None
 
 
 def _given(options: Options) -> dict[str, Any]:

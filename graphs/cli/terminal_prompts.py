@@ -83,7 +83,7 @@ class TerminalPrompts:
             {
                 "approve": _approve,
                 "edit": lambda _: self._edit(action),
-                "reject": self._reject,
+                "reject": lambda why: self._reject(why, "Why (for another plan; empty ends the run): "),
                 "comment": lambda text: self._respond(text, "Your comment for the planner: "),
                 "show": lambda _: self._say(Line(write_yaml(action["args"]))),
             },
@@ -136,8 +136,8 @@ class TerminalPrompts:
             elif decision := chosen(rest.strip()):
                 return decision
 
-    def _reject(self, reason: str) -> Decision:
-        return {"type": "reject", "message": reason or self._ask("Why (may be empty): ").strip()}
+    def _reject(self, reason: str, question: str = "Why (may be empty): ") -> Decision:
+        return {"type": "reject", "message": reason or self._ask(question).strip()}
 
     def _respond(self, text: str, question: str) -> Decision | None:
         message = text or self._ask(question).strip()
