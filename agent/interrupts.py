@@ -14,7 +14,7 @@ from langgraph.types import interrupt
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from plan_execute.agent.codes import DecisionType
-from plan_execute.agent.truncation import sanitize
+from plan_execute.agent.truncation import json_safe, sanitize
 
 T = TypeVar("T")
 
@@ -213,7 +213,8 @@ def _as_before(value: object, before: object) -> object:
     """Read a value that was no text, and that a client let a person edit as text."""
     if isinstance(value, str) and before is not None and not isinstance(before, str):
         with suppress(ValueError, RecursionError):
-            return json.loads(value)
+            read = json.loads(value)
+            return read if json_safe(read) == read else value
     return value
 
 

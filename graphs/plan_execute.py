@@ -42,7 +42,7 @@ from plan_execute.agent.nodes.synthesize import synthesis_schema, synthesize
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState, StorableInput
 from plan_execute.graphs.executor import as_executor_node, build_executor
 from plan_execute.graphs.waiting import AnswerableGraph
-from plan_execute.graphs.yaml_text import read_yaml, write_yaml
+from plan_execute.graphs.yaml_text import read_yaml, write_plan
 
 MOST_TASKS = 1_000
 """Tasks that run at once where the caller's config has no `max_concurrency`: `max_parallel` is the limit."""
@@ -95,7 +95,7 @@ def create_plan_execute_agent(
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
     graph.add_node("intake", Node(partial(begin_run, build=build), "intake"))
     graph.add_node("planner", DialogueNode(partial(make_plan, build=build), "planner"))
-    graph.add_node("review", partial(review_plan, build=build, text=PlanText(write_yaml, read_yaml)))
+    graph.add_node("review", partial(review_plan, build=build, text=PlanText(write_plan, read_yaml)))
     graph.add_node("executor", as_executor_node(build_executor(build, middleware=middleware), build))
     graph.add_node("replan_gate", Node(partial(decide_next, build=build), "replan_gate"))
     graph.add_node("ask_user", partial(ask_user, build=build))

@@ -46,7 +46,7 @@ def _text_of(given: Any, config: RunnableConfig) -> str:
     configurable = config.get("configurable", {})
     if not isinstance(given, dict) or given.get("plan") or not given.get("messages"):
         return ""
-    if "thread_id" not in configurable or configurable.get("checkpoint_id") or _TASK in configurable:
+    if "thread_id" not in configurable or _TASK in configurable:
         return ""
     messages = given["messages"]
     try:

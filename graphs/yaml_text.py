@@ -28,6 +28,16 @@ def write_yaml(args: Mapping[str, Any]) -> str:
     return visible(text, lines=True, strict=True)
 
 
+def write_plan(plan: Mapping[str, Any]) -> str:
+    """Write a plan as YAML, without what is empty, and lists of names on one line."""
+    filled = {name: value for name, value in plan.items() if value not in ("", [])}
+    filled["milestones"] = [
+        {name: value for name, value in milestone.items() if value not in ("", [])} for milestone in plan["milestones"]
+    ]
+    text = yaml.dump(filled, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    return visible(text, lines=True, strict=True)
+
+
 def read_yaml(text: str, before: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read edited arguments as plain JSON data.
 

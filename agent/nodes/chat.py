@@ -30,7 +30,7 @@ _PREFIX = "progress-"
 _SEND = "__pregel_send"
 """Key of `configurable` under which LangGraph passes a node what writes to the channels of its graph."""
 _MARKS: Mapping[str, str] = {"completed": "x"}
-_NOTES: Mapping[str, str] = {"running": " *(working on it)*", "failed": " *(failed)*", "blocked": " *(failed)*"}
+_NOTES: Mapping[str, str] = {"running": " *(working on it)*", "failed": " *(failed)*", "blocked": " *(blocked)*"}
 STEP = 16
 """Fewest new characters of JSON before it is parsed again; a twentieth of all where that is more, to stay linear."""
 

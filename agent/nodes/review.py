@@ -136,8 +136,11 @@ def _read_edit(state: RunState, args: object, text: PlanText) -> object | Invali
     """Read the plan out of edited arguments, where it is a text."""
     if not isinstance(args, dict) or not isinstance(written := args.get("plan"), str):
         return args
+    plan = editable_plan(state)
+    if written.split() == text.write(plan).split():  # forms change what is at the ends of lines
+        return plan
     try:
-        return text.read(written, editable_plan(state))
+        return text.read(written, plan)
     except ValueError as error:
         return InvalidAnswer(str(error))
 

@@ -1,6 +1,7 @@
 """The command lines: read, checked, and stored with the run for a resume."""
 
 import argparse
+import difflib
 import json
 import os
 import shlex
@@ -115,6 +116,22 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**settings, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
         self._as_json = as_json
 
+    def parse_known(self, argv: Sequence[str], into: "Options") -> "Options":
+        """Read a command line into options, and refuse what is left over."""
+        options, rest = self.parse_known_args(argv, namespace=into)
+        if rest and rest[0].startswith("-"):
+            self.unknown(rest[0])
+        if rest:
+            self.error(f"unexpected {rest[0]!r}: {self.prog} --help tells what it takes")
+        return options
+
+    def unknown(self, option: str) -> NoReturn:
+        """Refuse an option that there is not."""
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        near = difflib.get_close_matches(option.partition("=")[0], known, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"{self.prog} --help lists them"
+        self.error(f"unknown option {option!r}: {advice}")
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
         if self._as_json:
@@ -139,7 +156,7 @@ def parse(argv: Sequence[str]) -> Options:
     if rest and not rest[0].startswith("-"):
         parser.error(f"unexpected {rest[0]!r} after the request: put the whole request in quotes")
     if rest:
-        parser.error(f"unknown option {rest[0]!r}: plan-execute --help lists them")
+        parser.unknown(rest[0])
     options.request = _read_request(options.request)
     if not options.request.strip():
         parser.error("the request is empty: say what the agent is to do")
@@ -161,7 +178,7 @@ def parse_run(argv: Sequence[str], purpose: str) -> Options:
     )
     run = _add_run_options(parser)
     run.add_argument("--thread", metavar="NAME", help="store the run under that name")
-    options = parser.parse_args(argv, namespace=Options(**_environment()))
+    options = parser.parse_known(argv, Options(**_environment()))
     _check_run(parser, options)
     return options
 
@@ -179,7 +196,7 @@ def parse_resume(argv: Sequence[str], purpose: str) -> Options:
     parser = Parser(as_json="--json" in argv, prog="plan-execute resume", description=purpose, epilog=RESUMING)
     parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")
     _add_run_options(parser)
-    options = parser.parse_args(argv, namespace=Options())
+    options = parser.parse_known(argv, Options())
     _check(parser, options, NEEDED.keys() - {"thread"})
     return options
 
@@ -202,7 +219,7 @@ def parse_thread_command(command: str, argv: Sequence[str], purpose: str) -> Opt
         parser.add_argument("-o", "--output", metavar="FILE", help="where to; - prints it (default: THREAD.html here)")
     else:
         parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(argv, namespace=Options())
+    options = parser.parse_known(argv, Options())
     if options.name is not None and (options.at is None or not options.name.strip()):
         parser.error("--as needs --at N, and a name")
     return options

@@ -80,7 +80,8 @@ async def test_words_answer_a_question(threads_url: str) -> None:
 
 
 @pytest.mark.parametrize(("word", "ok"), [("yes", True), ("no", False)])
-def test_word_decides_about_a_call(word: str, ok: bool) -> None:
+@pytest.mark.parametrize("names_checkpoint", [False, True])  # as `useStream` does
+def test_word_decides_about_a_call(word: str, ok: bool, names_checkpoint: bool) -> None:
     with open_checkpointer("memory") as saver:
         agent = create_plan_execute_agent(
             heavy(*TWO),
@@ -92,7 +93,7 @@ def test_word_decides_about_a_call(word: str, ok: bool) -> None:
         config: Any = {"configurable": {"thread_id": "t"}}
         agent.invoke(ASKED, config)
         said: Any = {"messages": {"role": "user", "content": word}}
-        output: Any = agent.invoke(said, config)
+        output: Any = agent.invoke(said, agent.get_state(config).config if names_checkpoint else config)
     assert [call["ok"] for call in output["milestones"]["m1"]["tool_calls"]] == [ok]
 
 

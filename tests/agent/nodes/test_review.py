@@ -177,7 +177,7 @@ def test_chat_shows_a_plan_as_text_that_can_be_edited(checkpointer: BaseCheckpoi
     shown = session.begin()["args"]
     assert shown.keys() == {"plan"}
     assert "strategy: Step by step.\n" in shown["plan"]
-    assert "- id: m1\n  goal: Find a.\n" in shown["plan"]
+    assert "- id: m1\n  goal: Find a.\n  done_when: it is known\n  tools: [look_up]\n  covers: [1]\n" in shown["plan"]
     assert "this is not YAML" in session.edit(plan="milestones: [")["description"]
     assert "unknown tool 'fly'" in session.edit(plan=shown["plan"].replace("look_up", "fly", 1))["description"]
     output = session.edit(plan=shown["plan"].replace("Find b.", "Find B."))

@@ -23,6 +23,7 @@ from plan_execute.graphs.cli.display import Screen
 from plan_execute.graphs.cli.main import main
 from plan_execute.graphs.cli.options import Options, parse
 from plan_execute.graphs.cli.run import run_until_done
+from plan_execute.graphs.cli.run_commands import run
 from plan_execute.graphs.plan_execute import PlanExecuteAgent
 from tests.fakes import Answer, ScriptedModel, diligent, milestone, plan, report, synthesis
 
@@ -205,7 +206,8 @@ def test_heavy_packages_wait_until_the_arguments_are_good(command: Run, argument
         ([], "required: request"),
         ([""], "the request is empty"),
         (["two", "words"], "put the whole request in quotes"),
-        (["hi", "--nonsense"], "unknown option '--nonsense'"),
+        (["hi", "--nonsense"], "unknown option '--nonsense': plan-execute --help lists them"),
+        (["hi", "--reveiw", "first"], "unknown option '--reveiw': did you mean --review?"),
         (["hi", "--max-replans", "-1"], "expected a whole number of at least 0"),
         (["hi", "--review", "always"], "invalid choice: 'always'"),
         (["hi", "--max-parallel", "0"], "expected a whole number of at least 1"),
@@ -229,6 +231,15 @@ def test_misuse_is_refused_with_a_sentence(args: list[str], said: str, capsys: p
     document = json.loads(capsys.readouterr().out)
     assert (document["status"], document["error"]["code"]) == (None, "misuse")
     assert said in document["error"]["message"]
+
+
+@pytest.mark.parametrize("option", [["--review", "first"], ["--approve", "calculate"], ["--ask-user"]])
+def test_questions_that_nobody_can_answer_are_refused_before_anything_runs(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(parse(["hi", *option, "--planner-model", "openai:gpt-5"])) == 2
+    told = capsys.readouterr().err
+    assert f"{option[0]} needs a terminal to ask you on, or --thread NAME" in told
 
 
 def test_environment_names_the_data_that_the_command_line_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

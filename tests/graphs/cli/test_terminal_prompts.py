@@ -113,12 +113,18 @@ def test_any_other_answer_is_asked_again(answer: str) -> None:
     assert "Answer with a, e, r, c or s" in session.said
 
 
-@pytest.mark.parametrize("answers", [("r", "Too dear."), ("reject Too dear.",)])
-def test_rejected_plan_ends_the_run_with_the_reason(answers: tuple[str, ...]) -> None:
-    session = Session(*answers)
+def test_plan_rejected_without_a_reason_ends_the_run() -> None:
+    session = Session("r", "")
     assert (session.status, session.goals_run) == (1, [])
-    assert "The plan was rejected: Too dear." in session.said
+    assert "The plan was rejected." in session.said
     assert "Aborted (rejected)" in session.said
+
+
+@pytest.mark.parametrize("answers", [("r", "Too dear."), ("reject Too dear.",)])
+def test_plan_rejected_with_a_reason_is_made_anew(answers: tuple[str, ...]) -> None:
+    session = Session(*answers, "a", planner=heavy(TWO, plan(milestone("Find b."))))
+    assert (session.status, session.goals_run) == (0, ["Find b."])
+    assert "The plan was rejected: Too dear." in session.planner.asked[1].text
 
 
 @pytest.mark.parametrize("answers", [("c", "Leave a out."), ("c", "", "c Leave a out.")])
