@@ -16,6 +16,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from plan_execute.agent.interrupts import can_answer
+from plan_execute.agent.nodes.chat import move_progress
 
 _TASK = "__pregel_task_id"
 """Key of `configurable` by which a graph knows that it is a node of another."""
@@ -64,4 +65,6 @@ def _as_answer(given: dict[str, Any], text: str, checkpoint: CheckpointTuple | N
     interrupts = [interrupt for value in waiting for interrupt in value]
     if len(interrupts) != 1 or not can_answer(text, interrupts[0].value):
         return given
-    return Command(resume=text, update={"messages": given["messages"]})
+    messages = given["messages"] if isinstance(given["messages"], list) else [given["messages"]]
+    known = checkpoint.checkpoint["channel_values"].get("messages", ()) if checkpoint else ()
+    return Command(resume=text, update={"messages": [*messages, *move_progress(known)]})

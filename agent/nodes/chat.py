@@ -5,7 +5,7 @@ last message is a checklist of the plan, the progress message. The `messages` st
 have it; the answer takes its place when the run ends; and no model is shown it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
@@ -54,6 +54,12 @@ def show_progress(
     known = next((message.id for message in messages if is_progress(message)), None)
     if known is not None and plan is not None:
         _write([AIMessage(_checklist(plan, milestones, asks), id=known)])
+
+
+def move_progress(messages: Sequence[AnyMessage]) -> list[Any]:
+    """Return what makes the progress message the last one again: Agent Chat UI asks below the last message only."""
+    moved = [AIMessage(message.text, id=f"{_PREFIX}{new_id()}") for message in messages if is_progress(message)]
+    return [*remove_progress(messages), *moved]
 
 
 def remove_progress(messages: Iterable[AnyMessage]) -> list[Any]:

@@ -67,6 +67,8 @@ async def test_other_words_are_a_comment_on_the_plan(threads_url: str) -> None:
         output = await chat.say("Where is my order?", "Ask the shop instead.")
         assert "Ask the shop instead." in chat.planner.asked[1].text
         assert output["plan"]["revision"] == 2
+        assert [message.type for message in output["messages"]] == ["human", "human", "ai"]
+        assert output["messages"][-1].text.startswith("**Plan, revision 2**")
         output = await chat.say("go")
     assert (output["status"], chat.plans_made) == ("completed", 2)
 
