@@ -48,6 +48,19 @@ def decisions(log: Sequence[LogEntry]) -> Iterator[tuple[str, LogEntry]]:
             yield BY_PEOPLE.get(entry["type"]) or entry["action"], entry
 
 
+def span_facts(role: str, brief: Mapping[str, Any] | None = None, revision: int | None = None) -> dict[str, Any]:
+    """Return the metadata of the spans of a step: its role, and milestone, revision and attempt where it has them.
+
+    Args:
+        role: Who works.
+        brief: The milestone's.
+        revision: The plan's, where there is no brief.
+    """
+    given = brief or {"revision": revision}
+    facts = {"role": role, "milestone": given.get("id")} | {name: given.get(name) for name in ("revision", "attempt")}
+    return {name: value for name, value in facts.items() if value is not None}
+
+
 def emit(event: LogEntry | dict[str, Any]) -> None:
     """Send an event on the custom stream; outside a graph do nothing."""
     if writer := stream_writer():

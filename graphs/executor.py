@@ -19,7 +19,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import set_config_context
+from langchain_core.runnables.config import merge_configs, set_config_context
 from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -28,6 +28,7 @@ from langgraph.pregel.protocol import StreamProtocol
 
 from plan_execute.agent.build import Build, Node, make_build, with_tools_of
 from plan_execute.agent.context import Context, make_context
+from plan_execute.agent.events import span_facts
 from plan_execute.agent.executor.brief import ExecutorState, complete_brief, is_complete
 from plan_execute.agent.executor.middleware import ExecutorMiddleware
 from plan_execute.agent.executor.react import as_react_node
@@ -93,7 +94,7 @@ def build_executor(
     graph = StateGraph(ExecutorState, context_schema=Context, input_schema=ExecutorInput, output_schema=ExecutorOutput)
     graph.add_node("brief", Node(complete_brief))
     graph.add_node("react", as_react_node(react, build, steps))
-    graph.add_node("report", DialogueNode(partial(judge_report, build=build), "report"))
+    graph.add_node("report", DialogueNode(partial(judge_report, build=build), "report", "verifier"))
     graph.add_conditional_edges(START, Node(route_start), ["brief", "react"])
     graph.add_edge("brief", "react")
     graph.add_conditional_edges("react", Node(route_after_react), ["report", END])
@@ -121,6 +122,7 @@ def as_executor_node(executor: Executor, build: Build) -> SubgraphNode:
 
     def run(state: Any, config: RunnableConfig) -> Steps[Any]:
         context = build.context(state["run"]["settings"])
+        config = merge_configs(config, {"metadata": span_facts("executor", state["brief"])})
         quiet = _without_values(config if context.client == "program" else _without_messages(config))
         # In a context of its own, because LangGraph adds the callbacks of the surrounding one to those it is given.
         with set_config_context(quiet) as own:

@@ -30,6 +30,7 @@ from langgraph.types import Checkpointer, Send
 
 from plan_execute.agent.build import Node, make_build, with_tools_of
 from plan_execute.agent.context import Context, make_context
+from plan_execute.agent.events import span_facts
 from plan_execute.agent.executor.brief import make_brief, run_so_far
 from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.nodes.ask_user import ask_user
@@ -93,13 +94,17 @@ def create_plan_execute_agent(
     synthesis_schema(response_format)  # raises for an invalid one
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
-    graph.add_node("intake", Node(partial(begin_run, build=build), "intake"))
-    graph.add_node("planner", DialogueNode(partial(make_plan, build=build), "planner"))
-    graph.add_node("review", partial(review_plan, build=build, text=PlanText(write_plan, read_yaml)))
-    graph.add_node("executor", as_executor_node(build_executor(build, middleware=middleware), build))
-    graph.add_node("replan_gate", Node(partial(decide_next, build=build), "replan_gate"))
-    graph.add_node("ask_user", partial(ask_user, build=build))
-    graph.add_node("synthesize", AnswerNode(partial(synthesize, build=build), "synthesize"))
+    nodes: dict[str, tuple[str, Any]] = {
+        "intake": ("intake", Node(partial(begin_run, build=build), "intake")),
+        "planner": ("planner", DialogueNode(partial(make_plan, build=build), "planner", "planner")),
+        "review": ("review", partial(review_plan, build=build, text=PlanText(write_plan, read_yaml))),
+        "executor": ("executor", as_executor_node(build_executor(build, middleware=middleware), build)),
+        "replan_gate": ("gate", Node(partial(decide_next, build=build), "replan_gate")),
+        "ask_user": ("ask_user", partial(ask_user, build=build)),
+        "synthesize": ("synthesizer", AnswerNode(partial(synthesize, build=build), "synthesize", "synthesizer")),
+    }
+    for node, (role, does) in nodes.items():
+        graph.add_node(node, does, metadata=span_facts(role))
     graph.add_edge(START, "intake")
     graph.add_conditional_edges("intake", Node(route_after_intake), ["planner", END])
     graph.add_conditional_edges("planner", Node(route_after_planner), ["review", "executor", "synthesize", END])

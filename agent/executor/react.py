@@ -5,11 +5,13 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 from langgraph.types import Overwrite
 
 from plan_execute.agent import prompts
 from plan_execute.agent.build import Build
+from plan_execute.agent.events import span_facts
 from plan_execute.agent.executor.brief import ExecutorState
 from plan_execute.agent.executor.report import end_milestone, judge_by_rules, spent_on
 from plan_execute.agent.executor.scratchpad import Scratchpad, raised_message
@@ -36,7 +38,14 @@ def as_react_node(react: Runnable[Any, Any], build: Build, steps: int) -> Runnab
     def run_milestone(state: ExecutorState, config: RunnableConfig) -> Steps[dict[str, Any]]:
         pad = Scratchpad(state, build)  # not in the `try`: invalid settings are not a failure of the milestone
         limit = min(state["remaining_steps"], steps * (pad.context.max_model_calls + 1))
-        config = {**config, "recursion_limit": limit}
+        facts = span_facts("executor", pad.brief)
+        own: RunnableConfig = {
+            "recursion_limit": limit,
+            "run_name": f"milestone {pad.brief['id']}",
+            "tags": ["executor"],
+            "metadata": facts,
+        }
+        config = merge_configs(config, own)
         messages = state["messages"] or prompts.executor_messages(pad.brief, pad.context.executor_instructions)
         # With ids, or each write of the loop would add them again.
         start = {

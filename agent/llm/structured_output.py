@@ -21,9 +21,9 @@ from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
-from plan_execute.agent.build import Node
 from plan_execute.agent.codes import Role
 from plan_execute.agent.context import Context
+from plan_execute.agent.events import span_facts
 from plan_execute.agent.failures import (
     classify_error,
     describe_error,
@@ -179,21 +179,26 @@ class DialogueNode(Runnable[Any, Any]):
     Its tag excludes the tokens of the replies (JSON, not prose) from the `messages` stream.
     """
 
-    def __init__(self, dialogue: Callable[[Any], Dialogue[Any]], name: str) -> None:
-        """Take what to ask, given the state, which returns the state update, and the node's name."""
+    def __init__(self, dialogue: Callable[[Any], Dialogue[Any]], name: str, role: Role) -> None:
+        """Take what to ask, given the state, which returns the state update; the node's name; and who asks."""
         self.dialogue = dialogue
         self.name = name
+        self.role = role
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - its name
         """Ask in sync code."""
-        return ask(self.dialogue(input), merge_configs(config, _QUIET))
+        return ask(self.dialogue(input), self._config(input, config))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """Ask in async code."""
-        return await aask(self.dialogue(input), merge_configs(config, _QUIET))
+        return await aask(self.dialogue(input), self._config(input, config))
 
-
-_QUIET: RunnableConfig = {"tags": ["nostream"]}
+    def _config(self, state: Any, config: RunnableConfig | None) -> RunnableConfig:
+        plan = state.get("plan")
+        revision = (plan["revision"] if plan else 0) + (self.role == "planner")  # the one that it makes
+        facts = span_facts(self.role, state.get("brief"), revision)
+        own: RunnableConfig = {"tags": ["nostream", self.role], "metadata": facts, "run_name": self.role}
+        return merge_configs(config, own)
 
 
 def _steps(dialogue: Dialogue[T], config: RunnableConfig | None) -> Steps[T]:
@@ -312,17 +317,21 @@ def _runnable(question: Question, method: Method) -> Runnable[Any, Any]:
             options = {"strict": not bounded, **options}  # other clients are strict by themselves, or warn of it
     try:
         runnable = question.model.with_structured_output(schema, include_raw=True, method=method, **options)
-        return _without_pool(cast("Runnable[Any, Any]", runnable))
+        return _model_of(cast("Runnable[Any, Any]", runnable))
     except TypeError:  # a custom model may take fewer arguments
         return question.model.with_structured_output(schema, **options)
 
 
-def _without_pool(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """Let a model be asked in the calling thread: LangChain's own pool waits at the exit for a call that hangs."""
+def _model_of(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """Return the model with the schema bound to it, without LangChain's parser: `read_reply` reads more.
+
+    And a trace has one span for a call and not nine; nor does LangChain's pool, in which it would ask the model, wait
+    at the exit for a call that hangs.
+    """
     if isinstance(runnable, RunnableSequence) and isinstance(runnable.first, RunnableParallel):
         steps = runnable.first.steps__
         if steps.keys() == {"raw"}:
-            return RunnableSequence(steps["raw"], Node(lambda raw: {"raw": raw}, "raw"), *runnable.steps[1:])
+            return steps["raw"]
     return runnable
 
 
