@@ -45,7 +45,7 @@ class AnswerableGraph(CompiledStateGraph[Any, Any, Any, Any]):
 def _text_of(given: Any, config: RunnableConfig) -> str:
     """Return the text of an input that is a message on a thread of the graph's own; empty if it is anything else."""
     configurable = config.get("configurable", {})
-    if not isinstance(given, dict) or given.get("plan") or not given.get("messages"):
+    if not isinstance(given, dict) or "plan" in given or not given.get("messages"):
         return ""
     if "thread_id" not in configurable or _TASK in configurable:
         return ""

@@ -21,6 +21,7 @@ COMMANDS = {
     "fork": "List the steps of a thread, or with --at begin a new thread in the state it had at one of them.",
     "schema": "Print the JSON schema of plans in files, for editors that check YAML.",
     "prune": "Delete the checkpoints of a finished thread's milestones; plan, log and results stay.",
+    "delete": "Delete a thread with everything that is stored of it.",
 }
 """The first words that are commands, and what each does."""
 NEEDED = ("click", "jinja2", "markdown_it", "rich", "yaml")

@@ -59,6 +59,7 @@ threads stored with --thread:
   plan-execute resume THREAD    resume it where it was interrupted, or where it waits for you
   plan-execute fork THREAD      list its steps, or with --at N begin a new thread at one of them
   plan-execute prune THREAD     make its database smaller
+  plan-execute delete THREAD    forget it
 A request that is just one of these words: plan-execute -- threads
 
 environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
@@ -202,7 +203,7 @@ def parse_resume(argv: Sequence[str], purpose: str) -> Options:
 
 
 def parse_thread_command(command: str, argv: Sequence[str], purpose: str) -> Options:
-    """Read the command line of `threads`, `show`, `report`, `fork`, `prune` or `schema`."""
+    """Read the command line of a command on stored threads, or of `schema`."""
     parser = Parser(as_json="--json" in argv, prog=f"plan-execute {command}", description=purpose)
     if command not in {"threads", "schema"}:
         parser.add_argument("thread", metavar="THREAD", help="its name; plan-execute threads lists them")

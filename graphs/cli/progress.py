@@ -89,7 +89,7 @@ class Progress:
             case "decision":
                 return self._decided(event)
             case "plan_reviewed":
-                again = event["rule"] == "respond"
+                again = event["rule"] in {"respond", "reject"}
                 self.phase, self.since = "Planning again" if again else "Writing the answer", time.monotonic()
         return []
 

@@ -56,7 +56,7 @@ def run(options: Options, *, resume: bool = False) -> int:
             context = _make_context(options)
             # A resume's run has its settings already: the agent has only their models, and `context` wins over them.
             settings = effective_context(context, before.state["settings"], context) if resume and before else context
-            direct = "plan" in given and not plan_needs_model(given["plan"])
+            direct = bool(given["plan"]) and not plan_needs_model(given["plan"])
             roles = "No model is needed: the plan pins every call." if direct else _describe_roles(settings)
             introduction = [roles, *_describe_data(options)]
             tools = make_default_tools(options.db, options.docs, web=options.web, data=options.data)
@@ -96,7 +96,7 @@ def _given(options: Options) -> dict[str, Any]:
         RequestError: The plan cannot be read; one sentence says why.
     """
     if not options.file:
-        return {"messages": [("user", options.request)]}
+        return {"messages": [("user", options.request)], "plan": None}  # so that it answers nothing: that is for resume
     plan = read_plan(options.file)
     defaults = plan.pop("inputs", None) or {}
     if not isinstance(defaults, dict):

@@ -23,6 +23,9 @@ from plan_execute.graphs.persistence.prune import prune_scratchpads
 from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import Thread, find_threads, read_snapshot, read_thread
 
+PAGE_OF = '<meta name="generator" content="plan-execute">'
+"""What tells a report from another page."""
+
 
 def list_threads(options: Options) -> int:
     """Print the stored threads, newest first."""
@@ -85,13 +88,17 @@ def report_thread(options: Options) -> int:
         path = Path(options.output or f"{file_name(thread)}.html")
         if not path.parent.is_dir():
             raise RequestError(f"There is no folder {str(path.parent)!r}: name a file in one that exists.")
+        replaced = path.exists()
         try:
+            if replaced and PAGE_OF not in path.read_text(encoding="utf-8", errors="replace"):
+                raise RequestError(f"{str(path)!r} is no report: name another file with --output, or remove it.")
             path.write_text(page, encoding="utf-8")
         except OSError as error:
             raise RequestError(
                 f"The report cannot be written to {str(path)!r} ({error.strerror}): name another file with --output."
             ) from None
-        Screen(sys.stdout).say(Line(f"The report of thread {thread!r} is in {path}"))
+        instead = ", in place of an earlier report" if replaced else ""
+        Screen(sys.stdout).say(Line(f"The report of thread {thread!r} is in {path}{instead}"))
 
     return _with_checkpointer(options, run)
 
@@ -140,6 +147,22 @@ def prune_thread(options: Options) -> int:
     return _with_checkpointer(options, run)
 
 
+def delete_thread(options: Options) -> int:
+    """Delete a thread with everything that is stored of it."""
+
+    def run(checkpointer: Saver) -> None:
+        thread = str(options.thread)
+        with lock_thread(checkpointer, thread):
+            read_thread(checkpointer, thread)  # raises if there is none of this package's
+            checkpointer.delete_thread(thread)
+        if options.json:
+            print_json({"thread": thread, "deleted": True})
+        else:
+            Screen(sys.stdout).say(Line(f"Thread {thread!r} is deleted."))
+
+    return _with_checkpointer(options, run)
+
+
 def print_schema(_: Options) -> int:
     """Print the JSON schema of plans in files."""
     print_json(plan_schema())
@@ -153,6 +176,7 @@ COMMANDS: dict[str, Callable[[Options], int]] = {
     "fork": fork_thread,
     "schema": print_schema,
     "prune": prune_thread,
+    "delete": delete_thread,
 }
 """What carries each command out."""
 

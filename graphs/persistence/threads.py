@@ -7,7 +7,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from typing_extensions import TypedDict
 
-from plan_execute.agent.errors import RequestError
+from plan_execute.agent.errors import RequestError, did_you_mean
 from plan_execute.agent.state import SCHEMA_VERSION, RunState
 from plan_execute.graphs.persistence.checkpointer import Saver
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
@@ -102,7 +102,9 @@ def read_snapshot(checkpointer: Saver, thread: str) -> Snapshot:
     """
     latest = _latest(checkpointer, thread)
     if latest is None:
-        raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are stored.")
+        near = did_you_mean(thread, [known["thread"] for known in find_threads(checkpointer)])
+        meant = f" Did you mean {near!r}?" if near else ""
+        raise RequestError(f"Unknown thread {thread!r}: plan-execute threads lists those that are stored.{meant}")
     version = latest.checkpoint["channel_values"].get("schema_version", SCHEMA_VERSION)
     if version > SCHEMA_VERSION:
         raise RequestError(

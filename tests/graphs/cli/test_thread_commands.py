@@ -114,6 +114,30 @@ def test_report_is_written_where_it_is_asked_for(
     assert capsys.readouterr().out == f"{text}\n"
 
 
+def test_report_takes_the_place_of_an_earlier_one_and_of_nothing_else(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "run.html"
+    page.write_text("<p>Mine.", encoding="utf-8")
+    assert main(["report", "sales", "-o", str(page), "--checkpointer", place]) == 2
+    assert f"{str(page)!r} is no report: name another file with --output" in capsys.readouterr().err
+    assert page.read_text(encoding="utf-8") == "<p>Mine."
+    page.unlink()
+    main(["report", "sales", "-o", str(page), "--checkpointer", place])
+    capsys.readouterr()
+    assert main(["report", "sales", "-o", str(page), "--checkpointer", place]) == 0
+    assert "in place of an earlier report" in capsys.readouterr().out
+
+
+def test_deleted_thread_is_gone(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "sales", "--checkpointer", place]) == 0
+    assert capsys.readouterr().out == "Thread 'sales' is deleted.\n"
+    assert main(["delete", "sales", "--checkpointer", place]) == 2
+    assert "Unknown thread 'sales'" in capsys.readouterr().err
+    main(["threads", "--checkpointer", place, "--json"])
+    assert "sales" not in {found["thread"] for found in json.loads(capsys.readouterr().out)}
+
+
 def test_report_is_named_after_its_thread_if_nothing_else_is_said(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,7 +190,9 @@ def test_unknown_thread_is_refused_with_a_sentence(
     assert main([command, "sale", "--checkpointer", place]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are stored.\n"
+    assert told.err == (
+        "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are stored. Did you mean 'sales'?\n"
+    )
 
 
 def test_unknown_thread_is_refused_in_json_too(place: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,7 +203,7 @@ def test_terminal_asks_goes_on_later_and_edits(server: OpenAIServer, place: tupl
 
 
 def test_what_is_typed_before_the_question_is_no_answer_to_it(server: OpenAIServer, place: tuple[str, str]) -> None:
-    status, said = converse([*begin(server, "--review", "first"), *place], "r No.\n", ahead="a\na\n")
+    status, said = converse([*begin(server, "--review", "first"), *place], "r\n\n", ahead="a\na\n")
     assert status == 1
     assert "Aborted (rejected)" in said
     assert not [asked for asked in server.asked if role_of(asked) == "executor"]
