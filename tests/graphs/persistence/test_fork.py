@@ -366,8 +366,11 @@ def test_command_says_how_to_go_on(place: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["sale"], "Unknown thread 'sale': plan-execute threads lists those that are stored."),
-        (["sale", "--at", "1"], "Unknown thread 'sale': plan-execute threads lists those that are stored."),
+        (["other"], "Unknown thread 'other': plan-execute threads lists those that are stored."),
+        (
+            ["sale", "--at", "1"],
+            "Unknown thread 'sale': plan-execute threads lists those that are stored. Did you mean 'sales'?",
+        ),
         (["sales", "--at", "8"], "Thread 'sales' has no step 8: name one of 1 to 7."),
         (["sales", "--at", "1", "--as", "sales"], "There is a thread 'sales' already: choose another name."),
     ],
