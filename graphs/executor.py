@@ -7,6 +7,8 @@ plan that is judged by rules alone is one step, `react`.
 """
 
 import asyncio
+import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -28,6 +30,7 @@ from langgraph.pregel.protocol import StreamProtocol
 
 from plan_execute.agent.build import Build, Node, make_build, with_tools_of
 from plan_execute.agent.context import Context, make_context
+from plan_execute.agent.errors import ConfigurationError
 from plan_execute.agent.events import span_facts
 from plan_execute.agent.executor.brief import ExecutorState, complete_brief, is_complete
 from plan_execute.agent.executor.middleware import ExecutorMiddleware
@@ -41,6 +44,7 @@ from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.schemas import MilestoneReport
 from plan_execute.agent.state import ExecutorInput, ExecutorOutput, StorableInput
 from plan_execute.agent.truncation import READER
+from plan_execute.tools import McpServers
 
 _STREAM = "__pregel_stream"
 """Key of `configurable` under which LangGraph passes a subgraph the stream of its caller."""
@@ -52,6 +56,7 @@ def create_executor(
     executor_model: str | BaseChatModel | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] | None = None,
     *,
+    mcp: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     context: Context | Mapping[str, Any] | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     name: str = "executor",
@@ -61,19 +66,41 @@ def create_executor(
     Args:
         executor_model: `provider:model` or a chat model; None for what `context` or the environment says.
         tools: The tools that a brief may grant.
+        mcp: MCP servers whose tools are added; see `create_plan_execute_agent`.
         context: Defaults for the settings.
         middleware: LangChain agent middleware for the ReAct loop, inside this package's own.
         name: Name of the compiled graph.
 
     Raises:
-        ConfigurationError: A setting, a tool or a model's name is invalid; one sentence says why.
+        ConfigurationError: A setting, a tool, a model's name or an MCP server cannot be used; one sentence says why.
     """
     settings = make_context(context)
     if executor_model is not None:
         settings = make_context(executor_model=executor_model).over(settings)
-    executor = build_executor(make_build(settings, with_tools_of(middleware, tools)), middleware=middleware, name=name)
+    servers = open_servers(mcp)
+    given = [*(tools or ()), *(servers.tools if servers else ())]
+    executor = build_executor(make_build(settings, with_tools_of(middleware, given)), middleware=middleware, name=name)
     executor.channels[START] = StorableInput(ExecutorInput)
+    close_with(executor, servers)
     return executor
+
+
+def open_servers(mcp: str | os.PathLike[str] | Mapping[str, Any] | None) -> McpServers | None:
+    """Open the MCP servers that a graph is built with.
+
+    Raises:
+        ConfigurationError: A server is not described as it has to be, or cannot be used.
+    """
+    try:
+        return None if mcp is None else McpServers(mcp)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def close_with(graph: CompiledStateGraph[Any, Any, Any, Any], servers: McpServers | None) -> None:
+    """Close servers when nobody has the graph any more, or a copy of it: caches of LangChain hold on to the tools."""
+    if servers:
+        weakref.finalize(graph.builder, servers.close, wait=False)
 
 
 def build_executor(

@@ -13,6 +13,7 @@ synthesize -+-> END
             +-> planner    a requirement is unmet and replans are left
 """
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -41,7 +42,7 @@ from plan_execute.agent.nodes.replan_gate import decide_next
 from plan_execute.agent.nodes.review import PlanText, review_plan
 from plan_execute.agent.nodes.synthesize import synthesis_schema, synthesize
 from plan_execute.agent.state import PlanExecuteInput, PlanExecuteOutput, RunState, StorableInput
-from plan_execute.graphs.executor import as_executor_node, build_executor
+from plan_execute.graphs.executor import as_executor_node, build_executor, close_with, open_servers
 from plan_execute.graphs.waiting import AnswerableGraph
 from plan_execute.graphs.yaml_text import read_yaml, write_plan
 
@@ -56,6 +57,7 @@ def create_plan_execute_agent(
     executor_model: str | BaseChatModel | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] | None = None,
     *,
+    mcp: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     context: Context | Mapping[str, Any] | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     response_format: Any = None,
@@ -73,6 +75,8 @@ def create_plan_execute_agent(
         executor_model: The light model; None for the planner's, if that is named.
         tools: LangChain tools, or functions with type hints and docstring. One that declares no
             `metadata={"effect": ...}` counts as read-only.
+        mcp: MCP servers whose tools are added: the path of a JSON file as other clients have it, or what is in one.
+            They run as long as the agent does; see `plan_execute.tools.McpServers`.
         context: Defaults for the settings; what a run passes as `context=` wins.
         middleware: LangChain agent middleware for the executor's ReAct loop; the tools it brings join the catalogue.
         response_format: A type or a JSON schema for a second, structured form of the answer, which the output has as
@@ -85,12 +89,14 @@ def create_plan_execute_agent(
         A compiled LangGraph graph.
 
     Raises:
-        ConfigurationError: A setting, a tool or a model's name is invalid; one sentence says why.
+        ConfigurationError: A setting, a tool, a model's name or an MCP server cannot be used; one sentence says why.
     """
     settings = make_context(context)
     named = {"planner_model": planner_model, "executor_model": executor_model}
     settings = make_context({k: v for k, v in named.items() if v is not None}).over(settings)
-    build = make_build(settings, with_tools_of(middleware, tools), response_format)
+    servers = open_servers(mcp)
+    given = [*(tools or ()), *(servers.tools if servers else ())]
+    build = make_build(settings, with_tools_of(middleware, given), response_format)
     synthesis_schema(response_format)  # raises for an invalid one
 
     graph = StateGraph(RunState, context_schema=Context, input_schema=PlanExecuteInput, output_schema=PlanExecuteOutput)
@@ -118,6 +124,7 @@ def create_plan_execute_agent(
     compiled = graph.compile(checkpointer=checkpointer, store=store, name=name)
     compiled.__class__ = AnswerableGraph  # because `compile` makes no other
     compiled.channels[START] = StorableInput(PlanExecuteInput)
+    close_with(compiled, servers)
     _warn_of_foreign_classes(checkpointer)
     # In sync code LangGraph runs at most as many tasks at once as there are processors, and four more.
     return compiled.with_config(max_concurrency=MOST_TASKS)

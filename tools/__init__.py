@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from plan_execute.tools.default_tools import make_default_tools as make_default_tools
     from plan_execute.tools.documents import Library as Library
     from plan_execute.tools.documents import document_tools as document_tools
+    from plan_execute.tools.mcp.servers import McpServers as McpServers
+    from plan_execute.tools.mcp.servers import mcp_tools as mcp_tools
+    from plan_execute.tools.own_tools import load_tools as load_tools
     from plan_execute.tools.sample import sample_database as sample_database
     from plan_execute.tools.sample import sample_documents as sample_documents
     from plan_execute.tools.web.page import read_page as read_page
@@ -24,6 +27,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "database": ["ReadOnlyDatabase", "database_tools"],
         "default_tools": ["make_default_tools"],
         "documents": ["Library", "document_tools"],
+        "mcp.servers": ["McpServers", "mcp_tools"],
+        "own_tools": ["load_tools"],
         "sample": ["sample_database", "sample_documents"],
         "web.page": ["read_page", "read_page_tool"],
         "web.search": ["search_web"],

@@ -10,7 +10,12 @@ from plan_execute.tools.messages import INSTALL_WEB
 
 
 def make_default_tools(
-    db: str | None = None, docs: str | None = None, *, web: bool | None = None, data: Sequence[str] | None = None
+    db: str | None = None,
+    docs: str | None = None,
+    *,
+    web: bool | None = None,
+    data: Sequence[str] | None = None,
+    own: Sequence[BaseTool] = (),
 ) -> list[BaseTool]:
     """Create tools for the data named, or for the database and documents of a sample shop if none are named.
 
@@ -21,15 +26,16 @@ def make_default_tools(
             None adds the web to the other data if its packages are installed.
         data: Paths of CSV, TSV, JSON, Parquet or spreadsheet files. Beside `db` the names of their tools begin with
             "data_".
+        own: Tools of yours, such as those of MCP servers; they count as data named, too.
 
     Returns:
-        The calculator, and the tools for each kind of data.
+        The calculator, the tools for each kind of data, and your own.
 
     Raises:
         ValueError: What `db`, `data` or `docs` names does not exist, or `web` is True and its packages are not
             installed. The message is one sentence.
     """
-    sample = not (db or data or docs or web)
+    sample = not (db or data or docs or web or own)
     chosen: list[BaseTool] = [tools.calculate]
     if db or sample:
         chosen += tools.database_tools(db or tools.sample_database())
@@ -42,4 +48,4 @@ def make_default_tools(
         raise ValueError(f"The web tools need more packages: {INSTALL_WEB}.")
     if can_browse and web is not False:
         chosen += [tools.search_web, tools.read_page]
-    return chosen
+    return [*chosen, *own]

@@ -5,6 +5,8 @@ from collections.abc import Collection
 
 INSTALL_WEB = "pip install '.[web]' in a clone, or pip install 'PATH/TO/WHEEL.whl[web]'"
 """The command that installs what `search_web` and `read_page` need."""
+INSTALL_MCP = INSTALL_WEB.replace("[web]", "[mcp]")
+"""The command that installs what MCP servers need."""
 
 
 def closest(name: str, known: Collection[str]) -> str | None:

@@ -46,15 +46,17 @@ def _is_detail(kind: str) -> bool:
 
 def _json_schema_problem(schema: Mapping[str, Any], args: Mapping[str, Any], vague: Collection[str]) -> str | None:
     # Imported here because it is slow, and only tools with a JSON schema need it.
-    from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]  # it has no types
+    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]  # it has no types
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]  # it has no types
+    from referencing import Registry
 
     properties = schema.get("properties") or {}
     if not schema.get("additionalProperties") and (unknown := sorted(args.keys() - properties)):
         return f"there is no argument {unknown[0]!r}; there are: {', '.join(properties) or 'none'}."
     try:
-        errors = list(validator_for(schema)(schema).iter_errors(dict(args)))
-    except (SchemaError, ValueError, TypeError, RecursionError):
+        # With a registry of its own it does not fetch what a reference leads to.
+        errors = list(validator_for(schema)(schema, registry=Registry()).iter_errors(dict(args)))
+    except Exception:  # noqa: BLE001 - the schema is another's, and may be wrong in any way
         return None
     sure = [e for e in errors if not (_place(tuple(e.absolute_path)) in vague and e.validator != "type")]
     worst = best_match(sure)

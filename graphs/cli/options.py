@@ -17,10 +17,14 @@ MODELS = ("planner_model", "executor_model", "synthesizer_model")
 """The options that name a model."""
 SETTINGS = (*MODELS, "granularity", "max_replans", "max_parallel", "review", "approve_tools", "ask_user")
 """The options that are settings of the run, frozen when it begins."""
-DATA = ("db", "data", "docs", "web")
-"""The options that name data."""
+DATA = ("db", "data", "docs", "web", "mcp", "tools", "tools_folder")
+"""The options that name data and tools."""
+LISTS = ("data", "tools")
+"""Those of them that may be given several times."""
 STORED = (*DATA, *MODELS, "base_url")
 """The options that a resume needs again and that the run's frozen settings do not have, or not always."""
+ENVIRONMENT = ("db", "docs", "mcp", "tools")
+"""The options that environment variables stand in for, `PLAN_EXECUTE_DB` for `--db`."""
 PREFIX = "option_"
 """The prefix of their keys in the metadata of a checkpoint."""
 WITHHELD = "***"
@@ -29,6 +33,7 @@ WITHHELD = "***"
 NEEDED = {
     "db": "a SQLAlchemy URL or a SQLite file",
     "docs": "a folder",
+    "mcp": "a JSON file",
     "thread": "a name",
     "checkpointer": "a URL or a file",
 }
@@ -41,6 +46,7 @@ examples: (all but the first need a real model)
   plan-execute "How many customers live in Germany, and what is 15% of that number?"
   plan-execute "Who are our ten best customers?" --db sqlite:///shop.db
   plan-execute "Which region sold most in May?" --data sales.csv --data regions.xlsx
+  plan-execute "Which issues are open?" --mcp servers.json --tools shop.py:refund
   plan-execute "Compare the refund rules with last month's refunds" --db postgresql://me@host/shop --docs handbook/
   plan-execute "..." --planner-model openai:gpt-5 --executor-model openai:gpt-5-mini --granularity fine
   plan-execute "..." --planner-model openai:qwen3 --base-url http://localhost:8000/v1
@@ -62,7 +68,8 @@ threads stored with --thread:
   plan-execute delete THREAD    forget it
 A request that is just one of these words: plan-execute -- threads
 
-environment: PLAN_EXECUTE_DB, PLAN_EXECUTE_DOCS stand in for --db, --docs; OPENAI_API_KEY, OPENAI_BASE_URL
+environment: PLAN_EXECUTE_DB, _DOCS, _MCP, _TOOLS stand in for --db, --docs, --mcp, --tools (with commas);
+OPENAI_API_KEY, OPENAI_BASE_URL
 
 Ctrl-C ends a run with --thread after the call under way, a second one at once.
 exit status: 0 completed, 1 aborted, partial or waiting for you, 2 misuse, 130 interrupted, 143 terminated
@@ -89,6 +96,10 @@ class Options(argparse.Namespace):
     data: list[str] | None = None
     docs: str | None = None
     web: bool = False
+    mcp: str | None = None
+    tools: list[str] | None = None
+    tools_folder: str | None = None
+    """The folder in which `tools` were named."""
     planner_model: str | None = None
     executor_model: str | None = None
     synthesizer_model: str | None = None
@@ -235,12 +246,14 @@ def lacks_model(options: Options) -> str | None:
 
 def stored_options(options: Options) -> dict[str, str | bool]:
     """What to store of the options as metadata of the run's checkpoints; nothing that may have a password in it."""
-    given = {name: getattr(options, name) for name in STORED if name != "data"}
+    given = {name: getattr(options, name) for name in STORED if name not in LISTS}
     # A checkpoint's metadata keep no lists.
-    files: dict[str, str | bool] = {}
+    lists: dict[str, str | bool] = {}
     if options.data:
-        files[f"{PREFIX}data"] = json.dumps([os.path.abspath(file) for file in options.data])
-    return files | {
+        lists[f"{PREFIX}data"] = json.dumps([os.path.abspath(file) for file in options.data])
+    if options.tools:
+        lists[f"{PREFIX}tools"] = json.dumps(options.tools)
+    return lists | {
         f"{PREFIX}{name}": _storable(name, value) if isinstance(value, str) else value
         for name, value in given.items()
         if value is not None
@@ -259,8 +272,9 @@ def fill_in_from_thread(options: Options, metadata: Mapping[str, Any]) -> None:
     if any(getattr(options, name) for name in DATA):  # data are chosen together: what is named now is all there is
         before = {name: value for name, value in before.items() if name not in DATA}
     given_url = options.base_url
-    if isinstance(files := before.get("data"), str):
-        before["data"] = json.loads(files)
+    for name in LISTS:
+        if isinstance(listed := before.get(name), str):
+            before[name] = json.loads(listed)
     for name, value in before.items():
         if not getattr(options, name):
             setattr(options, name, value)
@@ -289,13 +303,17 @@ def resume_command(thread: str, place: str | None) -> str:
 
 def _add_run_options(parser: Parser) -> Any:
     """Add the options that a run and its resume have in common; gives the last group."""
-    data = parser.add_argument_group("data (when none is named: the database and documents of a sample shop)")
+    data = parser.add_argument_group("data and tools (when none are named: those of a sample shop)")
     data.add_argument("--db", metavar="URL", help="database to ask, as a SQLAlchemy URL or a SQLite file; only read")
     data.add_argument(
         "--data", metavar="FILE", action="append", help="CSV, TSV, JSON, Parquet or spreadsheet file, read as a table"
     )
     data.add_argument("--docs", metavar="DIR", help="folder of .md, .rst and .txt files to search and read")
     data.add_argument("--web", action="store_true", help="search the web and read pages (needs the extra 'web')")
+    data.add_argument("--mcp", metavar="FILE", help="JSON file of MCP servers to use (needs the extra 'mcp')")
+    data.add_argument(
+        "--tools", metavar="MODULE:NAME", action="append", help="tools of yours in Python, or path/to/file.py:NAME"
+    )
     models = parser.add_argument_group("models (provider:model; default: OpenAI's with OPENAI_API_KEY, else bundled)")
     models.add_argument("--planner-model", metavar="MODEL", help="heavy model that plans, for example openai:gpt-5")
     models.add_argument("--executor-model", metavar="MODEL", help="light model that carries out (default: planner's)")
@@ -320,6 +338,8 @@ def _add_run_options(parser: Parser) -> Any:
 
 
 def _check(parser: Parser, options: Options, names: Iterable[str] = NEEDED) -> None:
+    if options.tools and not options.tools_folder:
+        options.tools_folder = os.getcwd()
     for option in names:
         if (given := getattr(options, option)) is not None and not given.strip():
             parser.error(f"--{option} needs {NEEDED[option]}")
@@ -329,12 +349,16 @@ def _storable(name: str, value: str) -> str:
     if is_private(value):
         return WITHHELD
     # A resume may come from another folder.
-    return os.path.abspath(value) if name == "docs" or (name == "db" and "://" not in value) else value
+    is_path = name in {"docs", "mcp"} or (name == "db" and "://" not in value)
+    return os.path.abspath(value) if is_path else value
 
 
-def _environment() -> dict[str, str | None]:
-    """The data that environment variables name."""
-    return {"db": os.environ.get("PLAN_EXECUTE_DB") or None, "docs": os.environ.get("PLAN_EXECUTE_DOCS") or None}
+def _environment() -> dict[str, Any]:
+    """The data and tools that environment variables name."""
+    named: dict[str, Any] = {name: os.environ.get(f"PLAN_EXECUTE_{name.upper()}") or None for name in ENVIRONMENT}
+    if named["tools"]:
+        named |= {"tools": named["tools"].split(","), "tools_folder": os.getcwd()}
+    return named
 
 
 def _read_request(given: str) -> str:

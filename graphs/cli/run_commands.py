@@ -5,6 +5,8 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from langchain_core.tools import BaseTool
+
 from plan_execute.agent.context import MODEL_FIELDS, Context, effective_context, make_context
 from plan_execute.agent.errors import RequestError
 from plan_execute.agent.llm.models import is_compact, load_model, model_for
@@ -22,7 +24,7 @@ from plan_execute.graphs.persistence.checkpointer import open_checkpointer, stor
 from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import Snapshot, find_snapshot, read_snapshot
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
-from plan_execute.tools import make_default_tools
+from plan_execute.tools import McpServers, load_tools, make_default_tools
 
 
 def run(options: Options, *, resume: bool = False) -> int:
@@ -59,9 +61,9 @@ def run(options: Options, *, resume: bool = False) -> int:
             direct = bool(given["plan"]) and not plan_needs_model(given["plan"])
             roles = "No model is needed: the plan pins every call." if direct else _describe_roles(settings)
             introduction = [roles, *_describe_data(options)]
-            tools = make_default_tools(options.db, options.docs, web=options.web, data=options.data)
-            own = make_context({name: getattr(settings, name) for name in MODEL_FIELDS}) if resume else context
-            agent = create_plan_execute_agent(tools=tools, context=own, checkpointer=checkpointer)
+            tools = _make_tools(options, stack)
+            models = make_context({name: getattr(settings, name) for name in MODEL_FIELDS}) if resume else context
+            agent = create_plan_execute_agent(tools=tools, context=models, checkpointer=checkpointer)
         except (ValueError, OSError) as error:
             return refuse(error, as_json=options.json)
         except storage_errors() as error:
@@ -87,6 +89,23 @@ def _option_that_asks(options: Options) -> str | None:
     if options.review not in {None, "never"}:
         return "--review"
     return "--approve" if options.approve_tools else "--ask-user" if options.ask_user else None
+
+
+def _make_tools(options: Options, stack: ExitStack) -> list[BaseTool]:
+    """Make the tools that the options name; their servers end with the stack.
+
+    Raises:
+        ValueError: Something that is named is not there, or cannot be used; one sentence says what.
+    """
+    try:
+        own = [tool for named in options.tools or () for tool in load_tools(named, options.tools_folder or "")]
+        if options.mcp:
+            own += stack.enter_context(McpServers(options.mcp)).tools
+        return make_default_tools(options.db, options.docs, web=options.web, data=options.data, own=own)
+    except ValueError as error:
+        if options.data_as_before:
+            raise ValueError(f"Thread {options.thread!r} began with tools that cannot be used: {error}") from None
+        raise
 
 
 def _given(options: Options) -> dict[str, Any]:
@@ -137,7 +156,8 @@ def _describe_roles(context: Context) -> str:
 
 
 def _describe_data(options: Options) -> list[str]:
-    data = [name for name in (options.db, *(options.data or ()), options.docs, options.web and "the web") if name]
+    given = (options.db, *(options.data or ()), options.docs, options.web and "the web", options.mcp)
+    data = [name for name in (*given, *(options.tools or ())) if name]
     if not data:
         return ["Using the database and documents of a sample shop; yours: --db URL, --data FILE, --docs DIR."]
     return [f"Using {', '.join(data)}, as before in this thread."] if options.data_as_before else []

@@ -104,6 +104,8 @@ def exit_now(
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
+    if servers := sys.modules.get("plan_execute.tools.mcp.servers"):
+        servers.close_all()
     os._exit(status)
 
 

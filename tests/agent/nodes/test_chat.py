@@ -146,7 +146,7 @@ def test_no_model_is_shown_the_checklist_and_the_next_run_replaces_it() -> None:
     config: Any = {"configurable": {"thread_id": "t"}}
     waiting: Any = agent.invoke(ASKED, config, context=Context(review="first"))
     assert waiting["messages"][-1].text.endswith("- [ ] Find a.\n\nThe plan waits for your review.")
-    again: Any = {"messages": [("user", "And now?")]}
+    again: Any = {"messages": [("user", "And now?")], "plan": None}
     ended: Any = agent.invoke(again, config)
     assert [message.text for message in ended["messages"]] == [ASKED["messages"][0][1], "And now?", "The answer."]
     assert not any("Making a plan" in asked.text or "- [" in asked.text for asked in heavy_model.asked)

@@ -1,0 +1,1 @@
+"""The tools of MCP servers (Model Context Protocol): started, called, and kept within bounds."""
