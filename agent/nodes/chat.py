@@ -6,6 +6,7 @@ have it; the answer takes its place when the run ends; and no model is shown it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
@@ -20,11 +21,15 @@ from langgraph.pregel._messages import StreamMessagesHandler, StreamMessagesHand
 
 from plan_execute.agent.events import emit, now
 from plan_execute.agent.llm.structured_output import DialogueNode
-from plan_execute.agent.prompts import DIGEST_LIMIT
 from plan_execute.agent.state import Milestone, Plan, RunUpdate, new_id, revision_of
-from plan_execute.agent.truncation import truncate_middle
 
 PLANNING = "Making a plan ..."
+LINE = 120
+"""Most characters of a goal, and of the strategy, in a progress message."""
+MOST_LINES = 6
+"""Most milestones that a progress message shows, those about the current one; the others are counted."""
+LONGEST_CONVERSATION = 100_000
+"""Most characters of a conversation to which a progress message is added."""
 _PREFIX = "progress-"
 """What the id of a progress message begins with."""
 _SEND = "__pregel_send"
@@ -36,8 +41,13 @@ STEP = 16
 
 
 def start_progress(messages: Iterable[AnyMessage]) -> None:
-    """Put a progress message into the conversation, in place of one that an unfinished run left behind."""
-    _write([*remove_progress(messages), AIMessage(PLANNING, id=f"{_PREFIX}{new_id()}")])
+    """Put a progress message into the conversation, in place of one that an unfinished run left behind.
+
+    Into a long one none is put, because a checkpointer may store all of it again with each change.
+    """
+    messages = list(messages)
+    is_long = sum(len(str(message.content)) for message in messages) > LONGEST_CONVERSATION
+    _write([*remove_progress(messages), *([] if is_long else [AIMessage(PLANNING, id=f"{_PREFIX}{new_id()}")])])
 
 
 def show_progress(
@@ -81,6 +91,12 @@ def _checklist(plan: Plan, milestones: Mapping[str, Milestone], asks: str) -> st
     title = "**Plan**" if plan["revision"] == 1 else f"**Plan, revision {plan['revision']}**"
     shown = [m for m in milestones.values() if m["status"] != "skipped" and _is_current(m, plan)]
     lines = [f"- [{_MARKS.get(m['status'], ' ')}] {_one_line(m['goal'])}{_NOTES.get(m['status'], '')}" for m in shown]
+    if len(lines) > MOST_LINES:
+        current = next((place for place, m in enumerate(shown) if m["status"] != "completed"), len(shown))
+        first = max(min(current - 2, len(lines) - MOST_LINES), 0)
+        left = len(lines) - first - MOST_LINES
+        before, after = f"- [x] {first} more", f"- [ ] {left} more"
+        lines = [*([before] if first else []), *lines[first : first + MOST_LINES], *([after] if left else [])]
     return "\n\n".join(filter(None, [f"{title}: {_one_line(plan['strategy'])}", "\n".join(lines), asks]))
 
 
@@ -90,7 +106,7 @@ def _is_current(milestone: Milestone, plan: Plan) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return truncate_middle(" ".join(text.split()), DIGEST_LIMIT)
+    return shorten(text, LINE, placeholder=" ...")
 
 
 def _write(messages: list[Any]) -> None:

@@ -161,3 +161,28 @@ def test_executor_is_on_the_messages_stream_unless_a_chat_shows_it() -> None:
 
     assert namespaces(None) == {True, False}
     assert namespaces(Context(client="chat")) == {False}
+
+
+def test_long_plan_is_shown_about_where_it_is() -> None:
+    goals = [milestone(f"Find {n}.", depends_on=[f"m{n - 1}"] if n > 1 else []) for n in range(1, 21)]
+    agent = create_plan_execute_agent(heavy(plan(*goals)), ScriptedModel(diligent), [look_up])
+    states: Any = list(agent.stream(ASKED, stream_mode="values"))
+    shown = [state["messages"][-1].text for state in states]
+    assert max(text.count("\n- [") for text in shown) == 8
+    [tenth] = {text for text in shown if "Find 10. *(working on it)*" in text}
+    assert tenth.split("\n\n")[1].splitlines() == [
+        "- [x] 7 more",
+        "- [x] Find 8.",
+        "- [x] Find 9.",
+        "- [ ] Find 10. *(working on it)*",
+        *(f"- [ ] Find {n}." for n in range(11, 14)),
+        "- [ ] 7 more",
+    ]
+
+
+def test_long_conversation_is_not_stored_again_for_each_round() -> None:
+    agent = create_plan_execute_agent(heavy(plan(milestone("Find a."))), ScriptedModel(diligent), [look_up])
+    asked: Any = {"messages": [("user", "x" * 100_001)]}
+    states: Any = list(agent.stream(asked, stream_mode="values"))
+    assert {tuple(message.type for message in state["messages"]) for state in states} == {("human",), ("human", "ai")}
+    assert states[-1]["messages"][-1].text == "The answer."

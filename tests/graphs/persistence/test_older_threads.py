@@ -150,7 +150,7 @@ async def test_call_of_unknown_outcome_is_settled_by_a_person(
 ) -> None:
     async with resumed(older, name, way) as run:
         waiting = shown(await run.go())
-        assert waiting["args"] == {"tool": "send", "args": {"subject": GOALS[1]}}
+        assert waiting["args"] == {"tool": "send", "args": {"subject": GOALS[1]}, "result": ""}
         assert run.cast.called == []
         assert_done(await run.decide(kind, **more))
         assert [call for call in run.cast.called if call[0] == "send"] == sent

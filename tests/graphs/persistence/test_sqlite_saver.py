@@ -65,7 +65,7 @@ def test_versions_sort_as_they_are_counted_and_before_those_of_langgraph() -> No
 def test_storage_grows_by_the_same_for_each_milestone(tmp_path: Path) -> None:
     with sqlite_place(tmp_path) as place:
         few, more, many = (measure_milestones(place, count) for count in (10, 20, 30))
-    assert many.main - more.main < 10 * 10_000
+    assert many.main - more.main < 10 * 12_000, "of which the plan that is ticked off takes a fifth"
     assert many.main - more.main < (more.main - few.main) * 1.1
     assert many.scratchpads < 30 * 45_000
 
