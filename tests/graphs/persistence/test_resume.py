@@ -167,7 +167,8 @@ def test_unknown_thread_is_refused(
     told = capsys.readouterr()
     assert (told.out, told.err) == (
         "",
-        "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are stored. Did you mean 'sales'?\n",
+        "plan-execute: Unknown thread 'sale': plan-execute threads lists those that are stored. "
+        "Did you mean 'sales'?\n",
     )
 
 
