@@ -36,11 +36,9 @@ def tool_named(name: str, **fields: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(transport: str) -> Iterator[str]:
+def serving(transport: str, port: int | None = None) -> Iterator[str]:
     """The server of FastMCP over HTTP: its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     options = [str(port), "sse"] if transport == "sse" else [str(port)]
     process = subprocess.Popen([sys.executable, str(SERVER), *options], stderr=subprocess.DEVNULL)
     try:
@@ -49,6 +47,13 @@ def serving(transport: str) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+def free_port() -> int:
+    """Find a port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_until(happened: Any, seconds: float = 20) -> None:

@@ -1,7 +1,6 @@
 """Planned runs with servers that others wrote; those of npm where they are installed (npm install -g)."""
 
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 
 from plan_execute import create_plan_execute_agent
 from tests.fakes import ScriptedModel, call, diligent, direct, heavy, plan, wanted
-from tests.mcp_servers import listens, wait_until
+from tests.mcp_servers import free_port, listens, wait_until
 
 EVERYTHING, FILES = "mcp-server-everything", "mcp-server-filesystem"
 
@@ -79,9 +78,7 @@ def everything(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     if request.param == "stdio":
         yield {"command": command, "args": ["stdio"]}
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     how, path = {"http": ("streamableHttp", "mcp"), "sse": ("sse", "sse")}[request.param]
     env = {"PATH": str(Path(command).parent) + ":/usr/bin:/bin", "PORT": str(port)}
     process = subprocess.Popen([command, how], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

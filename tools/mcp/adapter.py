@@ -24,7 +24,7 @@ from pydantic import Field
 from plan_execute.tools.characters import drop_invisible
 from plan_execute.tools.mcp.config import ServerConfig
 from plan_execute.tools.mcp.schemas import plain_schema
-from plan_execute.tools.mcp.session import MOST_LISTED
+from plan_execute.tools.mcp.session import MOST_LISTED, ServerSession
 from plan_execute.tools.messages import list_names, truncate
 
 NAME_LIMIT = 64
@@ -118,27 +118,37 @@ def metadata_of(config: ServerConfig, tool: Tool) -> dict[str, Any]:
     return metadata | {"trusted": True} if config.trusted else metadata
 
 
-def as_langchain_tool(servers: Any, session: Any, tool: Tool, name: str) -> McpTool:
-    """Make a LangChain tool of a server's tool.
+def as_langchain_tools(
+    servers: Any, sessions: Sequence[ServerSession], lists: Sequence[Sequence[Tool]]
+) -> list[BaseTool]:
+    """Make LangChain tools of what servers list.
 
     Args:
-        servers: Its `McpServers`.
-        session: Its `ServerSession`.
-        tool: What the server lists.
-        name: What it is to be called.
+        servers: The `McpServers` that has the sessions.
+        sessions: The sessions.
+        lists: What each of the servers lists.
+
+    Raises:
+        ValueError: See `offered_tools`.
     """
-    description = drop_invisible(session.redact(tool.description or tool.title or tool.name))[:DESCRIPTION_LIMIT]
-    if len(description.split("\n\n")[0]) > SUMMARY_LIMIT:
-        description = f"{description[:SUMMARY_LIMIT]}...\n\n...{description[SUMMARY_LIMIT:]}"
-    return McpTool(
-        name=name,
-        description=description,
-        args_schema=plain_schema(tool.inputSchema),
-        metadata=metadata_of(session.config, tool),
-        servers=servers,
-        session=session,
-        remote_name=tool.name,
-    )
+    pairs = [
+        (session, tool)
+        for session, listed in zip(sessions, lists, strict=True)
+        for tool in offered_tools(session.config, listed)
+    ]
+    names = unique_names((session.config.name, tool.name) for session, tool in pairs)
+    return [
+        McpTool(
+            name=name,
+            description=_description_of(session.redact(tool.description or tool.title or tool.name)),
+            args_schema=plain_schema(tool.inputSchema, session.redact),
+            metadata=metadata_of(session.config, tool),
+            servers=servers,
+            session=session,
+            remote_name=tool.name,
+        )
+        for (session, tool), name in zip(pairs, names, strict=True)
+    ]
 
 
 def text_of(result: CallToolResult) -> str:
@@ -148,6 +158,14 @@ def text_of(result: CallToolResult) -> str:
         left_out = [part for part, block in zip(parts, result.content, strict=True) if not _has_text(block)]
         return "\n".join([json.dumps(result.structuredContent, ensure_ascii=False), *left_out])
     return "\n".join(parts)
+
+
+def _description_of(text: str) -> str:
+    """Make a description all to be seen, with a first paragraph short enough for a planner."""
+    text = drop_invisible(text)[:DESCRIPTION_LIMIT]
+    if len(text.split("\n\n")[0]) > SUMMARY_LIMIT:
+        text = f"{text[:SUMMARY_LIMIT]}...\n\n...{text[SUMMARY_LIMIT:]}"
+    return text
 
 
 def _describe(block: ContentBlock) -> str:

@@ -6,7 +6,7 @@ a regular expression forever. What is left out here, the server checks.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from plan_execute.tools.characters import drop_invisible, is_invisible
@@ -28,23 +28,25 @@ _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 _SIZES = {"minLength", "maxLength", "minItems", "maxItems"}
 
 
-def plain_schema(given: Mapping[str, Any]) -> dict[str, Any]:
+def plain_schema(given: Mapping[str, Any], redact: Callable[[str], str] = str) -> dict[str, Any]:
     """Make a schema of arguments plain.
 
     Args:
         given: A JSON schema, from whatever source.
+        redact: Takes secrets out of a text.
 
     Returns:
         One of type `object` with `properties`; at the top it has no alternatives, which providers refuse.
     """
-    schema = _Reader(given).read(given)
+    schema = _Reader(given, redact).read(given)
     kept = {key: value for key, value in schema.items() if key in {"properties", "required", "additionalProperties"}}
     return {"type": "object", "properties": {}, **kept}
 
 
 class _Reader:
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[str, Any], redact: Callable[[str], str]) -> None:
         self.root = root
+        self.redact = redact
         self.parts_left = MOST_PARTS
         self.size_left = SIZE_LIMIT
 
@@ -67,7 +69,7 @@ class _Reader:
                 case name, int() if name in _SIZES and not isinstance(value, bool) and value >= 0:
                     plain[key] = value
                 case "description" | "format", str():
-                    text = drop_invisible(value)[:TEXT_LIMIT]
+                    text = drop_invisible(self.redact(value))[:TEXT_LIMIT]
                     plain |= {key: text} if self._fits(text) else {}
                 case "additionalProperties", bool():
                     plain[key] = value
@@ -97,8 +99,7 @@ class _Reader:
         return self.size_left >= 0
 
     def _is_name(self, name: str) -> bool:
-        plain = 0 < len(name) <= NAME_LIMIT and not any(map(is_invisible, name))
-        return plain and name != REFERENCE and self._fits(name)
+        return 0 < len(name) <= NAME_LIMIT and name != REFERENCE and self._may_be_seen(name)
 
     def _is_plain(self, key: str, value: object) -> bool:
         """Tell whether the value of a keyword is of the form that it has to have, short, and all to be seen."""
@@ -111,4 +112,8 @@ class _Reader:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         except ValueError:
             return False
-        return REFERENCE not in text and not any(map(is_invisible, text)) and self._fits(text)
+        return REFERENCE not in text and self._may_be_seen(text)
+
+    def _may_be_seen(self, text: str) -> bool:
+        """Tell whether a text can stay as it is: nothing in it is a secret or cannot be seen, and it fits."""
+        return not any(map(is_invisible, text)) and self.redact(text) == text and self._fits(text)

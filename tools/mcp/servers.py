@@ -9,12 +9,17 @@ import weakref
 from collections.abc import Coroutine, Mapping
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from langchain_core.tools import BaseTool, ToolException
 
-from plan_execute.tools.mcp.config import ServerConfig, read_servers
+from plan_execute.tools.mcp.config import read_servers
 from plan_execute.tools.messages import INSTALL_MCP
+
+if TYPE_CHECKING:
+    from mcp.types import Tool
+
+    from plan_execute.tools.mcp.session import ServerSession
 
 T = TypeVar("T")
 Servers = str | os.PathLike[str] | Mapping[str, Any]
@@ -74,10 +79,18 @@ class McpServers:
         if not find_spec("mcp"):
             raise ValueError(f"MCP servers need more packages: {INSTALL_MCP}.")
         logging.getLogger("mcp").addHandler(logging.NullHandler())  # or its warnings go to stderr
+        # Not in the thread: a module that is being imported may wait for it.
+        from plan_execute.tools.mcp.adapter import as_langchain_tools
+        from plan_execute.tools.mcp.session import ServerSession
+
         self._loop = _LoopThread()
         weakref.finalize(self, self._loop.close_soon).atexit = False
+        sessions = [
+            ServerSession(config, connect_seconds=connect_seconds, call_seconds=call_seconds) for config in configs
+        ]
+        self._loop.closing += [session.close for session in sessions]
         try:
-            self.tools = self.run(self._open(configs, connect_seconds, call_seconds))
+            self.tools = as_langchain_tools(self, sessions, self.run(_list_tools(sessions)))
         except ToolException as error:
             self.close()
             raise ValueError(str(error)) from None
@@ -119,22 +132,9 @@ class McpServers:
         """Do work on the event loop of the sessions, from async code; a cancellation cancels it."""
         return await asyncio.wrap_future(self._loop.submit(work))
 
-    async def _open(self, configs: list[ServerConfig], connect_seconds: float, call_seconds: float) -> list[BaseTool]:
-        from plan_execute.tools.mcp.adapter import as_langchain_tool, offered_tools, unique_names  # they need `mcp`
-        from plan_execute.tools.mcp.session import ServerSession
 
-        sessions = [
-            ServerSession(config, connect_seconds=connect_seconds, call_seconds=call_seconds) for config in configs
-        ]
-        self._loop.closing += [session.close for session in sessions]
-        lists = await asyncio.gather(*(session.list_tools() for session in sessions))
-        pairs = [
-            (session, tool)
-            for session, listed in zip(sessions, lists, strict=True)
-            for tool in offered_tools(session.config, listed)
-        ]
-        names = unique_names((session.config.name, tool.name) for session, tool in pairs)
-        return [as_langchain_tool(self, *pair, name) for pair, name in zip(pairs, names, strict=True)]
+async def _list_tools(sessions: "list[ServerSession]") -> "list[list[Tool]]":
+    return await asyncio.gather(*(session.list_tools() for session in sessions))
 
 
 class _LoopThread:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.tools import StructuredTool
 
 from plan_execute.agent.nodes.plan_validation import MOST_OBJECTIONS, adopt_draft, mend_draft, validate_draft
 from plan_execute.agent.schemas import PlanDraft
@@ -49,6 +50,14 @@ def test_valid_draft_meets_no_objection() -> None:
 )
 def test_what_is_wrong_with_a_draft_is_named(draft: dict[str, Any], said: str) -> None:
     assert any(said in objection for objection in objections(draft)), objections(draft)
+
+
+@pytest.mark.parametrize("form", [{"$ref": "#/$defs/none"}, {"$ref": "http://127.0.0.1:1/a"}, {"type": "nothing"}])
+def test_arguments_that_the_schema_of_a_tool_cannot_check_are_left_to_the_tool(form: dict[str, str]) -> None:
+    schema = {"type": "object", "properties": {"subject": form}}
+    tool = StructuredTool.from_function(lambda subject: subject, name="look_up", description="a", args_schema=schema)
+    draft = plan(milestone("a", calls=[{"tool": "look_up", "args": '{"subject": 1}'}]))
+    assert objections(draft, tools={"look_up": tool}) == []
 
 
 @pytest.mark.parametrize("written", ["look_up()", "look_up('x')", "functions.look_up", "Look_Up", "lookup", "look-up("])

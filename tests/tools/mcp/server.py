@@ -11,7 +11,7 @@ from typing import Any
 
 from mcp import McpError
 from mcp.server.fastmcp import Context, FastMCP, Image
-from mcp.types import CallToolResult, EmbeddedResource, TextContent, TextResourceContents, ToolAnnotations
+from mcp.types import EmbeddedResource, TextResourceContents, ToolAnnotations
 from pydantic import AnyUrl, BaseModel
 
 server = FastMCP("test", port=int(sys.argv[1]) if len(sys.argv) > 1 else 0, log_level="ERROR")
@@ -135,12 +135,6 @@ async def ask(context: Context[Any, Any, Any]) -> str:
     await session.send_ping()
     await session.send_tool_list_changed()
     return "; ".join(said)
-
-
-@server.tool(annotations=READS)
-def invalid() -> CallToolResult:
-    """Answer with structured content that is not what it says."""
-    return CallToolResult(content=[TextContent(type="text", text="odd")], structuredContent={"a": 1})
 
 
 if __name__ == "__main__":

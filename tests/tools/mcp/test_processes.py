@@ -11,7 +11,6 @@ from plan_execute.tools import McpServers, mcp_tools
 from tests.mcp_servers import environment, listing, pid_in, runs, tool_named, wait_until
 
 ENDS = {
-    "return": "",
     "exception": "raise RuntimeError('the end')",
     "SIGKILL": "import os; os.kill(os.getpid(), 9)",
 }
@@ -20,6 +19,8 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_no_process_outlives_the_program(end: str, tmp_path: Path) -> None:
     server = listing(tmp_path, [tool_named("a")])
+    if end == "exception":
+        server["args"].append("stubborn")
     code = f"import sys; from plan_execute.tools import mcp_tools; tools = mcp_tools({{'t': {server!r}}}); {ENDS[end]}"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(), check=False)
     pid = pid_in(tmp_path / "answers.pid")

@@ -77,6 +77,12 @@ def test_top_of_a_schema_has_only_what_providers_take(key: str) -> None:
     assert plain == {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
+def test_no_secret_is_left() -> None:
+    schema = {"properties": {"a": {"description": "not my-secret", "default": "my-secret"}, "my-secret": {}}}
+    plain = plain_schema(schema, lambda text: text.replace("my-secret", "[redacted]"))
+    assert plain == {"type": "object", "properties": {"a": {"description": "not [redacted]"}}}
+
+
 def test_nothing_invisible_and_no_pattern_is_left() -> None:
     schema = {
         "properties": {

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import logging
 import re
 import sys
 import threading
 import time
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from plan_execute.tools import McpServers, mcp_tools
 from plan_execute.tools.mcp.adapter import McpTool
 from plan_execute.tools.mcp.session import CallBrokenOffError, CallTimedOutError, ServerUnavailableError
 from tests.fakes import ScriptedModel, tool_call
-from tests.mcp_servers import SECRET, listing, serving, stdio, tool_named, wait_until
+from tests.mcp_servers import SECRET, free_port, listing, serving, stdio, tool_named, wait_until
 
 Tools = dict[str, BaseTool]
 
@@ -84,8 +87,11 @@ def test_error_of_a_tool_is_raised(over_stdio: Tools, over_http: Tools) -> None:
         assert type(raised.value) is ToolException
 
 
-def test_result_that_is_not_of_its_schema_is_a_result(over_stdio: Tools) -> None:
-    assert over_stdio["invalid"].invoke({}) == "odd"
+def test_result_that_is_not_of_its_schema_is_a_result(tmp_path: Path) -> None:
+    tool = tool_named("a", outputSchema={"type": "object", "required": ["b"]})
+    odd = {"content": [{"type": "text", "text": "odd"}], "structuredContent": {"a": 1}}
+    with McpServers({"t": listing(tmp_path, [tool], odd)}) as servers:
+        assert servers.tools[0].invoke({}) == "odd"
 
 
 def test_server_has_only_a_few_variables_of_ours(over_stdio: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,23 +167,36 @@ def test_message_beyond_the_limit_is_a_failed_call_over_http(over_http: Tools) -
     assert over_http["look_up"].invoke({"subject": "x"}) == "about x"
 
 
-def test_http_server_that_dies_is_a_failed_call() -> None:
-    with serving("http") as url, McpServers({"t": {"url": url}}) as servers:
+def test_http_server_that_dies_is_a_failed_call_and_comes_back() -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        with serving("http", port) as url:
+            servers = stack.enter_context(McpServers({"t": {"url": url}}))
         tools = {tool.name: tool for tool in servers.tools}
-        with pytest.raises(CallBrokenOffError, match="did not answer the call"):
-            tools["t_die"].invoke({"status": 1})
+        with serving("http", port):
+            with pytest.raises(ServerUnavailableError, match="it no longer knows the session; the next call opens one"):
+                tools["t_look_up"].invoke({"subject": "x"})
+            assert tools["t_look_up"].invoke({"subject": "x"}) == "about x"
+            with pytest.raises(CallBrokenOffError, match="did not answer the call"):
+                tools["t_die"].invoke({"status": 1})
         with pytest.raises(ServerUnavailableError, match=rf"\({url}\) cannot be used: All connection attempts failed"):
             tools["t_look_up"].invoke({"subject": "x"})
 
 
-def test_two_sets_of_servers_at_once_have_sessions_of_their_own(over_stdio: Tools) -> None:
-    with McpServers({"t": stdio(), "u": stdio()}) as servers:
-        tools = {tool.name: tool for tool in servers.tools}
-        pids = {pid_of(tools["t_environment"]), pid_of(tools["u_environment"]), pid_of(over_stdio["environment"])}
-        assert len(pids) == 3
-    assert over_stdio["look_up"].invoke({"subject": "x"}) == "about x"
-    with pytest.raises(ToolException, match="The MCP servers were closed"):
-        tools["t_look_up"].invoke({"subject": "x"})
+def test_each_set_of_servers_has_sessions_of_its_own(tmp_path: Path) -> None:
+    answer = {"content": [{"type": "text", "text": "found"}]}
+    with ExitStack() as stack:
+        opened = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            given = {"t": listing(tmp_path / name, [tool_named("a")], answer)}
+            opened.append(stack.enter_context(McpServers(given)))
+        one, two = (servers.tools[0] for servers in opened)
+        assert len({(tmp_path / name / "answers.pid").read_text() for name in ("one", "two")}) == 2
+        opened[0].close()
+        assert two.invoke({}) == "found"
+        with pytest.raises(ToolException, match="The MCP servers were closed"):
+            one.invoke({})
 
 
 def test_any_agent_of_langchain_can_use_them(over_stdio: Tools) -> None:
@@ -194,7 +213,7 @@ STARTS: dict[str, tuple[list[str], str]] = {
     ),
     "ends without a word": (["-c", ""], "it ended with status 0."),
     "floods": (["-c", "while True: print('x' * 1_000_000, end='')"], "it sent a message of more than 16 MB."),
-    "hangs": (["-c", "import time; time.sleep(60)"], "it did not answer in 1 s."),
+    "hangs": (["-c", "import sys; sys.stdin.read()"], "it did not answer in 1 s."),
     "answers something else": (
         ["-c", 'input(); print(\'{"jsonrpc": "2.0", "id": 0, "result": {}}\', flush=True); input()'],
         "it answers with what is no MCP.",
@@ -220,6 +239,46 @@ def test_address_without_a_server_is_named() -> None:
         mcp_tools({"bad": {"url": "http://me:the-password@127.0.0.1:1/mcp?key=some-secret"}})
 
 
+ANSWERS = {
+    "no JSON": ({"Content-Type": "application/json"}, "it answers with what is no MCP."),
+    "compressed": (
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        "the response is compressed, which hides how large it is.",
+    ),
+    "no type": ({"Content-Type": "text/html"}, "Unexpected content type: text/html."),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_address_of_something_else_is_named(
+    case: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    headers, sentence = ANSWERS[case]
+    asked: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.headers)
+            self.send_response(200)
+            for header in headers.items():
+                self.send_header(*header)
+            self.end_headers()
+            self.wfile.write(b"no JSON")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a program that has set none
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/mcp"
+        with pytest.raises(ValueError, match="bad") as raised:
+            mcp_tools({"bad": {"url": url, "headers": {"X-Key": SECRET}}})
+    assert str(raised.value) == f"The MCP server 'bad' ({url}) cannot be used: {sentence}"
+    assert (asked[0]["X-Key"], asked[0]["Accept-Encoding"]) == (SECRET, "identity")
+    assert capfd.readouterr().err == ""
+
+
 def test_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mcp", None)
     with pytest.raises(ValueError, match=re.escape("MCP servers need more packages: pip install '.[mcp]' in a clone")):
@@ -228,7 +287,9 @@ def test_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_names_are_valid_for_providers_and_unique(tmp_path: Path) -> None:
     names = ["read", "a.b", "a_b", "my server_x", "ü" * 30, "x" * 100, "read"]
-    with McpServers({"my server": listing(tmp_path, [tool_named(name) for name in names])}) as servers:
+    tools = [tool_named(name, description=str(number)) for number, name in enumerate(names)]
+    with McpServers({"my server": listing(tmp_path, tools)}) as servers:
+        assert servers.tools[0].description == "0"
         given = [tool.name for tool in servers.tools]
         remote = [tool.remote_name for tool in servers.tools if isinstance(tool, McpTool)]
     assert remote == names[:-1]
