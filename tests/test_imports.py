@@ -24,8 +24,9 @@ ROOMS = {
     "agent.small_models": {"agent", "agent.prompts", "agent.llm"},
     "agent.executor": {"agent", "agent.prompts", "agent.trust", "agent.llm"},
     "agent.nodes": {"agent", "agent.prompts", "agent.trust", "agent.llm", "agent.executor"},
-    "tools": {"tools", "tools.database", "tools.mcp", "tools.web"},
+    "tools": {"tools", "tools.database", "tools.files", "tools.mcp", "tools.web"},
     "tools.database": {"tools"},
+    "tools.files": {"tools"},
     "tools.mcp": {"tools"},
     "tools.web": {"tools"},
     "graphs": {"agent", "agent.llm", "agent.executor", "agent.nodes", "tools"},
@@ -38,7 +39,17 @@ ROOMS = {
 SEAM = {("agent/llm/models.py", "agent.small_models")}
 """The one way into the room that a reader may skip."""
 
-HEAVY = ("langchain_openai", "mcp", "langchain_community", "sqlalchemy", "sqlglot", "xllamacpp", "ddgs", "trafilatura")
+HEAVY = (
+    "langchain_openai",
+    "langchain_community",
+    "mcp",
+    "sqlalchemy",
+    "sqlglot",
+    "xllamacpp",
+    "ddgs",
+    "trafilatura",
+    "pint",
+)
 
 
 def test_every_folder_imports_only_from_those_above_it() -> None:

@@ -15,6 +15,8 @@ def make_default_tools(
     *,
     web: bool | None = None,
     data: Sequence[str] | None = None,
+    files: str | None = None,
+    write_files: bool = False,
     own: Sequence[BaseTool] = (),
 ) -> list[BaseTool]:
     """Create tools for the data named, or for the database and documents of a sample shop if none are named.
@@ -26,16 +28,18 @@ def make_default_tools(
             None adds the web to the other data if its packages are installed.
         data: Paths of CSV, TSV, JSON, Parquet or spreadsheet files. Beside `db` the names of their tools begin with
             "data_".
+        files: A folder whose files are listed, read and searched.
+        write_files: Whether they are also written.
         own: Tools of yours, such as those of MCP servers; they count as data named, too.
 
     Returns:
         The calculator, the tools for each kind of data, and your own.
 
     Raises:
-        ValueError: What `db`, `data` or `docs` names does not exist, or `web` is True and its packages are not
+        ValueError: What `db`, `data`, `docs` or `files` names does not exist, or `web` is True and its packages are not
             installed. The message is one sentence.
     """
-    sample = not (db or data or docs or web or own)
+    sample = not (db or data or docs or files or web or own)
     chosen: list[BaseTool] = [tools.calculate]
     if db or sample:
         chosen += tools.database_tools(db or tools.sample_database())
@@ -43,6 +47,8 @@ def make_default_tools(
         chosen += tools.database_tools(data, prefix="data_" if db else "")
     if docs or sample:
         chosen += tools.document_tools(docs or tools.sample_documents(), outline=not docs)
+    if files:
+        chosen += tools.file_tools(files, write=write_files)
     can_browse = bool(find_spec("ddgs") and find_spec("trafilatura"))
     if web and not can_browse:
         raise ValueError(f"The web tools need more packages: {INSTALL_WEB}.")

@@ -8,6 +8,9 @@ INSTALL_WEB = "pip install '.[web]' in a clone, or pip install 'PATH/TO/WHEEL.wh
 INSTALL_MCP = INSTALL_WEB.replace("[web]", "[mcp]")
 """The command that installs what MCP servers need."""
 
+INSTALL_UNITS = "pip install '.[units]' in a clone, or pip install 'PATH/TO/WHEEL.whl[units]'"
+"""The command that installs what `convert_units` needs."""
+
 
 def closest(name: str, known: Collection[str]) -> str | None:
     """Find the known name that is most like an unknown one, or None if none is."""

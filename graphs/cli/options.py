@@ -17,13 +17,13 @@ MODELS = ("planner_model", "executor_model", "synthesizer_model")
 """The options that name a model."""
 SETTINGS = (*MODELS, "granularity", "max_replans", "max_parallel", "review", "approve_tools", "ask_user")
 """The options that are settings of the run, frozen when it begins."""
-DATA = ("db", "data", "docs", "web", "mcp", "tools", "tools_folder")
+DATA = ("db", "data", "docs", "files", "write_files", "web", "mcp", "tools", "tools_folder")
 """The options that name data and tools."""
 LISTS = ("data", "tools")
 """Those of them that may be given several times."""
 STORED = (*DATA, *MODELS, "base_url")
 """The options that a resume needs again and that the run's frozen settings do not have, or not always."""
-ENVIRONMENT = ("db", "docs", "mcp", "tools")
+ENVIRONMENT = ("db", "docs", "files", "mcp", "tools")
 """The options that environment variables stand in for, `PLAN_EXECUTE_DB` for `--db`."""
 PREFIX = "option_"
 """The prefix of their keys in the metadata of a checkpoint."""
@@ -34,6 +34,7 @@ NEEDED = {
     "db": "a SQLAlchemy URL or a SQLite file",
     "docs": "a folder",
     "mcp": "a JSON file",
+    "files": "a folder",
     "thread": "a name",
     "checkpointer": "a URL or a file",
 }
@@ -48,6 +49,7 @@ examples: (all but the first need a real model)
   plan-execute "Which region sold most in May?" --data sales.csv --data regions.xlsx
   plan-execute "Which issues are open?" --mcp servers.json --tools shop.py:refund
   plan-execute "Compare the refund rules with last month's refunds" --db postgresql://me@host/shop --docs handbook/
+  plan-execute "Sum up the notes on prices in prices.md" --files notes/ --write-files
   plan-execute "..." --planner-model openai:gpt-5 --executor-model openai:gpt-5-mini --granularity fine
   plan-execute "..." --planner-model openai:qwen3 --base-url http://localhost:8000/v1
   plan-execute "And by country?" --thread sales --review first
@@ -68,8 +70,8 @@ threads stored with --thread:
   plan-execute delete THREAD    forget it
 A request that is just one of these words: plan-execute -- threads
 
-environment: PLAN_EXECUTE_DB, _DOCS, _MCP, _TOOLS stand in for --db, --docs, --mcp, --tools (with commas);
-OPENAI_API_KEY, OPENAI_BASE_URL
+environment: PLAN_EXECUTE_DB, _DOCS, _FILES, _MCP, _TOOLS stand in for --db, --docs, --files, --mcp, --tools;
+PLAN_EXECUTE_TOOLS takes commas; OPENAI_API_KEY, OPENAI_BASE_URL
 
 Ctrl-C ends a run with --thread after the call under way, a second one at once.
 exit status: 0 completed, 1 aborted, partial or waiting for you, 2 misuse, 130 interrupted, 143 terminated
@@ -95,6 +97,8 @@ class Options(argparse.Namespace):
     db: str | None = None
     data: list[str] | None = None
     docs: str | None = None
+    files: str | None = None
+    write_files: bool = False
     web: bool = False
     mcp: str | None = None
     tools: list[str] | None = None
@@ -309,6 +313,8 @@ def _add_run_options(parser: Parser) -> Any:
         "--data", metavar="FILE", action="append", help="CSV, TSV, JSON, Parquet or spreadsheet file, read as a table"
     )
     data.add_argument("--docs", metavar="DIR", help="folder of .md, .rst and .txt files to search and read")
+    data.add_argument("--files", metavar="DIR", help="folder whose text files are listed, read and searched")
+    data.add_argument("--write-files", action="store_true", help="also write and change the files of --files")
     data.add_argument("--web", action="store_true", help="search the web and read pages (needs the extra 'web')")
     data.add_argument("--mcp", metavar="FILE", help="JSON file of MCP servers to use (needs the extra 'mcp')")
     data.add_argument(
@@ -343,13 +349,15 @@ def _check(parser: Parser, options: Options, names: Iterable[str] = NEEDED) -> N
     for option in names:
         if (given := getattr(options, option)) is not None and not given.strip():
             parser.error(f"--{option} needs {NEEDED[option]}")
+    if options.write_files and not options.files:
+        parser.error("--write-files needs --files DIR, the folder whose files may be changed")
 
 
 def _storable(name: str, value: str) -> str:
     if is_private(value):
         return WITHHELD
     # A resume may come from another folder.
-    is_path = name in {"docs", "mcp"} or (name == "db" and "://" not in value)
+    is_path = name in {"docs", "files", "mcp"} or (name == "db" and "://" not in value)
     return os.path.abspath(value) if is_path else value
 
 

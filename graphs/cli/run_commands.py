@@ -101,7 +101,8 @@ def _make_tools(options: Options, stack: ExitStack) -> list[BaseTool]:
         own = [tool for named in options.tools or () for tool in load_tools(named, options.tools_folder or "")]
         if options.mcp:
             own += stack.enter_context(McpServers(options.mcp)).tools
-        return make_default_tools(options.db, options.docs, web=options.web, data=options.data, own=own)
+        named = {name: getattr(options, name) for name in ("db", "docs", "web", "data", "files", "write_files")}
+        return make_default_tools(**named, own=own)
     except ValueError as error:
         if options.data_as_before:
             raise ValueError(f"Thread {options.thread!r} began with tools that cannot be used: {error}") from None
@@ -156,8 +157,10 @@ def _describe_roles(context: Context) -> str:
 
 
 def _describe_data(options: Options) -> list[str]:
-    given = (options.db, *(options.data or ()), options.docs, options.web and "the web", options.mcp)
+    files = options.files and options.files + (" (to be read and written)" if options.write_files else "")
+    given = (options.db, *(options.data or ()), options.docs, files, options.web and "the web", options.mcp)
     data = [name for name in (*given, *(options.tools or ())) if name]
     if not data:
         return ["Using the database and documents of a sample shop; yours: --db URL, --data FILE, --docs DIR."]
-    return [f"Using {', '.join(data)}, as before in this thread."] if options.data_as_before else []
+    before = ", as before in this thread" if options.data_as_before else ""
+    return [f"Using {', '.join(data)}{before}."] if before or options.write_files else []

@@ -1,5 +1,6 @@
 """Which tools the command line and the server have by default, by the data named."""
 
+import runpy
 import sys
 from pathlib import Path
 
@@ -23,6 +24,22 @@ def test_sample_is_used_only_if_no_data_are_named(tmp_path: Path) -> None:
     assert documents
     assert names(db=str(sample_database())) == {"calculate"} | DATABASE
     assert names(docs=str(tmp_path)) == {"calculate"} | documents
+
+
+def test_files_are_written_only_if_that_is_wanted(tmp_path: Path) -> None:
+    reading = {"calculate", "list_files", "read_file", "find_in_files"}
+    assert {tool.name for tool in make_default_tools(files=str(tmp_path), web=False)} == reading
+    writing = make_default_tools(files=str(tmp_path), write_files=True, web=False)
+    assert {tool.name for tool in writing} == reading | {"write_file", "edit_file"}
+
+
+def test_server_reads_the_files_that_the_environment_names_and_writes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAN_EXECUTE_FILES", str(tmp_path))
+    served = {tool.name for tool in runpy.run_module("plan_execute.graphs.server")["_tools"]}
+    assert served >= {"list_files", "read_file", "find_in_files"}
+    assert not served & ({"write_file", "edit_file"} | DATABASE)
 
 
 def test_tools_for_data_files_have_names_of_their_own_beside_a_database(tmp_path: Path) -> None:

@@ -215,6 +215,8 @@ def test_heavy_packages_wait_until_the_arguments_are_good(command: Run, argument
         (["hi", "--thread", " "], "--thread needs a name"),
         (["hi", "--db", ""], "--db needs a SQLAlchemy URL or a SQLite file"),
         (["hi", "--docs", ""], "--docs needs a folder"),
+        (["hi", "--files", " "], "--files needs a folder"),
+        (["hi", "--write-files"], "--write-files needs --files DIR, the folder whose files may be changed"),
         (["hi", "--checkpointer", "", "--thread", "a"], "--checkpointer needs a URL or a file"),
         (["hi", "--checkpointer", "x.sqlite"], "--checkpointer needs --thread NAME"),
         (["hi", "--base-url", "http://127.0.0.1:1"], "--base-url needs the name of an openai: model"),
@@ -248,7 +250,9 @@ def test_environment_names_the_data_that_the_command_line_does_not(monkeypatch: 
     options = parse(["hi", "--docs", "rules"])
     assert (options.db, options.docs) == ("shop.db", "rules")
     monkeypatch.setenv("PLAN_EXECUTE_DB", "")
+    monkeypatch.setenv("PLAN_EXECUTE_FILES", "notes")
     assert parse(["hi"]).db is None
+    assert (parse(["hi"]).files, parse(["hi"]).write_files) == ("notes", False)
 
 
 @pytest.mark.parametrize("request_", ["threads of a screw", "show me the way", "prune it"])
@@ -271,6 +275,7 @@ def test_request_that_begins_like_a_command_is_a_request(request_: str) -> None:
             "Unknown kind of database 'oracle': these tools were tested with",
         ),
         ([*UNREACHABLE, "--docs", "/nowhere"], "There is no folder '/nowhere'"),
+        ([*UNREACHABLE, "--files", "/nowhere", "--write-files"], "There is no folder '/nowhere'"),
         (["--planner-model", "opnai:gpt-5"], "did you mean 'openai:gpt-5'?"),
         (["--planner-model", "local:/nowhere/model.gguf"], "No model file at '/nowhere/model.gguf'"),
     ],

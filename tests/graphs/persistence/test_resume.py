@@ -17,7 +17,7 @@ import pytest
 
 from plan_execute.graphs.cli.main import main
 from plan_execute.graphs.cli.options import Options, fill_in_from_thread, parse, resume_command, stored_options
-from tests.fakes import milestone, plan
+from tests.fakes import call, direct, milestone, plan
 from tests.openai_server import Answer, Asked, Call, OpenAIServer, serve_openai
 
 ROOT = Path(__file__).parents[3]
@@ -301,6 +301,38 @@ def test_data_and_server_of_a_run_are_those_of_its_resume(tmp_path: Path, monkey
     other = Options(thread="sales", docs="handbook")
     fill_in_from_thread(other, metadata)
     assert (other.db, other.docs, other.web) == (None, "handbook", False)
+
+
+def test_files_of_a_run_may_be_written_by_its_resume_and_no_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    metadata = stored_options(options_of("--files", "notes", "--write-files"))
+    fill_in_from_thread(resumed := Options(thread="sales"), metadata)
+    assert (resumed.files, resumed.write_files) == (str(tmp_path / "notes"), True)
+    fill_in_from_thread(other := Options(thread="sales", files="other"), metadata)
+    assert (other.files, other.write_files) == ("other", False)
+
+
+def test_files_are_written_by_a_plan_and_by_the_next_one_of_its_thread(
+    tmp_path: Path, place: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").mkdir()
+    draft = {**DRAFT, **plan(direct("Write it.", call("write_file", path="a/b.md", text="It is 2.")))}
+
+    def answer(asked: Asked) -> Answer:
+        verdict = {"number": 1, "met": True, "milestones": ["m1"], "note": None}
+        return draft if role_of(asked) == "planner" else {"answer": "Written.", "requirements": [verdict]}
+
+    said = f"Using {tmp_path / 'notes'} (to be read and written)"
+    with serve_openai(answer) as running:
+        assert main([*begin(running, "--files", str(tmp_path / "notes"), "--write-files", *place)]) == 0
+        assert f"{said}.\n" in capsys.readouterr().out
+        assert (tmp_path / "notes/a/b.md").read_text() == "It is 2."
+        (tmp_path / "notes/a/b.md").unlink()
+        assert main([*begin(running, *place)]) == 0
+        assert f"{said}, as before in this thread.\n" in capsys.readouterr().out
+        assert (tmp_path / "notes/a/b.md").read_text() == "It is 2."
 
 
 @pytest.mark.parametrize("url", ["postgresql://me:secret@host/shop", "postgresql://host/shop?password=secret"])
