@@ -23,7 +23,7 @@ def make_default_tools(
 
     Args:
         db: A SQLAlchemy URL or the path of a SQLite file.
-        docs: A folder of documents.
+        docs: A folder of documents, or one document.
         web: Whether to search the web and read pages. True also counts as data named, so that there is no sample;
             None adds the web to the other data if its packages are installed.
         data: Paths of CSV, TSV, JSON, Parquet or spreadsheet files. Beside `db` the names of their tools begin with

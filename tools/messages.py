@@ -5,10 +5,11 @@ from collections.abc import Collection
 
 INSTALL_WEB = "pip install '.[web]' in a clone, or pip install 'PATH/TO/WHEEL.whl[web]'"
 """The command that installs what `search_web` and `read_page` need."""
+INSTALL_DOCUMENTS = INSTALL_WEB.replace("web", "documents")
+"""The command that installs what PDF, DOCX and HTML files need."""
 INSTALL_MCP = INSTALL_WEB.replace("[web]", "[mcp]")
 """The command that installs what MCP servers need."""
-
-INSTALL_UNITS = "pip install '.[units]' in a clone, or pip install 'PATH/TO/WHEEL.whl[units]'"
+INSTALL_UNITS = INSTALL_WEB.replace("[web]", "[units]")
 """The command that installs what `convert_units` needs."""
 
 

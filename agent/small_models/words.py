@@ -60,6 +60,8 @@ according document documents during handbook into may might must per rule rules 
 _PASSAGE_FILLERS = FUNCTION_WORDS.difference(_POINTING_LIST.split()).union(_PASSAGE_LIST.split())
 _PRICE_WORDS = "charge charged cost dollar euro fee pay paid pound price"
 """Words that say the same in a question about a price."""
+_PLACE = re.compile(r", (?:line|page|cell) \d+(?=: )")
+"""Where in a document a passage was found: no word of what it is about."""
 _DUMMY = re.compile(r"\b(does|do|is|will|would)\s+it\s+(cost|take|to)\b", re.IGNORECASE)
 _HOW = re.compile(
     r"\bhow (?:many ([^\W\d_]+)|much|long|old|heavy|tall|far|fast|often|big|large)\b|\bwhat time\b", re.IGNORECASE
@@ -207,6 +209,7 @@ def answering_sentences(question: str, text: str) -> list[str]:
     same = stem if re.match(r"\W*(?:is|are|was|were)\b", question, re.IGNORECASE) else root
     alone, below_heading = [], []
     for heading, passage in re.findall(r"(?:^\[([^\]\n]*)\]$)?((?:\n?^(?!\[[^\]\n]*\]$).*$)*)", text, re.MULTILINE):
+        subject = _PLACE.sub("", heading)
         for sentence in sentences(passage):
             said = [sentence, _PRICE_WORDS if stems(_PRICE_WORDS) & stems(sentence) else ""]
             said += ["not"] if re.search(r"n['’]t\b|cannot", sentence) else []  # noqa: RUF001
@@ -216,7 +219,7 @@ def answering_sentences(question: str, text: str) -> list[str]:
             missing = left_over(plain, said, _PASSAGE_FILLERS, same)
             if not missing:
                 alone.append(sentence)
-            elif 2 * len(missing) < len(plain_words) and not left_over(" ".join(missing), [heading], (), same):
+            elif 2 * len(missing) < len(plain_words) and not left_over(" ".join(missing), [subject], (), same):
                 below_heading.append(sentence)
     return list(dict.fromkeys(alone or below_heading)) if any(word.islower() for word in plain_words) else []
 

@@ -32,7 +32,7 @@ WITHHELD = "***"
 
 NEEDED = {
     "db": "a SQLAlchemy URL or a SQLite file",
-    "docs": "a folder",
+    "docs": "a folder or a document",
     "mcp": "a JSON file",
     "files": "a folder",
     "thread": "a name",
@@ -311,6 +311,11 @@ def _add_run_options(parser: Parser) -> Any:
     data.add_argument("--db", metavar="URL", help="database to ask, as a SQLAlchemy URL or a SQLite file; only read")
     data.add_argument(
         "--data", metavar="FILE", action="append", help="CSV, TSV, JSON, Parquet or spreadsheet file, read as a table"
+    )
+    data.add_argument(
+        "--docs",
+        metavar="PATH",
+        help="document, or folder of documents (Markdown, text, PDF, DOCX, HTML, ...), to search",
     )
     data.add_argument("--docs", metavar="DIR", help="folder of .md, .rst and .txt files to search and read")
     data.add_argument("--files", metavar="DIR", help="folder whose text files are listed, read and searched")

@@ -62,6 +62,7 @@ def run(options: Options, *, resume: bool = False) -> int:
             roles = "No model is needed: the plan pins every call." if direct else _describe_roles(settings)
             introduction = [roles, *_describe_data(options)]
             tools = _make_tools(options, stack)
+            introduction += [said for tool in tools if (said := (tool.metadata or {}).get("left_out"))]
             models = make_context({name: getattr(settings, name) for name in MODEL_FIELDS}) if resume else context
             agent = create_plan_execute_agent(tools=tools, context=models, checkpointer=checkpointer)
         except (ValueError, OSError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from plan_execute.tools.database.worker import tables_of
+from plan_execute.tools.encodings import detect_encoding
 
 MEMORY = 3 * 2**30
 """Most memory that the process may take; the tables that DuckDB keeps may take a third of it."""
@@ -153,14 +154,10 @@ def _table_name(text: str) -> str:
 def _utf8(file: Path) -> Path | None:
     """Copy a file that is not UTF-8 to one that is; None if it is."""
     raw = file.read_bytes()
-    try:
-        raw.decode("utf-8")
+    encoding = detect_encoding(raw)
+    if encoding.startswith("utf-8"):
         return None
-    except UnicodeDecodeError:
-        from charset_normalizer import from_bytes
-
-        found = from_bytes(raw[:200_000]).best()
-        text = raw.decode(found.encoding if found else "latin-1", "replace")
+    text = raw.decode(encoding, "replace")
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", suffix=file.suffix, delete=False) as copy:
         copy.write(text)
     return Path(copy.name)

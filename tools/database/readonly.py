@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from langchain_core.tools import ToolException
 from typing_extensions import TypedDict
 
-from plan_execute.tools.database.process import Workers
 from plan_execute.tools.database.sources import DIALECTS, read_source
 from plan_execute.tools.database.statement import ONE_SELECT, read_query
 from plan_execute.tools.database.worker import OUT_OF_MEMORY
 from plan_execute.tools.messages import closest, list_names
+from plan_execute.tools.processes import Workers
 
 OPENING_SECONDS = 60.0
 """Longest time that reading the schema, and loading data files, may take beside the time for connecting, in seconds."""
@@ -79,7 +79,7 @@ class ReadOnlyDatabase:
         self._functions = {name.casefold() for name in functions}
         self._max_rows = max_rows
         self._seconds = seconds
-        self._workers = Workers(self._source.opens)
+        self._workers = Workers("plan_execute.tools.database.worker", self._source.opens)
         self.dialect = DIALECTS[self._source.kind]
         self._read_schema()
 

@@ -18,10 +18,11 @@ SECONDS = 30
 """Most seconds of processor time, should its caller not be there any more to kill it."""
 NEVER_SHOWN = ("datalist", "iframe", "noframes", "noscript", "object", "script", "style", "template")
 """Elements whose text no browser shows."""
-_BLOCKS = re.compile(
+BLOCKS = re.compile(
     "address|article|aside|blockquote|br|caption|d[dlt]|div|fieldset|figcaption|figure|footer|form|h[1-6]|header|hr|li"
     "|main|nav|ol|p|pre|section|table|t[dhr]|ul"
 )
+"""Elements that begin a line."""
 _PIXELS = {"px": 1, "pt": 1.3, "em": 16, "rem": 16, "ch": 8, "ex": 8, "%": 10, "vw": 10, "vh": 10}
 """Roughly how many pixels a unit has."""
 _OFF_SCREEN = -900.0
@@ -152,14 +153,14 @@ def _all_text(tree: Any) -> str:
     """All text of a page, a line for each block."""
     body = tree.find("body")
     parts: list[str] = []
-    for starts, element in _walk(tree if body is None else body):
-        if _BLOCKS.fullmatch(element.tag):
+    for starts, element in walk(tree if body is None else body):
+        if BLOCKS.fullmatch(element.tag):
             parts.append("\n")
         parts.append(re.sub(r"\s+", " ", (element.text if starts else element.tail) or ""))
     return re.sub(r" ?\n[ \n]*", "\n", "".join(parts)).strip()
 
 
-def _walk(tree: Any) -> Iterator[tuple[bool, Any]]:
+def walk(tree: Any) -> Iterator[tuple[bool, Any]]:
     """Go through the elements of a page; each comes where it starts, and again, with False, where it ends."""
     ahead = [(True, tree)]
     while ahead:

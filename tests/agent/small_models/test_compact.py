@@ -363,6 +363,12 @@ def test_report_copies_the_sentence_that_has_all_words() -> None:
     assert turn.tool_calls[0]["args"]["result"] == "The long tour costs 35 euros."
 
 
+def test_place_of_a_passage_is_no_word_about_it() -> None:
+    found = "[tours.md, line 3: Prices of tours]\nThe long slow steep one costs 35 euros."
+    assert words.answering_sentences("What does the long slow steep tour cost?", found) != []
+    assert words.answering_sentences("What does the long slow steep line cost?", found) == []
+
+
 @pytest.mark.parametrize(
     "goal", ["What does the tour to Atlantis cost?", "What is the capital of Wales?", "Who has won the last election?"]
 )

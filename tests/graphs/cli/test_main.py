@@ -214,7 +214,7 @@ def test_heavy_packages_wait_until_the_arguments_are_good(command: Run, argument
         (["hi", "--granularity", "tiny"], "invalid choice: 'tiny'"),
         (["hi", "--thread", " "], "--thread needs a name"),
         (["hi", "--db", ""], "--db needs a SQLAlchemy URL or a SQLite file"),
-        (["hi", "--docs", ""], "--docs needs a folder"),
+        (["hi", "--docs", ""], "--docs needs a folder or a document"),
         (["hi", "--files", " "], "--files needs a folder"),
         (["hi", "--write-files"], "--write-files needs --files DIR, the folder whose files may be changed"),
         (["hi", "--checkpointer", "", "--thread", "a"], "--checkpointer needs a URL or a file"),
@@ -274,7 +274,7 @@ def test_request_that_begins_like_a_command_is_a_request(request_: str) -> None:
             [*UNREACHABLE, "--db", "oracle://me:secret@host/shop"],
             "Unknown kind of database 'oracle': these tools were tested with",
         ),
-        ([*UNREACHABLE, "--docs", "/nowhere"], "There is no folder '/nowhere'"),
+        ([*UNREACHABLE, "--docs", "/nowhere"], "There is no folder or file '/nowhere'"),
         ([*UNREACHABLE, "--files", "/nowhere", "--write-files"], "There is no folder '/nowhere'"),
         (["--planner-model", "opnai:gpt-5"], "did you mean 'openai:gpt-5'?"),
         (["--planner-model", "local:/nowhere/model.gguf"], "No model file at '/nowhere/model.gguf'"),
@@ -303,6 +303,13 @@ def test_model_that_does_not_answer_ends_the_run_without_a_traceback(command: Ru
     assert done.stderr == ""
     assert "Using the database and documents of a sample shop" in done.stdout
     assert "Aborted (planner_unavailable)" in done.stdout
+
+
+def test_documents_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rules.md").write_text("Gifts are not refunded.")
+    (tmp_path / "old.doc").write_bytes(b"x")
+    assert main(["Find it out.", *UNREACHABLE, "--docs", str(tmp_path)]) == 1
+    assert "Left out: 1 .doc (not supported).\n" in capsys.readouterr().out
 
 
 def test_long_request_from_standard_input_goes_through_as_it_is(command: Run) -> None:

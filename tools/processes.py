@@ -1,27 +1,35 @@
-"""The processes that run the queries of a database: started when needed, kept for the next query, ended when stuck."""
+"""Processes that do what may get stuck: started when needed, kept for the next request, ended when they are stuck."""
 
 import json
 import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 _START = """
-import json, sys
+import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from plan_execute.tools.database.worker import main
-main()
+importlib.import_module(sys.argv[2]).main()
 """
 
 
 class Workers:
-    """Processes that answer requests about one source, each one at a time; safe to use from several threads."""
+    """Processes that answer requests, each one at a time; safe to use from several threads."""
 
-    def __init__(self, source: dict[str, Any]) -> None:
-        """Take what `worker` reads first."""
+    def __init__(self, module: str, source: dict[str, Any], *, environment: Mapping[str, str] | None = None) -> None:
+        """Say what the processes run.
+
+        Args:
+            module: The name of a module whose `main` reads requests as lines of JSON, and answers each with another.
+            source: What each process reads first.
+            environment: Its environment variables; None for those of this process.
+        """
+        self._module = module
         self._source = source
+        self._environment = environment
         self._idle: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         weakref.finalize(self, _end_all, self._idle)
@@ -30,7 +38,7 @@ class Workers:
         """Send a request.
 
         Args:
-            request: What `worker` takes; it ends in about request["seconds"] seconds.
+            request: What the module takes; it ends by itself in about the time that the request allows.
 
         Returns:
             The answer; None if the process ended without one: it was stuck, or had no more memory.
@@ -48,15 +56,20 @@ class Workers:
                 if (worker := self._idle.pop()).poll() is None:  # after a fork, those of the other process have ended
                     return worker
                 _end(worker)
-        return _start(self._source)
+        return self._start()
 
-
-def _start(source: dict[str, Any]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path)]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert worker.stdin
-    worker.stdin.write(json.dumps(source).encode() + b"\n")
-    return worker
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path), self._module]
+        worker = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environment,
+        )
+        assert worker.stdin
+        worker.stdin.write(json.dumps(self._source).encode() + b"\n")
+        return worker
 
 
 def _ask(worker: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
