@@ -12,7 +12,7 @@ Other ways to embed it need nothing from here:
 - **Several at once**: `batch`, `abatch`, threads and tasks may share one agent, each with its own config and context.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
@@ -144,22 +144,23 @@ def _as_input(given: Given) -> Any:
 
 def _answer(output: dict[str, Any]) -> tuple[str, Artifact]:
     if output.get("answer") is None:
-        raise ToolException(_describe(output))
+        raise ToolException(describe_output(output))
     artifact = Artifact(
         status=output["status"],
         error=output["error"],
         usage=output["usage"],
         structured_response=output["structured_response"],
     )
-    return _describe(output), artifact
+    return describe_output(output), artifact
 
 
 def _as_message(output: dict[str, Any]) -> AIMessage:
-    return AIMessage(_describe(output), response_metadata={name: output.get(name) for name in ("status", "error")})
+    metadata = {name: output.get(name) for name in ("status", "error")}
+    return AIMessage(describe_output(output), response_metadata=metadata)
 
 
-def _describe(output: dict[str, Any]) -> str:
-    """The answer; after a run that did not complete, why."""
+def describe_output(output: Mapping[str, Any]) -> str:
+    """Describe how a run ended: by its answer; after a run that did not complete, by why it did not."""
     status, error, answer = output.get("status"), output.get("error"), output.get("answer")
     if status == "completed":
         return str(answer)

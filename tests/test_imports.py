@@ -33,7 +33,17 @@ ROOMS = {
     "graphs": {"agent", "agent.llm", "agent.executor", "agent.nodes", "tools"},
     "graphs.persistence": {"agent", "agent.executor", "graphs"},
     "graphs.report": {"agent", "graphs"},
-    "graphs.cli": {"agent", "agent.llm", "agent.nodes", "tools", "graphs", "graphs.persistence", "graphs.report"},
+    "graphs.mcp": {"agent", "graphs", "graphs.persistence"},
+    "graphs.cli": {
+        "agent",
+        "agent.llm",
+        "agent.nodes",
+        "tools",
+        "graphs",
+        "graphs.mcp",
+        "graphs.persistence",
+        "graphs.report",
+    },
 }
 """What each folder may import beside itself: whatever a folder needs stands above it."""
 

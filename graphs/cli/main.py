@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from plan_execute.graphs.cli.options import Options, parse, parse_resume, parse_run, parse_thread_command
+from plan_execute.graphs.cli.options import Options, parse, parse_mcp, parse_resume, parse_run, parse_thread_command
 from plan_execute.graphs.cli.output import refuse
 from plan_execute.graphs.cli.signals import exit_now, sigterm_as_interrupt
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "Write what the last run of a thread did as a page of HTML that can be mailed.",
     "resume": "Resume an unfinished run exactly where it was interrupted, or where it waits for you.",
     "fork": "List the steps of a thread, or with --at begin a new thread in the state it had at one of them.",
+    "mcp": "Serve the agent over MCP, on standard input and output, to Claude, Cursor and other clients.",
     "schema": "Print the JSON schema of plans in files, for editors that check YAML.",
     "prune": "Delete the checkpoints of a finished thread's milestones; plan, log and results stay.",
     "delete": "Delete a thread with everything that is stored of it.",
@@ -52,6 +53,8 @@ def _run_command(words: Sequence[str]) -> int:
         options = parse_resume(words[1:], COMMANDS[command])
     elif command == "run":
         options = parse_run(words[1:], COMMANDS[command])
+    elif command == "mcp":
+        options = parse_mcp(words[1:], COMMANDS[command])
     elif command:
         options = parse_thread_command(command, words[1:], COMMANDS[command])
     else:
@@ -62,6 +65,10 @@ def _run_command(words: Sequence[str]) -> int:
             "'PATH/TO/WHEEL.whl[cli]'.",
             as_json=options.json,
         )
+    if command == "mcp":
+        from plan_execute.graphs.cli.run_commands import serve_mcp
+
+        return serve_mcp(options)
     _announce_start(options)
     if command in {"", "run", "resume"}:
         from plan_execute.graphs.cli.run_commands import run

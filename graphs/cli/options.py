@@ -68,6 +68,7 @@ threads stored with --thread:
   plan-execute fork THREAD      list its steps, or with --at N begin a new thread at one of them
   plan-execute prune THREAD     make its database smaller
   plan-execute delete THREAD    forget it
+  plan-execute mcp              serve all of it to MCP clients
 A request that is just one of these words: plan-execute -- threads
 
 environment: PLAN_EXECUTE_DB, _DOCS, _FILES, _MCP, _TOOLS stand in for --db, --docs, --files, --mcp, --tools;
@@ -199,6 +200,17 @@ def parse_run(argv: Sequence[str], purpose: str) -> Options:
     return options
 
 
+def parse_mcp(argv: Sequence[str], purpose: str) -> Options:
+    """Read the command line of the MCP server."""
+    parser = Parser(as_json="--json" in argv, prog="plan-execute mcp", description=purpose)
+    _add_run_options(parser)
+    options = parser.parse_known(argv, Options(**_environment()))
+    _check(parser, options, NEEDED.keys() - {"thread"})
+    if lacking := lacks_model(options):
+        parser.error(lacking)
+    return options
+
+
 def _check_run(parser: Parser, options: Options) -> None:
     _check(parser, options)
     if options.checkpointer and not options.thread:
@@ -317,7 +329,6 @@ def _add_run_options(parser: Parser) -> Any:
         metavar="PATH",
         help="document, or folder of documents (Markdown, text, PDF, DOCX, HTML, ...), to search",
     )
-    data.add_argument("--docs", metavar="DIR", help="folder of .md, .rst and .txt files to search and read")
     data.add_argument("--files", metavar="DIR", help="folder whose text files are listed, read and searched")
     data.add_argument("--write-files", action="store_true", help="also write and change the files of --files")
     data.add_argument("--web", action="store_true", help="search the web and read pages (needs the extra 'web')")

@@ -13,7 +13,14 @@ from plan_execute.agent.llm.models import is_compact, load_model, model_for
 from plan_execute.agent.llm.usage import model_name
 from plan_execute.agent.nodes.given_plan import plan_needs_model
 from plan_execute.graphs.cli.display import Screen
-from plan_execute.graphs.cli.options import MODELS, SETTINGS, Options, fill_in_from_thread, lacks_model
+from plan_execute.graphs.cli.options import (
+    MODELS,
+    SETTINGS,
+    Options,
+    fill_in_from_thread,
+    lacks_model,
+    stored_options,
+)
 from plan_execute.graphs.cli.output import COMPLETED, document, print_json, refuse, refuse_storage
 from plan_execute.graphs.cli.progress import Line
 from plan_execute.graphs.cli.run import run_until_done
@@ -25,6 +32,7 @@ from plan_execute.graphs.persistence.thread_lock import lock_thread
 from plan_execute.graphs.persistence.threads import Snapshot, find_snapshot, read_snapshot
 from plan_execute.graphs.plan_execute import create_plan_execute_agent
 from plan_execute.tools import McpServers, load_tools, make_default_tools
+from plan_execute.tools.messages import INSTALL_MCP
 
 
 def run(options: Options, *, resume: bool = False) -> int:
@@ -83,6 +91,27 @@ def run(options: Options, *, resume: bool = False) -> int:
                 f"plan-execute fork {shlex.quote(str(options.thread))} lists its steps."
             )
         return run_until_done(agent, given, options, screen, prompts=prompts)
+
+
+def serve_mcp(options: Options) -> int:
+    """Serve the agent over MCP until the client leaves, and give the exit status."""
+    try:
+        from plan_execute.graphs.mcp.server import make_server
+    except ImportError:
+        return refuse(f"The MCP server needs more packages: {INSTALL_MCP}.", as_json=options.json)
+    with ExitStack() as stack:
+        try:
+            checkpointer = stack.enter_context(open_checkpointer(options.checkpointer))
+            context = _make_context(options)
+            _describe_roles(context)  # a model that cannot be loaded is refused here
+            tools = _make_tools(options, stack)
+            agent = create_plan_execute_agent(tools=tools, context=context, checkpointer=checkpointer)
+        except (ValueError, OSError) as error:
+            return refuse(error, as_json=options.json)
+        except storage_errors() as error:
+            return refuse_storage("The threads could not be read", error, as_json=options.json)
+        make_server(agent, checkpointer, stored_options(options)).run("stdio")
+    return COMPLETED
 
 
 def _option_that_asks(options: Options) -> str | None:
