@@ -37,6 +37,7 @@ def test_run_streams_its_plan_its_tools_and_its_answer(client: SyncLangGraphClie
             thread,
             "plan_execute",
             input=_question("What is 6 * 7?"),
+            context={"client": "program"},
             stream_mode=["updates", "messages-tuple", "custom"],
             stream_subgraphs=True,
         )
@@ -50,7 +51,7 @@ def test_run_streams_its_plan_its_tools_and_its_answer(client: SyncLangGraphClie
     assert any(part.event.startswith("updates|executor:") for part in parts)
     messages = [(part.event, part.data[0]) for part in parts if part.event.startswith("messages")]
     assert any(message["type"] == "tool" and message["content"] == "42" for _, message in messages)
-    assert [message["content"] for event, message in messages if event == "messages"] == ["It is 42."]
+    assert "".join(message["content"] for event, message in messages if event == "messages") == "It is 42."
 
     state = client.threads.get_state(thread)
     assert state["next"] == []
@@ -60,11 +61,48 @@ def test_run_streams_its_plan_its_tools_and_its_answer(client: SyncLangGraphClie
     assert values["milestones"]["m1"]["status"] == "completed"
 
 
+def test_chat_is_shown_the_question_the_plan_and_the_answer_and_nothing_of_the_executor(
+    client: SyncLangGraphClient,
+) -> None:
+    thread = client.threads.create()["thread_id"]
+    # As Agent Chat UI and `useStream` ask for it.
+    parts = list(
+        client.runs.stream(
+            thread,
+            "plan_execute",
+            input=_question("What is 6 * 7?"),
+            stream_mode=["values", "messages-tuple", "updates"],
+            stream_subgraphs=True,
+        )
+    )
+    shown = [part.data["messages"] for part in parts if part.event.startswith("values")]
+    assert [part.event for part in parts if part.event.startswith("values|")] == []
+    assert {messages[0]["content"] for messages in shown} == {"What is 6 * 7?"}
+    plans = [messages[1]["content"] for messages in shown if len(messages) == 2]
+    assert any("- [ ] Work out 6 * 7." in text for text in plans)
+    assert any("- [x] Work out 6 * 7." in text for text in plans)
+    streamed = [part for part in parts if part.event.startswith("messages")]
+    assert {part.event for part in streamed} == {"messages"}
+    assert "".join(part.data[0]["content"] for part in streamed) == "It is 42."
+    assert {part.data[0]["id"] for part in streamed} == {shown[-1][-1]["id"]}
+    assert [message["type"] for message in shown[-1]] == ["human", "ai"]
+
+
+def test_plan_to_review_is_a_text_that_a_message_answers(client: SyncLangGraphClient) -> None:
+    thread = client.threads.create()["thread_id"]
+    waiting = _run(client, "What is 6 * 7?", {"review": "first"}, thread)["__interrupt__"][0]
+    [request] = waiting["value"]["action_requests"]
+    assert request["args"].keys() == {"plan"}
+    assert "goal: Work out 6 * 7.\n" in request["args"]["plan"]
+    assert waiting["response_schema"]["required"] == ["decisions"]
+    assert _run(client, "ok", None, thread)["answer"] == "It is 42."
+
+
 def test_messages_mode_streams_too(client: SyncLangGraphClient) -> None:
     parts = client.runs.stream(
         None, "plan_execute", input=_question("What is 6 * 7?"), stream_mode="messages", stream_subgraphs=True
     )
-    finals = [part.data[-1]["content"] for part in parts if part.event == "messages/complete"]
+    finals = [part.data[-1]["content"] for part in parts if part.event in {"messages/partial", "messages/complete"}]
     assert finals[-1] == "It is 42."
 
 

@@ -27,7 +27,7 @@ def converse(client: SyncLangGraphClient, until_the_model_hangs: Callable[[], ob
             thread,
             GRAPH,
             input=question("What is 6 * 7?"),
-            context={"review": "first"},
+            context={"review": "first", "client": "program"},
             stream_mode=["custom", "updates"],
         )
     )
