@@ -348,6 +348,7 @@ def test_file_that_changes_between_a_look_and_the_reading_is_noticed(
         return opened(name, flags, dir_fd=dir_fd)
 
     for function, instead, said in (("fstat", grow, "is too large"), ("open", swap, "is a pipe, a socket or a device")):
+        path.write_text("small")
         with monkeypatch.context() as patched:
             patched.setattr(os, function, instead)
             with pytest.raises(ToolException, match=said):
