@@ -33,6 +33,7 @@ MAX_TEXT = 5_000_000
 """Most characters of one document; the rest is left out."""
 MAX_UNPACKED = 200_000_000
 """Most bytes that the parts of a DOCX file may have in all."""
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 
 
 class LeftOutError(Exception):
@@ -44,7 +45,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     warnings.simplefilter("ignore")
     _limit_resources()
-    for package in dict.fromkeys(CONVERTED.values()):  # so that loading them costs no file its time
+    for package in {
+        package for packages in CONVERTED.values() for package in packages
+    }:  # so that loading them costs no file its time
         with suppress(ImportError):
             import_module(package)
     requests = map(json.loads, sys.stdin.buffer)
@@ -95,15 +98,34 @@ def _docx_as_html(content: bytes) -> bytes:
 
     if content.startswith(b"\xd0\xcf\x11\xe0"):  # an encrypted file stands in the container that Word used before
         raise LeftOutError("encrypted")
-    with zipfile.ZipFile(BytesIO(content)) as parts:
-        if sum(part.file_size for part in parts.infolist()) > MAX_UNPACKED:
-            raise LeftOutError("too large")
     html = mammoth.convert_to_html(
-        BytesIO(content),
+        _without_hidden_text(content),
         style_map="p[style-name='Title'] => h1:fresh",
         convert_image=lambda _: [],
     ).value
     return str(html).encode()
+
+
+def _without_hidden_text(content: bytes) -> BytesIO:
+    """Copy a Word document without the runs of text that are formatted as hidden, which mammoth shows."""
+    from lxml import etree  # type: ignore[import-untyped]  # it has no types
+
+    copy = BytesIO()
+    with zipfile.ZipFile(BytesIO(content)) as parts, zipfile.ZipFile(copy, "w") as kept:
+        if sum(part.file_size for part in parts.infolist()) > MAX_UNPACKED:
+            raise LeftOutError("too large")
+        for part in parts.infolist():
+            written = parts.read(part)
+            if b"vanish" in written and part.filename.endswith(".xml"):
+                tree = etree.fromstring(written, etree.XMLParser(resolve_entities=False))
+                for run in list(tree.iter(f"{_WORD}r")):
+                    vanish = run.find(f"{_WORD}rPr/{_WORD}vanish")
+                    if vanish is not None and vanish.get(f"{_WORD}val") not in {"0", "false", "off"}:
+                        run.getparent().remove(run)
+                written = etree.tostring(tree)
+            kept.writestr(part.filename, written)
+    copy.seek(0)
+    return copy
 
 
 def _decode_html(content: bytes) -> bytes:
@@ -118,7 +140,7 @@ def _decode_html(content: bytes) -> bytes:
 
 def _read_html(content: bytes) -> dict[str, Any]:
     """Read the text of a page that a browser would show, a line for each block."""
-    from lxml import html  # type: ignore[import-untyped]  # it has no types
+    from lxml import html
 
     tree = html.document_fromstring(content, parser=html.HTMLParser(encoding="utf-8", huge_tree=True))
     drop_hidden(tree)

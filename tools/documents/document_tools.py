@@ -52,7 +52,8 @@ def document_tools(folder: Path | str, *, outline: bool = False) -> list[BaseToo
 
 _BRACKETS = str.maketrans("[]\uff3b\uff3d", "()()")
 _FORGED = re.compile(
-    rf"^(\W{{0,50}})([\[\uff3b])(?=[^\n]{{1,400}}?(?:{'|'.join(map(re.escape, READABLE))})[^\n]{{0,60}}[:\uff1a])",
+    r"^([^\w\n\[\uff3b]{0,50})([\[\uff3b])(?=[^\n\]\uff3d]{1,400}?"
+    rf"(?:{'|'.join(map(re.escape, READABLE))})[^\n\]\uff3d]{{0,60}}[:\uff1a])",
     re.MULTILINE | re.IGNORECASE,
 )
 """The beginning of a line that looks like a citation of ours."""

@@ -42,7 +42,7 @@ class File(NamedTuple):
     @property
     def key(self) -> bytes:
         """The path, byte for byte."""
-        return self.path.encode("utf-8", "surrogateescape")
+        return os.fsencode(self.path)
 
 
 def find_files(root: Path, endings: Container[str]) -> Iterator[File]:

@@ -18,8 +18,14 @@ MAX_BINARY = 30_000_000
 TEXT = (".md", ".markdown", ".mdx", ".rst", ".adoc", ".asciidoc", ".txt", ".text", ".log")
 """Endings of files that are text."""
 NOTEBOOK = ".ipynb"
-CONVERTED = {".pdf": "pypdf", ".docx": "mammoth", ".html": "lxml", ".htm": "lxml", ".xhtml": "lxml"}
-"""Endings of files that are converted in a process of their own, with the package that each needs."""
+CONVERTED = {
+    ".pdf": ("pypdf",),
+    ".docx": ("lxml", "mammoth"),
+    ".html": ("lxml",),
+    ".htm": ("lxml",),
+    ".xhtml": ("lxml",),
+}
+"""Endings of files that are converted in a process of their own, with the packages that each needs."""
 READABLE = (*TEXT, NOTEBOOK, *CONVERTED)
 UNSUPPORTED = (".doc", ".odt", ".rtf", ".epub", ".ppt", ".pptx", ".odp", ".djvu", ".pages", ".tex", ".org", ".chm")
 """Endings of documents that nothing here reads; they are counted, so that nobody misses them without a word."""

@@ -104,7 +104,7 @@ def _passing_reason(file: File, count: int) -> Reason | None:
         return "not supported"
     if count > MAX_FILES:
         return "too many files"
-    return "not installed" if file.ending in CONVERTED and not find_spec(CONVERTED[file.ending]) else None
+    return None if all(map(find_spec, CONVERTED.get(file.ending, ()))) else "not installed"
 
 
 class _Reader:

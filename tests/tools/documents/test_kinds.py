@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("kinds")
     (root / "rules.pdf").write_bytes(make_pdf("Returns\nGoods go back within 45 days.", "", "Parcels cost 18 dollars."))
     body = paragraph("Contract", "Heading1") + paragraph("It begins in May.") + paragraph("Duration", "Heading2")
+    body += "<w:p><w:r><w:rPr><w:vanish/></w:rPr><w:t>canary</w:t></w:r></w:p>"
     body += paragraph("It lasts three years.") + table(("Town", "Price"), ("Rome", "80"))
     (root / "contract.docx").write_bytes(make_docx(body))
     (root / "handbook.html").write_text(HTML.format(charset="utf-8"), "utf-8")
