@@ -365,6 +365,7 @@ def test_too_many_tools_are_refused_and_some_of_them_are_not(tmp_path: Path) -> 
         ([{"name": "a"}], "it did not list its tools: "),
         ({"tools": "none"}, "it did not list its tools: "),
         ("no message", "it did not list its tools in 1 s."),
+        ("die", "it ended with status 1."),
     ],
 )
 def test_list_of_tools_that_is_none_is_refused(listed: Any, sentence: str, tmp_path: Path) -> None:
