@@ -5,8 +5,8 @@ last message is a checklist of the plan, the progress message. The `messages` st
 have it; the answer takes its place when the run ends; and no model is shown it.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import shorten
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
@@ -23,6 +23,8 @@ from plan_execute.agent.events import emit, now
 from plan_execute.agent.llm.structured_output import DialogueNode
 from plan_execute.agent.state import Milestone, Plan, RunUpdate, new_id, revision_of
 
+STEP = 16
+"""Fewest new characters of JSON before it is parsed again; a twentieth of all where that is more, to stay linear."""
 PLANNING = "Making a plan ..."
 LINE = 120
 """Most characters of a goal, and of the strategy, in a progress message."""
@@ -36,8 +38,6 @@ _SEND = "__pregel_send"
 """Key of `configurable` under which LangGraph passes a node what writes to the channels of its graph."""
 _MARKS: Mapping[str, str] = {"completed": "x"}
 _NOTES: Mapping[str, str] = {"running": " *(working on it)*", "failed": " *(failed)*", "blocked": " *(blocked)*"}
-STEP = 16
-"""Fewest new characters of JSON before it is parsed again; a twentieth of all where that is more, to stay linear."""
 
 
 def start_progress(messages: Iterable[AnyMessage]) -> None:
@@ -51,7 +51,7 @@ def start_progress(messages: Iterable[AnyMessage]) -> None:
 
 
 def show_progress(
-    messages: Iterable[AnyMessage], plan: Plan | None, milestones: Mapping[str, Milestone], asks: str = ""
+    messages: Iterable[AnyMessage], plan: Plan | None, milestones: Mapping[str, Milestone], note: str = ""
 ) -> None:
     """Bring the progress message up to date, if the conversation has one.
 
@@ -59,11 +59,11 @@ def show_progress(
         messages: The conversation.
         plan: The plan in force.
         milestones: Those of the run, finished ones of earlier plans too.
-        asks: What the run waits for, if it waits.
+        note: What comes next, or what the run waits for.
     """
     known = next((message.id for message in messages if is_progress(message)), None)
     if known is not None and plan is not None:
-        _write([AIMessage(_checklist(plan, milestones, asks), id=known)])
+        _write([AIMessage(_checklist(plan, milestones, note), id=known)])
 
 
 def move_progress(messages: Sequence[AnyMessage]) -> list[Any]:
@@ -87,7 +87,7 @@ def is_progress(message: AnyMessage) -> bool:
     return str(message.id).startswith(_PREFIX)
 
 
-def _checklist(plan: Plan, milestones: Mapping[str, Milestone], asks: str) -> str:
+def _checklist(plan: Plan, milestones: Mapping[str, Milestone], note: str) -> str:
     title = "**Plan**" if plan["revision"] == 1 else f"**Plan, revision {plan['revision']}**"
     shown = [m for m in milestones.values() if m["status"] != "skipped" and _is_current(m, plan)]
     lines = [f"- [{_MARKS.get(m['status'], ' ')}] {_one_line(m['goal'])}{_NOTES.get(m['status'], '')}" for m in shown]
@@ -97,7 +97,7 @@ def _checklist(plan: Plan, milestones: Mapping[str, Milestone], asks: str) -> st
         left = len(lines) - first - MOST_LINES
         before, after = f"- [x] {first} more", f"- [ ] {left} more"
         lines = [*([before] if first else []), *lines[first : first + MOST_LINES], *([after] if left else [])]
-    return "\n\n".join(filter(None, [f"{title}: {_one_line(plan['strategy'])}", "\n".join(lines), asks]))
+    return "\n\n".join(filter(None, [f"{title}: {_one_line(plan['strategy'])}", "\n".join(lines), _harmless(note)]))
 
 
 def _is_current(milestone: Milestone, plan: Plan) -> bool:
@@ -106,7 +106,13 @@ def _is_current(milestone: Milestone, plan: Plan) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return shorten(text, LINE, placeholder=" ...")
+    line = " ".join(text.split())
+    return _harmless(line if len(line) <= LINE else f"{line[: LINE - 4]} ...")
+
+
+def _harmless(text: str) -> str:
+    """Keep a client that shows Markdown from making links, images or HTML of what a model wrote."""
+    return re.sub(r"([\[<])", r"\\\1", text)
 
 
 def _write(messages: list[Any]) -> None:

@@ -186,3 +186,15 @@ def test_long_conversation_is_not_stored_again_for_each_round() -> None:
     states: Any = list(agent.stream(asked, stream_mode="values"))
     assert {tuple(message.type for message in state["messages"]) for state in states} == {("human",), ("human", "ai")}
     assert states[-1]["messages"][-1].text == "The answer."
+
+
+def test_plan_makes_no_links_and_is_cut_in_any_script() -> None:
+    goals = (
+        milestone("See ![x](http://evil.example/?q=1)\n<img src=x> [here](http://evil.example)."),
+        milestone("字" * 300),
+    )
+    agent = create_plan_execute_agent(heavy(plan(*goals)), ScriptedModel(diligent), [look_up])
+    states: Any = list(agent.stream(ASKED, stream_mode="values"))
+    [linked, long] = states[2]["messages"][-1].text.split("\n\n")[1].splitlines()
+    assert linked.startswith(r"- [ ] See !\[x](http://evil.example/?q=1) \<img src=x> \[here](http://evil.example).")
+    assert long == f"- [ ] {'字' * 116} ..."
