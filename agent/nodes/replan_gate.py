@@ -238,10 +238,9 @@ def decide_next(state: RunState, build: Build) -> RunUpdate:
     if rule.action == "abort":
         ended = _abort(state, rule.code, decision["reason"], failed)
         return {**update, **ended, "log": [*update["log"], *ended["log"]]}
-    asked = (
-        "\n\n".join(question.request.description for question in situation.questions) if rule.action == "ask" else ""
-    )
-    show_progress(state["messages"], state["plan"], merge_milestones(milestones, [started]), asked)
+    asked = "\n\n".join(question.request.description for question in situation.questions)
+    note = {"ask": asked, "replan": "Making another plan ...", "finish": "Writing the answer ..."}.get(rule.action, "")
+    show_progress(state["messages"], state["plan"], merge_milestones(milestones, [started]), note)
     return update
 
 

@@ -120,7 +120,7 @@ def test_plan_is_ticked_off_in_the_conversation_until_the_answer_is_there() -> N
         "Making a plan ...",
         "**Plan**: One by one.\n\n- [ ] Find a. *(working on it)*\n- [ ] Find *b*.",
         "**Plan**: One by one.\n\n- [x] Find a.\n- [ ] Find *b*. *(working on it)*",
-        "**Plan**: One by one.\n\n- [x] Find a.\n- [x] Find *b*.",
+        "**Plan**: One by one.\n\n- [x] Find a.\n- [x] Find *b*.\n\nWriting the answer ...",
         "The answer.",
     ]
     assert len({messages[1].id for messages in conversations if len(messages) == 2}) == 2
@@ -135,7 +135,7 @@ def test_failed_milestones_leave_the_checklist_with_the_next_plan() -> None:
     agent = create_plan_execute_agent(heavy(*drafts), executor, [look_up])
     states: Any = list(agent.stream(ASKED, stream_mode="values"))
     shown = [state["messages"][-1].text for state in states]
-    assert "**Plan**: Step by step.\n\n- [ ] Find a. *(failed)*" in shown
+    assert "**Plan**: Step by step.\n\n- [ ] Find a. *(failed)*\n\nMaking another plan ..." in shown
     assert "**Plan, revision 2**: Step by step.\n\n- [ ] Guess a. *(working on it)*" in shown
 
 
