@@ -35,8 +35,7 @@ def open_index(place: Path, root: Path, files: list[File]) -> tuple[Index, LeftO
             kept = _kept_file(place)
             with FileLock(f"{kept}.lock", timeout=WAIT, mode=0o600):
                 return _update_kept(kept, root, files)
-    index = Index()
-    return index, update(index, root, files)
+    return _updated(":memory:", root, files)
 
 
 def _kept_file(place: Path) -> Path:
@@ -59,7 +58,11 @@ def _update_kept(kept: Path, root: Path, files: list[File]) -> tuple[Index, Left
 def _try_kept(kept: Path, root: Path, files: list[File]) -> tuple[Index, LeftOut]:
     os.close(os.open(kept, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
     kept.chmod(0o600)
-    index = Index(kept)
+    return _updated(kept, root, files)
+
+
+def _updated(place: Path | str, root: Path, files: list[File]) -> tuple[Index, LeftOut]:
+    index = Index(place)
     try:
         return index, update(index, root, files)
     except BaseException:

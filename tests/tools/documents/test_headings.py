@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plan_execute.tools.documents.headings import find_headings
@@ -170,6 +170,7 @@ def test_no_character_is_lost(text: str, ending: str, times: int) -> None:
 
 
 @given(st.text("ab \n", max_size=200), st.integers(1, 400))
+@example("ab\n", 5_000)
 def test_parts_joined_are_the_text(text: str, times: int) -> None:
     ends = split_parts(text * times)
     parts = [(text * times)[start:end] for start, end in zip([0, *ends], ends, strict=False)]
