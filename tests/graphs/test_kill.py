@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_killed_run_goes_on_in_a_new_process_to_the_same_answer(kept_url: str, parallel: int) -> None:
-    command = [sys.executable, "-m", "tests.killed_runs", kept_url, "--parallel", str(parallel), "--sample", "25"]
+    command = [sys.executable, "-m", "tests.killed_runs", kept_url, "--parallel", str(parallel), "--sample", "12"]
     told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900, check=True).stdout
     for line in told.splitlines():
         print(line)

@@ -279,12 +279,17 @@ def test_calls_are_refused_before_a_server_is_asked(dialect: str, tmp_path: Path
                 read_query(sql, dialect)
 
 
+@cache
+def _opened(path: Path) -> ReadOnlyDatabase:
+    return ReadOnlyDatabase(path, seconds=5)
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(st.sampled_from(WORDS.split()), max_size=25))
 def test_whatever_is_asked_changes_nothing(shop: Path, words: list[str]) -> None:
     sql = "SELECT " + " ".join(words)
     with suppress(ToolException):
-        ReadOnlyDatabase(shop, seconds=5).query(sql)
+        _opened(shop).query(sql)
     for dialect in ("postgresql", "mariadb", "duckdb", "sqlite"):
         with suppress(ToolException):
             query = read_query(sql, dialect)
