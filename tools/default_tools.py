@@ -39,6 +39,8 @@ def make_default_tools(
         ValueError: What `db`, `data`, `docs` or `files` names does not exist, or `web` is True and its packages are not
             installed. The message is one sentence.
     """
+    if write_files and not files:
+        raise ValueError("'write_files' needs 'files', the folder whose files may be changed.")
     sample = not (db or data or docs or files or web or own)
     chosen: list[BaseTool] = [tools.calculate]
     if db or sample:

@@ -66,3 +66,8 @@ def test_web_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         ValueError, match=r"pip install '\.\[web\]' in a clone, or pip install 'PATH/TO/WHEEL\.whl\[web\]'\.$"
     ):
         make_default_tools(web=True)
+
+
+def test_files_to_write_need_a_folder() -> None:
+    with pytest.raises(ValueError, match="'write_files' needs 'files'"):
+        make_default_tools(write_files=True)

@@ -121,7 +121,7 @@ class Place:
         try:
             with open(handle, "wb") as file:
                 if before and hasattr(os, "fchmod"):
-                    with suppress(PermissionError):
+                    with suppress(PermissionError, AttributeError):  # Windows may have the one and not the other
                         os.fchown(handle, before.st_uid, before.st_gid)
                     os.fchmod(handle, stat.S_IMODE(before.st_mode) & 0o777)
                 file.write(content)
