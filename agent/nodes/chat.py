@@ -84,7 +84,7 @@ def without_progress(messages: Iterable[AnyMessage]) -> list[AnyMessage]:
 
 def is_progress(message: AnyMessage) -> bool:
     """Tell whether a message is one of these."""
-    return str(message.id).startswith(_PREFIX)
+    return message.type == "ai" and str(message.id).startswith(_PREFIX)
 
 
 def _checklist(plan: Plan, milestones: Mapping[str, Milestone], note: str) -> str:

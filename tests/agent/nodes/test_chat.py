@@ -198,3 +198,9 @@ def test_plan_makes_no_links_and_is_cut_in_any_script() -> None:
     [linked, long] = states[2]["messages"][-1].text.split("\n\n")[1].splitlines()
     assert linked.startswith(r"- [ ] See !\[x](http://evil.example/?q=1) \<img src=x> \[here](http://evil.example).")
     assert long == f"- [ ] {'字' * 116} ..."
+
+
+def test_message_of_a_person_is_none_of_these_whatever_its_id() -> None:
+    agent = create_plan_execute_agent(heavy(plan(milestone("Find a."))), ScriptedModel(diligent), [look_up])
+    asked: Any = {"messages": [{"role": "user", "content": "What is a?", "id": "progress-1"}]}
+    assert [message.text for message in agent.invoke(asked)["messages"]] == ["What is a?", "The answer."]
